@@ -1,0 +1,113 @@
+"""JSON by msgspec: payloads to bytes and back, and the refusal of what JSON cannot hold. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Protocol
+
+import msgspec
+
+__all__ = ["JsonSerializer", "Serializer", "Types"]
+
+Types = Mapping[str, type] | Iterable[type]
+"""Classes of payloads: by event type, or as a list of classes that are named after themselves."""
+
+
+class Serializer(Protocol):
+    """Turns payloads into bytes and back; shared by all threads of a store."""
+
+    def serialize(self, value: Any) -> bytes:
+        """Return *value* as bytes.
+
+        Raises:
+            ValueError, TypeError: It cannot be stored; the message says what and where.
+        """
+
+    def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
+        """Return the value of *payload*, as *payload_type* or, if None, as plain values.
+
+        Raises:
+            ValueError, TypeError: The bytes are not of that type.
+        """
+
+
+class JsonSerializer:
+    """JSON: values of JSON come back unchanged, other values as follows.
+
+    Dataclasses and msgspec Structs become objects and come back typed if they are registered.
+    Tuples and sets become lists; `datetime`, `UUID`, `Decimal` and `bytes` become strings (ISO
+    8601, hex with dashes, digits, base64); enums become their values. NaN and infinities, lone
+    surrogates, NUL in text and keys that are not strings are refused.
+    """
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+
+    def __repr__(self) -> str:
+        return "JsonSerializer()"
+
+    def serialize(self, value: Any) -> bytes:
+        """Return *value* as compact UTF-8."""
+        try:
+            _check(value)
+            payload = self._encode(value)
+            if b"null" in payload or b"\\u0000" in payload:
+                # Inside typed objects NaN was written as null, and NUL as its escape.
+                _check(msgspec.to_builtins(value, str_keys=True))
+        except RecursionError:
+            raise ValueError("the value is nested too deeply, or contains itself") from None
+        except UnicodeEncodeError:
+            raise ValueError("text contains a lone surrogate") from None
+        return payload
+
+    def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
+        """Return the value of *payload*; unknown fields are ignored, missing ones defaulted."""
+        return _decoder(payload_type or Any)(payload)
+
+
+@cache
+def _decoder(payload_type: Any) -> Any:
+    return msgspec.json.Decoder(payload_type).decode
+
+
+_ATOMS = frozenset({int, bool, type(None)})
+
+_Path = tuple[Any, str] | None
+"""The way to a value: the path of its parent, and its own key or index; written out if needed."""
+
+
+def _check(value: Any, path: _Path = None) -> None:
+    """Refuse what msgspec would write as something else: NaN, NUL, keys that are not strings."""
+    kind = type(value)
+    if kind is str:
+        if "\x00" in value:
+            raise ValueError(f"text contains NUL at {_written(path)}")
+    elif kind in _ATOMS:
+        return
+    elif kind is float:
+        if not math.isfinite(value):
+            raise ValueError(f"{value} at {_written(path)} is no JSON number")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_key(key, path)
+            _check(item, (path, f".{key}"))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, item in enumerate(value):
+            _check(item, (path, f"[{index}]"))
+
+
+def _check_key(key: Any, path: _Path) -> None:
+    if not isinstance(key, str):
+        raise TypeError(f"key {key!r} at {_written(path)} is no string")
+    if "\x00" in key:
+        raise ValueError(f"key {key!r} at {_written(path)} contains NUL")
+
+
+def _written(path: _Path) -> str:
+    parts = []
+    while path is not None:
+        path, part = path
+        parts.append(part)
+    return "$" + "".join(reversed(parts))
