@@ -1,0 +1,16 @@
+"""A private PostgreSQL server in a folder: started, shared, kept between runs, recovered."""
+
+from __future__ import annotations
+
+import sys
+
+from eventstore.errors import StorageError
+
+if sys.platform == "win32":
+    raise StorageError(
+        "the embedded server needs Linux or macOS: use WSL, or connect to a server by its DSN"
+    )
+
+from eventstore.embedded.server import EmbeddedServer
+
+__all__ = ["EmbeddedServer"]

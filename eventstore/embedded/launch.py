@@ -1,0 +1,194 @@
+"""From a folder to a server that answers, and back: initdb, start, attach, stop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from contextlib import suppress
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from eventstore.embedded.binaries import find_binaries
+from eventstore.embedded.identity import choose_identity
+from eventstore.embedded.locks import FileLock
+from eventstore.embedded.sockets import (
+    PORT,
+    create_socket_folder,
+    is_private,
+    remove_socket_folder,
+)
+from eventstore.errors import StorageError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from eventstore.embedded.binaries import Binaries
+    from eventstore.embedded.deadline import Deadline
+    from eventstore.embedded.home import Home
+    from eventstore.embedded.identity import Identity
+
+_IN_BACKGROUND = ("/bin/sh", "-c", '"$@" &', "sh")
+"""Leaves the server to init, which reaps it whenever it ends: it may outlive us, or we it."""
+
+_DEFAULTS = {
+    "cluster_name": "eventstore",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "log_checkpoints": "off",  # the log of a healthy server must not grow
+}
+
+RESERVED = frozenset(
+    {"listen_addresses", "port", "unix_socket_directories", "data_directory", "logging_collector"}
+)
+"""Settings that the launcher itself depends on."""
+
+
+def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) -> str:
+    """Attach to the server of *home*, or start it; the caller holds the start lock.
+
+    Returns:
+        The connection string.
+
+    Raises:
+        StorageError: The server cannot be started here; says why.
+        StorageUnavailableError: It runs, but accepts no connection before the deadline.
+    """
+    log_start: int | None = None
+    while True:
+        dsn, reason = _attach(home)
+        if dsn is not None:
+            return dsn
+        guard = FileLock(home.server_lock)
+        try:
+            if guard.try_exclusive():
+                if log_start is not None:
+                    raise StorageError(f"the server ended at once:\n{_tail(home.log, log_start)}")
+                log_start = _launch(home, settings, guard)
+        finally:
+            # Also after an error: a process that was started may live on, and keeps the lock.
+            guard.hand_over()
+        _pause(home, deadline, reason)
+
+
+def stop(home: Home, deadline: Deadline) -> None:
+    """Stop the server of *home*, if it runs, and wait for the end of its last process.
+
+    Raises:
+        StorageUnavailableError: It has not ended before the deadline.
+    """
+    postmaster = home.postmaster()
+    with FileLock(home.server_lock) as guard:
+        if guard.try_exclusive() or postmaster is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(postmaster.pid, signal.SIGINT)  # a fast shutdown
+        while not guard.try_exclusive():
+            _pause(home, deadline, None)
+    with suppress(OSError):
+        remove_socket_folder(postmaster.socket_folder)
+
+
+def _attach(home: Home) -> tuple[str | None, psycopg.Error | None]:
+    """Prove by a connection that a server runs, and that it is the one of this folder."""
+    postmaster = home.postmaster()
+    if postmaster is None or not is_private(postmaster.socket_folder, home.data.stat().st_uid):
+        return None, None
+    dsn = make_conninfo(
+        host=str(postmaster.socket_folder), port=PORT, user="postgres", dbname="postgres"
+    )
+    try:
+        with psycopg.connect(dsn, autocommit=True, connect_timeout=2) as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+    except psycopg.Error as error:
+        return None, error
+    # A copied folder brings along the postmaster.pid of the server it was copied from.
+    return (dsn if row == (str(home.data),) else None), None
+
+
+def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> int:
+    """Start the server, not waiting for it; returns where its lines in the log begin."""
+    identity = choose_identity(home.data)
+    binaries = find_binaries(identity, home.major())
+    if not home.data.exists():
+        _initdb(home, binaries, identity, guard)
+    socket_folder = create_socket_folder(home, identity)
+    home.bound_log()
+    stale = home.postmaster()
+    # The server lock was free, so this pid is not a server's any more, but may be a zombie's or
+    # a stranger's. PostgreSQL ignores that of its grandparent, and still checks shared memory.
+    env = {} if stale is None else {"PG_GRANDPARENT_PID": str(stale.pid)}
+    with home.open_log() as log:
+        start = log.tell()
+        identity.run(
+            (*_IN_BACKGROUND, *_command(home, binaries, socket_folder, settings)),
+            output=log,
+            pass_fds=(guard.fd,),
+            env=env,
+        )
+    return start
+
+
+def _command(
+    home: Home, binaries: Binaries, socket_folder: Path, settings: Mapping[str, str]
+) -> list[str | Path]:
+    needed = {
+        "listen_addresses": "",
+        "port": str(PORT),
+        "unix_socket_directories": f'"{socket_folder}"',
+        "logging_collector": "off",
+    }
+    options = (
+        ("-c", f"{name}={value}") for name, value in (_DEFAULTS | {**settings} | needed).items()
+    )
+    return [binaries.postgres, "-D", home.data, *chain.from_iterable(options)]
+
+
+def _initdb(home: Home, binaries: Binaries, identity: Identity, guard: FileLock) -> None:
+    """Create the data aside and rename it, so that there is all of it or nothing."""
+    shutil.rmtree(home.unfinished_data, ignore_errors=True)
+    home.unfinished_data.mkdir(mode=0o700)
+    identity.own(home.unfinished_data)
+    if identity.user is not None:
+        home.path.chmod(0o711)
+    command: list[str | Path] = [
+        binaries.initdb,
+        *("-D", home.unfinished_data),
+        "--username=postgres",
+        "--auth-local=trust",  # the socket's folder is private
+        "--auth-host=reject",
+        "--encoding=UTF8",
+        "--no-locale",
+        "--data-checksums",
+        "--no-instructions",
+    ]
+    with tempfile.TemporaryFile() as output:
+        # An initdb that outlives us keeps the guard, and the next start waits for its end.
+        if identity.run(command, output=output, pass_fds=(guard.fd,)) != 0:
+            output.seek(0)
+            raise StorageError(
+                f"initdb failed: {output.read().decode(errors='replace').strip()}{identity.hint}"
+            )
+    home.adopt(home.unfinished_data)
+
+
+def _pause(home: Home, deadline: Deadline, reason: psycopg.Error | None) -> None:
+    if deadline.pause():
+        return
+    postmaster = home.postmaster()
+    process = "a process" if postmaster is None else f"process {postmaster.pid}"
+    raise StorageUnavailableError(
+        f"{process} of the server in {home.path} runs, but neither answers nor ends within"
+        f" {deadline.timeout:g} s; see {home.log}"
+    ) from reason
+
+
+def _tail(log: Path, start: int, limit: int = 2_000) -> str:
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - limit))
+        return file.read().decode(errors="replace").strip()

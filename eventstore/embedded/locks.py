@@ -1,0 +1,103 @@
+"""Locks between processes and threads that the kernel frees when their holder dies (flock)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING, Self
+
+from eventstore.errors import StorageUnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from eventstore.embedded.deadline import Deadline
+
+_open: set[FileLock] = set()
+
+
+class FileLock:
+    """A lock file opened once more: each instance excludes the others, also in one process.
+
+    The lock belongs to the open file, which child processes may inherit. A forked child closes its
+    copy at once, so that only the parent can give the lock up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.path = path
+        self.fd = os.open(path, flags, 0o600)
+        _open.add(self)
+
+    @classmethod
+    def exclusive(cls, path: Path, deadline: Deadline) -> Self:
+        """Wait until nobody else holds *path*.
+
+        Raises:
+            StorageUnavailableError: The deadline passed.
+        """
+        lock = cls(path)
+        try:
+            lock.wait_exclusive(deadline)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    @classmethod
+    def shared(cls, path: Path) -> Self:
+        lock = cls(path)
+        try:
+            fcntl.flock(lock.fd, fcntl.LOCK_SH)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    @property
+    def is_open(self) -> bool:
+        """False once it is released, handed over, or this process is a fork of the holder."""
+        return self.fd >= 0
+
+    def try_exclusive(self) -> bool:
+        """Take or widen the lock without waiting; a shared lock may be lost when this fails."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def wait_exclusive(self, deadline: Deadline) -> None:
+        while not self.try_exclusive():
+            if not deadline.pause():
+                raise StorageUnavailableError(
+                    f"{self.path} is still held by another process after {deadline.timeout:g} s"
+                )
+
+    def release(self) -> None:
+        """Give the lock up for every process that inherited it; again is no error."""
+        if self.is_open:
+            # Unlock first: a child between its fork and its exec still has the file open.
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Close our copy: from now on the lock lives as long as the processes that inherited it."""
+        if self.is_open:
+            fd, self.fd = self.fd, -1
+            _open.discard(self)
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _forget_in_forked_child() -> None:
+    for lock in tuple(_open):
+        lock.hand_over()
+
+
+os.register_at_fork(after_in_child=_forget_in_forked_child)
