@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+
+import pykka
+import pytest
+
+from actors.timer import Timer
+
+
+class Recorder(pykka.ThreadingActor):
+    use_daemon_thread = True
+
+    def __init__(self, heard: SimpleQueue[Any]) -> None:
+        super().__init__()
+        self.heard = heard
+
+    def on_receive(self, message: Any) -> None:
+        self.heard.put((message, time.monotonic()))
+
+
+@pytest.fixture
+def heard() -> SimpleQueue[Any]:
+    return SimpleQueue()
+
+
+@pytest.fixture
+def recorder(heard: SimpleQueue[Any]) -> Iterator[pykka.ActorRef[Recorder]]:
+    ref = Recorder.start(heard)
+    yield ref
+    ref.stop(timeout=5)
+
+
+@pytest.fixture
+def timer() -> Iterator[Timer]:
+    timer = Timer()
+    timer.start()
+    yield timer
+    timer.stop()
+
+
+def test_messages_arrive_in_the_order_in_which_they_are_due(
+    timer: Timer, recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    start = time.monotonic()
+    timer.after(0.06, recorder, "third")
+    timer.after(0.04, recorder, "second")
+    timer.after(0.02, recorder, "first")
+
+    told = [heard.get(timeout=5) for _ in range(3)]
+
+    assert [message for message, _ in told] == ["first", "second", "third"]
+    assert told[0][1] - start >= 0.02
+    assert told[2][1] - start >= 0.06
+
+
+def test_a_cancelled_message_is_never_told(
+    timer: Timer, recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    timer.after(0.01, recorder, "cancelled").cancel()
+    timer.after(0.03, recorder, "kept")
+
+    assert heard.get(timeout=5)[0] == "kept"
+
+
+def test_a_dead_actor_is_no_error(
+    timer: Timer, recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    dead = Recorder.start(heard)
+    dead.stop(timeout=5)
+    timer.after(0, dead, "lost")
+    timer.after(0.01, recorder, "kept")
+
+    assert heard.get(timeout=5)[0] == "kept"
+
+
+def test_a_stopped_timer_tells_nothing_and_leaves_no_thread(
+    recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    timer = Timer()
+    timer.start()
+    timer.after(0.01, recorder, "lost")
+    timer.stop()
+    timer.stop()
+    timer.after(0, recorder, "lost, too")
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "eventstore-timer"]
+    recorder.tell("kept")
+    assert heard.get(timeout=5)[0] == "kept"
