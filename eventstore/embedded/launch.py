@@ -49,11 +49,11 @@ RESERVED = frozenset(
 """Settings that the launcher itself depends on."""
 
 
-def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) -> str:
+def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) -> Path:
     """Attach to the server of *home*, or start it; the caller holds the start lock.
 
     Returns:
-        The connection string.
+        The folder of its socket.
 
     Raises:
         StorageError: The server cannot be started here; says why.
@@ -61,9 +61,9 @@ def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) 
     """
     log_start: int | None = None
     while True:
-        dsn, reason = _attach(home)
-        if dsn is not None:
-            return dsn
+        socket_folder, reason = _attach(home)
+        if socket_folder is not None:
+            return socket_folder
         guard = FileLock(home.server_lock)
         try:
             if guard.try_exclusive():
@@ -76,7 +76,11 @@ def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) 
         _pause(home, deadline, reason)
 
 
-def stop(home: Home, deadline: Deadline) -> None:
+def dsn_of(socket_folder: Path) -> str:
+    return make_conninfo(host=str(socket_folder), port=PORT, user="postgres", dbname="postgres")
+
+
+def stop(home: Home, socket_folder: Path, deadline: Deadline) -> None:
     """Stop the server of *home*, if it runs, and wait for the end of its last process.
 
     Raises:
@@ -84,31 +88,28 @@ def stop(home: Home, deadline: Deadline) -> None:
     """
     postmaster = home.postmaster()
     with FileLock(home.server_lock) as guard:
-        if guard.try_exclusive() or postmaster is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(postmaster.pid, signal.SIGINT)  # a fast shutdown
+        if postmaster is not None and not guard.try_exclusive():
+            with suppress(ProcessLookupError):
+                os.kill(postmaster.pid, signal.SIGINT)  # a fast shutdown
         while not guard.try_exclusive():
             _pause(home, deadline, None)
-    with suppress(OSError):
-        remove_socket_folder(postmaster.socket_folder)
+        with suppress(OSError):
+            remove_socket_folder(socket_folder)
 
 
-def _attach(home: Home) -> tuple[str | None, psycopg.Error | None]:
+def _attach(home: Home) -> tuple[Path | None, psycopg.Error | None]:
     """Prove by a connection that a server runs, and that it is the one of this folder."""
     postmaster = home.postmaster()
     if postmaster is None or not is_private(postmaster.socket_folder, home.data.stat().st_uid):
         return None, None
-    dsn = make_conninfo(
-        host=str(postmaster.socket_folder), port=PORT, user="postgres", dbname="postgres"
-    )
+    dsn = dsn_of(postmaster.socket_folder)
     try:
         with psycopg.connect(dsn, autocommit=True, connect_timeout=2) as connection:
             row = connection.execute("SHOW data_directory").fetchone()
     except psycopg.Error as error:
         return None, error
     # A copied folder brings along the postmaster.pid of the server it was copied from.
-    return (dsn if row == (str(home.data),) else None), None
+    return (postmaster.socket_folder if row == (str(home.data),) else None), None
 
 
 def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from eventstore.embedded.deadline import Deadline
 from eventstore.embedded.home import Home
-from eventstore.embedded.launch import RESERVED, ensure_running, stop
+from eventstore.embedded.launch import RESERVED, dsn_of, ensure_running, stop
 from eventstore.embedded.locks import FileLock
 from eventstore.errors import StorageError, StorageUnavailableError
 
@@ -30,12 +30,13 @@ class EmbeddedServer:
     enter, and syncs every commit to disk.
     """
 
-    def __init__(self, home: Home, use: FileLock, dsn: str) -> None:
+    def __init__(self, home: Home, use: FileLock, socket_folder: Path) -> None:
         """Not for callers: see `start`."""
-        self.dsn = dsn
+        self.dsn = dsn_of(socket_folder)
         """Connection string for libpq."""
         self._home = home
         self._use = use
+        self._socket_folder = socket_folder
         self._closing = threading.Lock()
 
     @classmethod
@@ -120,7 +121,7 @@ class EmbeddedServer:
             with FileLock.exclusive(self._home.start_lock, deadline):
                 try:
                     if self._use.try_exclusive():
-                        stop(self._home, deadline)
+                        stop(self._home, self._socket_folder, deadline)
                 finally:
                     # Before the start lock, so that who starts next finds no trace of us.
                     self._use.release()

@@ -1,0 +1,98 @@
+"""A PostgreSQL server of the test's own, to be hurt: kills, restarts, lost backends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Self
+
+import psycopg
+
+from eventstore.embedded import EmbeddedServer
+from tests.support.waiting import wait_until
+
+_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+class TestServer:
+    """A private server; its connection string stays the same through every restart."""
+
+    __test__ = False  # not a test class, whatever its name
+
+    def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="eventstore-test-"))
+        self._settings = dict(settings)
+        self._server = EmbeddedServer.start(self.path, settings=self._settings)
+        self.dsn = self._server.dsn
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        return self._server.pid
+
+    def connect(self) -> psycopg.Connection:
+        return psycopg.connect(self.dsn, autocommit=True)
+
+    def kill9_postmaster(self) -> None:
+        """Kill the server as a power cut would; returns when nobody can connect any more."""
+        os.kill(self.pid, signal.SIGKILL)
+        wait_until(lambda: not self._accepts())
+
+    def start(self) -> None:
+        """Start the server again after it was killed or stopped."""
+        previous = self._server
+        self._server = EmbeddedServer.start(self.path, settings=self._settings)
+        previous.close()  # joined first, so that this is not the last user
+        assert self._server.dsn == self.dsn
+
+    def restart(self, mode: Literal["smart", "fast", "immediate"] = "immediate") -> None:
+        """Stop the server and start it again; *immediate* makes it recover as after a crash."""
+        self.stop(mode)
+        self.start()
+
+    def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
+        """Take the server away until `start`."""
+        os.kill(self.pid, _SIGNALS[mode])
+        wait_until(lambda: not self._accepts())
+
+    def backends(self, application_name_like: str = "%") -> list[int]:
+        """Process ids of client connections, for signals of the test's own (SIGSTOP, SIGKILL)."""
+        with self.connect() as connection:
+            rows = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " AND pid <> pg_backend_pid() AND application_name LIKE %s",
+                [application_name_like],
+            )
+            return [pid for (pid,) in rows]
+
+    def terminate_backends(self, application_name_like: str = "%") -> int:
+        """Cut client connections as an administrator would; returns how many, once they ended."""
+        pids = self.backends(application_name_like)
+        with self.connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", [pids]
+            )
+        wait_until(lambda: not set(pids) & set(self.backends()))
+        return len(pids)
+
+    def close(self) -> None:
+        self._server.close()
+        shutil.rmtree(self.path)
+
+    def _accepts(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
