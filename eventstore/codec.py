@@ -1,0 +1,114 @@
+"""Events to bytes and back: the serializer, the registry of payload types, and the size limit.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from eventstore.errors import SerializationError
+from eventstore.events import EventData, RecordedEvent, is_named_by_class
+from eventstore.identifiers import check_name
+from eventstore.serializer import Serializer, Types
+from eventstore.storage import EncodedEvent, StoredEvent
+
+__all__ = ["MAX_EVENT_BYTES", "Codec"]
+
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+"""Data and metadata of one event together."""
+
+
+class Codec:
+    """Encodes and decodes for one store; any thread may use it."""
+
+    def __init__(self, serializer: Serializer, types: Types = ()) -> None:
+        self._serializer = serializer
+        self._type_of = _by_name(types)
+        self._name_of = {payload_type: name for name, payload_type in self._type_of.items()}
+
+    def encode(self, event: EventData) -> EncodedEvent:
+        """Return *event* ready to be stored.
+
+        Raises:
+            SerializationError: Data or metadata cannot be written, or are too large together.
+        """
+        event_type = self._name(event) if is_named_by_class(event) else event.event_type
+        encoded = EncodedEvent(
+            event.event_id,
+            event_type,
+            self._written(event_type, "data", event.data),
+            None
+            if event.metadata is None
+            else self._written(event_type, "metadata", event.metadata),
+            event.causation_id,
+            event.correlation_id,
+            _in_utc(event.created_at),
+        )
+        if encoded.size > MAX_EVENT_BYTES:
+            raise SerializationError(
+                event_type,
+                f"event of {encoded.size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible",
+            )
+        return encoded
+
+    def decode(self, stored: StoredEvent) -> RecordedEvent:
+        """Return *stored* as its reader sees it.
+
+        Raises:
+            SerializationError: The bytes are no value of the registered type.
+        """
+        return RecordedEvent(
+            event_id=stored.event_id,
+            event_type=stored.event_type,
+            stream_id=stored.stream_id,
+            stream_version=stored.stream_version,
+            global_position=stored.global_position,
+            position=stored.position,
+            data=self._read(stored, stored.data, self._type_of.get(stored.event_type)),
+            metadata=None if stored.metadata is None else self._read(stored, stored.metadata, None),
+            causation_id=stored.causation_id,
+            correlation_id=stored.correlation_id,
+            created_at=stored.created_at,
+        )
+
+    def _name(self, event: EventData) -> str:
+        try:
+            return self._name_of[type(event.data)]
+        except KeyError:
+            raise SerializationError(
+                event.event_type, f"class {type(event.data).__name__} is not in Config.types"
+            ) from None
+
+    def _written(self, event_type: str, field: str, value: Any) -> bytes:
+        try:
+            return self._serializer.serialize(value)
+        except Exception as error:
+            raise SerializationError(event_type, f"{field}: {error}") from error
+
+    def _read(self, stored: StoredEvent, payload: bytes, payload_type: type | None) -> Any:
+        try:
+            return self._serializer.deserialize(payload, payload_type)
+        except Exception as error:
+            raise SerializationError(
+                stored.event_type, f"event at position {stored.global_position}: {error}"
+            ) from error
+
+
+def _by_name(types: Types) -> dict[str, type]:
+    named = types.items() if isinstance(types, Mapping) else [(t.__name__, t) for t in types]
+    registry: dict[str, type] = {}
+    for name, payload_type in named:
+        check_name("types", name)
+        if not isinstance(payload_type, type):
+            raise TypeError(f"types must hold classes, {name!r} is {payload_type!r}")
+        if name in registry:
+            raise ValueError(f"types has two classes for {name!r}")
+        registry[name] = payload_type
+    return registry
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
