@@ -248,6 +248,16 @@ class ChildStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildRestarted:
+    """From the supervisor to the subscriptions: this child is new and knows nothing of you.
+
+    Of the publisher: `Watch` again. Of the keeper: `Keep` again.
+    """
+
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryRewound:
     """From the publisher or a subscription to the supervisor: stop everything."""
 
