@@ -137,7 +137,7 @@ class SupervisedActor(pykka.ThreadingActor):
     def _guarded(self, step: Callable[[Any], None], argument: Any) -> None:
         try:
             step(argument)
-        except BaseException as error:  # noqa: BLE001 - an end comes to its end
+        except BaseException as error:
             log.exception("could not clean up", actor=self.role, error=repr(error))
 
     def _take_note(self, message: Any) -> None:
