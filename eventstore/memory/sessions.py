@@ -47,7 +47,7 @@ class MemoryKeeperSession:
 
     def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
         with self._store.locked(deadline):
-            return self._store.subscriptions.paused(frozenset(subscription_ids))
+            return self._store.subscriptions.paused(subscription_ids)
 
     def close(self) -> None:
         """Nothing to give up."""

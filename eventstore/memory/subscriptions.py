@@ -5,7 +5,7 @@ Two clocks are passed in, as a `Moment`: one that people read and one that never
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -136,7 +136,7 @@ class SubscriptionTable:
             row.state = SubscriptionState.WAITING
         return True
 
-    def paused(self, subscription_ids: Set[int]) -> dict[int, bool]:
+    def paused(self, ids: Collection[int]) -> dict[int, bool]:
         return {
             number: self._rows[number].paused for number in self._rows.keys() & subscription_ids
         }
@@ -169,9 +169,9 @@ class SubscriptionTable:
         row = self.row(stream_id, subscription_name)
         del self._ids[stream_id, subscription_name], self._rows[row.subscription_id]
 
-    def _create(self, stream_id: str, subscription_name: str, start: Start, moment: Moment) -> Row:
+    def _create(self, stream_id: str, subscription_name: str, start: Start, moment: Moment) -> None:
         row = Row(
-            next(self._numbers),
+            next(self._unused_ids),
             stream_id,
             subscription_name,
             self._started(stream_id, start),
