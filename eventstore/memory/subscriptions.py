@@ -137,9 +137,7 @@ class SubscriptionTable:
         return True
 
     def paused(self, ids: Collection[int]) -> dict[int, bool]:
-        return {
-            number: self._rows[number].paused for number in self._rows.keys() & subscription_ids
-        }
+        return {key: self._rows[key].paused for key in ids if key in self._rows}
 
     def rows(self) -> list[Row]:
         """Return every row, by stream and name."""
