@@ -40,6 +40,11 @@ class Ownership:
     since: datetime
     renewed_at: datetime
     expires: float
+    """By the clock that never jumps."""
+
+    def renew(self, moment: Moment, lease: float) -> None:
+        self.renewed_at = moment.time
+        self.expires = moment.monotonic + lease
 
 
 @dataclass(slots=True)
@@ -67,6 +72,13 @@ class Row:
         """Return who holds the row; a lease that ran out holds nothing."""
         held = self.held
         return held if held is not None and held.expires > moment.monotonic else None
+
+    def take(self, owner: UUID, owner_name: str, moment: Moment, lease: float) -> None:
+        """Make *owner* the one who may checkpoint; the one before is fenced."""
+        if self.held is None or self.held.owner != owner:
+            self.epoch += 1
+            self.held = Ownership(owner, owner_name, moment.time, moment.time, moment.monotonic)
+        self.held.renew(moment, lease)
 
     def mark(self, held: Ownership) -> LeaseMark:
         return LeaseMark(held.owner, self.epoch, held.renewed_at)
@@ -105,9 +117,7 @@ class SubscriptionTable:
         held = row.holder(moment)
         if held is not None and held.owner != owner and row.mark(held) != watched:
             return Held(held.owner_name, held.since, row.mark(held))
-        row.epoch += 1
-        row.held = Ownership(owner, owner_name, moment.time, moment.time, moment.monotonic + lease)
-        row.state = SubscriptionState.CATCHING_UP
+        row.take(owner, owner_name, moment, lease)
         fence = Fence(row.subscription_id, owner, row.epoch)
         return Claimed(fence, row.checkpoint, self.head_of(stream_id), row.paused, created)
 
@@ -120,8 +130,7 @@ class SubscriptionTable:
         owned = row.matches(fence)
         if owned:
             assert row.held is not None
-            row.held.renewed_at = moment.time
-            row.held.expires = moment.monotonic + lease
+            row.held.renew(moment, lease)
             self._store(row, progress)
         return Kept(fence, owned=owned, checkpoint=row.checkpoint, paused=row.paused)
 
@@ -132,8 +141,6 @@ class SubscriptionTable:
             return False
         self._store(row, progress)
         row.held = None
-        if row.state is not SubscriptionState.STOPPED:
-            row.state = SubscriptionState.WAITING
         return True
 
     def paused(self, ids: Collection[int]) -> dict[int, bool]:
@@ -161,7 +168,8 @@ class SubscriptionTable:
         row.checkpoint = position
         row.epoch += 1
         row.held = None
-        row.state = SubscriptionState.WAITING
+        row.last_error = None
+        row.attempts = 0
 
     def delete(self, stream_id: str, subscription_name: str) -> None:
         row = self.row(stream_id, subscription_name)
