@@ -59,8 +59,9 @@ def remove_socket_folder(folder: Path) -> None:
 
 
 def _bases() -> Iterator[Path]:
-    # The runtime folder comes last: it vanishes when its user logs out, and the server need not.
-    for base in (tempfile.gettempdir(), "/tmp", os.environ.get("XDG_RUNTIME_DIR")):  # noqa: S108
+    # First what is the same in every environment, so that a server started again by another process
+    # is found where it was; the runtime folder last, which vanishes when its user logs out.
+    for base in ("/tmp", tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR")):  # noqa: S108
         if base:
             yield Path(base).resolve()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +21,46 @@ from tests.support.waiting import wait_until
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
+_USER_SCRIPT = """
+import sys
+from eventstore.embedded import EmbeddedServer
+server = EmbeddedServer.start(sys.argv[1])
+print(server.pid, flush=True)
+sys.stdin.readline()
+server.close()
+"""
+
+
+class ServerUser:
+    """Another process that uses the embedded server in *path*, from its start until it leaves."""
+
+    def __init__(self, path: Path, script: str = _USER_SCRIPT) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def server_pid(self) -> int:
+        """Wait until it uses the server; the postmaster's process id."""
+        assert self.process.stdout is not None
+        return int(self.process.stdout.readline())
+
+    def leave(self) -> int:
+        """Let the script go on to its end; its exit code."""
+        self.process.communicate("\n", timeout=30)
+        return self.process.returncode
+
+    def kill9(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=30)
+
+
 class TestServer:
     """A private server; its connection string stays the same through every restart."""
 
+    Mode = Literal["smart", "fast", "immediate"]
     __test__ = False  # not a test class, whatever its name
 
     def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -50,12 +89,12 @@ class TestServer:
         previous.close()  # joined first, so that this is not the last user
         assert self._server.dsn == self.dsn
 
-    def restart(self, mode: Literal["smart", "fast", "immediate"] = "immediate") -> None:
+    def restart(self, mode: Mode = "immediate") -> None:
         """Stop the server and start it again; *immediate* makes it recover as after a crash."""
         self.stop(mode)
         self.start()
 
-    def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
+    def stop(self, mode: Mode = "fast") -> None:
         """Take the server away until `start`."""
         os.kill(self.pid, _SIGNALS[mode])
         wait_until(lambda: not self._accepts())
