@@ -20,9 +20,7 @@ _standard = logging.getLogger("eventstore")
 _standard.addHandler(logging.NullHandler())
 
 
-def _rendered(
-    logger: logging.Logger, method: str, fields: MutableMapping[str, Any]
-) -> Any:
+def _rendered(logger: logging.Logger, method: str, fields: MutableMapping[str, Any]) -> Any:
     """Hand over to the application's processors, or render ``event key=value …``."""
     if structlog.is_configured():
         return _through(structlog.get_config()["processors"], logger, method, fields)

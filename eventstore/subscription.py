@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from eventstore.identifiers import shown
 
@@ -155,6 +155,22 @@ def parse_start(value: object) -> Start:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f'start_from must be "origin", "current" or a position: {shown(value)}')
     return value if value >= 0 else _bad_start(value)
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def parse_choice(name: str, choices: type[_Choice], value: object) -> _Choice:
+    """Return the member of *choices* that *value* is or names.
+
+    Raises:
+        ValueError: It is none; the message names *name* and the choices.
+    """
+    for choice in choices:
+        if value == choice:
+            return choice
+    wanted = ", ".join(repr(choice.value) for choice in choices)
+    raise ValueError(f"{name} must be one of {wanted}: {shown(value)}")
 
 
 def _bad_start(value: str | int) -> Start:
