@@ -1,0 +1,115 @@
+"""Events are encoded and decoded, named by their registry, and bounded in size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from eventstore import EventData, JsonSerializer, SerializationError
+from eventstore.codec import MAX_EVENT_BYTES, Codec
+from eventstore.storage import EncodedEvent, StoredEvent
+
+
+@dataclass
+class OrderPlaced:
+    sku: str
+
+
+def stored(encoded: EncodedEvent) -> StoredEvent:
+    return StoredEvent(
+        position=7,
+        global_position=9,
+        stream_id="order-1",
+        stream_version=7,
+        event_id=encoded.event_id,
+        event_type=encoded.event_type,
+        data=encoded.data,
+        metadata=encoded.metadata,
+        causation_id=encoded.causation_id,
+        correlation_id=encoded.correlation_id,
+        created_at=encoded.created_at or datetime.now(UTC),
+    )
+
+
+def test_what_is_read_is_what_was_written() -> None:
+    """G10."""
+    codec = Codec(JsonSerializer())
+    moment = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=3)))
+    event = EventData(
+        "placed",
+        {"sku": "A"},
+        {"user": "me"},
+        causation_id=uuid4(),
+        correlation_id=uuid4(),
+        created_at=moment,
+    )
+    read = codec.decode(stored(codec.encode(event)))
+    assert (read.event_type, read.data, read.metadata) == ("placed", {"sku": "A"}, {"user": "me"})
+    assert (read.event_id, read.causation_id) == (event.event_id, event.causation_id)
+    assert read.correlation_id == event.correlation_id
+    assert read.created_at == moment
+    assert read.created_at.tzinfo is UTC
+    assert (read.position, read.stream_version, read.global_position) == (7, 7, 9)
+
+
+@pytest.mark.parametrize("types", [[OrderPlaced], {"OrderPlaced": OrderPlaced}])
+def test_registered_types_are_named_and_come_back_typed(types: Any) -> None:
+    codec = Codec(JsonSerializer(), types)
+    encoded = codec.encode(EventData.of(OrderPlaced("A")))
+    assert encoded.event_type == "OrderPlaced"
+    assert codec.decode(stored(encoded)).data == OrderPlaced("A")
+
+
+def test_a_registered_name_wins_over_the_class_name() -> None:
+    codec = Codec(JsonSerializer(), {"order-placed": OrderPlaced})
+    assert codec.encode(EventData.of(OrderPlaced("A"))).event_type == "order-placed"
+
+
+def test_an_unregistered_class_is_refused_when_it_should_name_the_event() -> None:
+    with pytest.raises(SerializationError, match=r"class OrderPlaced is not in Config\.types"):
+        Codec(JsonSerializer()).encode(EventData.of(OrderPlaced("A")))
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ([OrderPlaced, OrderPlaced], "two classes for 'OrderPlaced'"),
+        ({"x": 3}, "types must hold classes, 'x' is 3"),
+        ({"": OrderPlaced}, "types must not be empty"),
+    ],
+)
+def test_a_bad_registry_is_refused(types: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        Codec(JsonSerializer(), types)
+
+
+def test_an_event_of_64_mib_is_possible_and_one_more_byte_is_not() -> None:
+    """G28."""
+    codec = Codec(JsonSerializer())
+    largest = "x" * (MAX_EVENT_BYTES - 2)
+    assert codec.encode(EventData("big", largest)).size == MAX_EVENT_BYTES
+    with pytest.raises(SerializationError, match=r"'big': event of 67,108,865 bytes") as refusal:
+        codec.encode(EventData("big", largest + "x"))
+    assert refusal.value.event_type == "big"
+
+
+class Broken:
+    def serialize(self, value: Any) -> bytes:
+        raise ZeroDivisionError("no")
+
+    def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
+        raise ZeroDivisionError("no")
+
+
+def test_a_serializer_that_raises_is_an_error_of_its_event() -> None:
+    """G30."""
+    with pytest.raises(SerializationError, match=r"'X': data: no") as refusal:
+        Codec(Broken()).encode(EventData("X", 1))
+    assert isinstance(refusal.value.__cause__, ZeroDivisionError)
+    good = stored(Codec(JsonSerializer()).encode(EventData("X", 1)))
+    with pytest.raises(SerializationError, match=r"'X': event at position 9: no"):
+        Codec(Broken()).decode(good)

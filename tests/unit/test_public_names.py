@@ -1,0 +1,69 @@
+"""What is public is importable, and what is importable is public."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import eventstore
+from eventstore import EventStoreError, errors
+
+ROOT = Path(eventstore.__file__).parent
+
+
+def test_all_names_are_there_and_sorted() -> None:
+    assert sorted(eventstore.__all__) == sorted(set(eventstore.__all__))
+    for name in eventstore.__all__:
+        assert getattr(eventstore, name) is not None
+
+
+def test_every_error_is_public() -> None:
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, EventStoreError)
+    }
+    assert classes == set(errors.__all__)
+    assert classes <= set(eventstore.__all__)
+    assert all(name.endswith("Error") for name in classes)
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
+    drawn = errors.__doc__ or ""
+    for name in errors.__all__:
+        assert name in drawn, name
+
+
+@pytest.mark.parametrize(
+    "module", sorted(m.name for m in pkgutil.iter_modules([str(ROOT)]) if not m.ispkg)
+)
+def test_every_module_lists_what_it_offers(module: str) -> None:
+    listed = getattr(importlib.import_module(f"eventstore.{module}"), "__all__", None)
+    assert listed is not None
+    tree = ast.parse((ROOT / f"{module}.py").read_text())
+    defined = {
+        name
+        for node in tree.body
+        for name in (
+            [node.name]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            else [t.id for t in node.targets if isinstance(t, ast.Name)]
+            if isinstance(node, ast.Assign)
+            else []
+        )
+    }
+    assert set(listed) <= defined
+
+
+def test_importing_the_library_imports_no_driver_and_no_actors() -> None:
+    import subprocess
+    import sys
+
+    code = "import eventstore, sys; print([m for m in ('psycopg', 'pykka') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
