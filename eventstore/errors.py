@@ -27,7 +27,7 @@ Errors of psycopg and pykka stay reachable as ``__cause__``. Bad arguments are `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,6 +64,18 @@ class EventStoreError(Exception):
 
     retryable: ClassVar[bool] = False
     """The same call with the same event ids may succeed later."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the class with its message alone.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[EventStoreError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> EventStoreError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(fields)
+    return error
 
 
 class AppendError(EventStoreError):

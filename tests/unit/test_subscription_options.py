@@ -1,0 +1,125 @@
+"""Options of a subscription are checked by name; what is waited for has one place per stream."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from eventstore import AppendResult, RecordedEvent, Retry
+from eventstore.subscription import (
+    BatchBy,
+    Origin,
+    SubscriptionOptions,
+    parse_choice,
+    parse_start,
+    position_in,
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size must be at least 1: 0"),
+        ({"buffer_size": -5}, "buffer_size must be at least 1: -5"),
+        ({"buffer_bytes": 1.5}, "buffer_bytes must be an int, not float: 1.5"),
+        ({"ack_timeout": 0}, "ack_timeout must be more than 0 seconds: 0"),
+        ({"ack_timeout": float("nan")}, "ack_timeout must be more than 0 seconds: nan"),
+        ({"on_error": 3}, "on_error must be a Retry: 3"),
+        ({"selector": "x"}, "selector must be callable: 'x'"),
+        ({"mapper": 1}, "mapper must be callable: 1"),
+    ],
+)
+def test_a_bad_option_is_named_and_shown(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as refusal:
+        SubscriptionOptions(**options)
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["end", "", -1, True, 1.0, None])
+def test_a_bad_start_is_shown(value: object) -> None:
+    with pytest.raises((ValueError, TypeError), match="start_from must be") as refusal:
+        parse_start(value)
+    assert repr(value) in str(refusal.value)
+
+
+def test_starts_and_choices_are_parsed() -> None:
+    assert parse_start("origin") is Origin.ORIGIN
+    assert parse_start("current") is Origin.CURRENT
+    assert parse_start(7) == 7
+    assert parse_choice("batch_by", BatchBy, "any") is BatchBy.ANY
+    with pytest.raises(ValueError, match="batch_by must be one of 'stream', 'any': 'both'"):
+        parse_choice("batch_by", BatchBy, "both")
+
+
+def test_retries_wait_longer_each_time_up_to_a_limit() -> None:
+    retry = Retry(first=0.5, factor=3.0, longest=10.0)
+    assert [retry.delay(attempt) for attempt in range(1, 6)] == [0.5, 1.5, 4.5, 10.0, 10.0]
+    assert Retry(factor=1e300).delay(10_000) == 30.0
+
+
+@pytest.mark.parametrize("fields", [{"first": -1}, {"first": 40}, {"factor": 0.5}, {"attempts": 0}])
+def test_a_bad_retry_is_refused(fields: dict[str, Any]) -> None:
+    (name,) = fields
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Retry(**fields)
+
+
+def result(stream_id: str, version: int, position: int | None) -> AppendResult:
+    return AppendResult(
+        stream_id=stream_id,
+        first_version=None if position is None else version,
+        last_version=version,
+        first_global_position=position,
+        last_global_position=position,
+    )
+
+
+EVENT = RecordedEvent(
+    event_id=UUID(int=1),
+    event_type="X",
+    stream_id="s",
+    stream_version=3,
+    global_position=9,
+    position=3,
+    data=None,
+    metadata=None,
+    causation_id=None,
+    correlation_id=None,
+    created_at=datetime.now(UTC),
+)
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "what", "position"),
+    [
+        ("s", EVENT, 3),
+        ("$all", EVENT, 9),
+        ("s", result("s", 4, 12), 4),
+        ("$all", result("s", 4, 12), 12),
+        ("$all", [result("s", 4, 12), result("t", 1, 13), result("u", 2, None)], 13),
+        ("t", [result("s", 4, 12), result("t", 1, 13)], 1),
+    ],
+)
+def test_what_is_waited_for_has_a_position(stream_id: str, what: object, position: int) -> None:
+    assert position_in(stream_id, what) == position
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "what", "message"),
+    [
+        ("t", EVENT, "'s' is not the subscribed stream 't'"),
+        ("t", result("s", 4, 12), "'s' is not the subscribed stream 't'"),
+        ("t", [result("s", 4, 12)], "none of the results is of 't'"),
+        ("$all", result("s", 4, None), "only checked"),
+        ("$all", [], "wait for an AppendResult"),
+        ("$all", 3, "wait for an AppendResult"),
+    ],
+)
+def test_what_has_no_place_in_the_stream_is_refused(
+    stream_id: str, what: object, message: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=message.replace("$", r"\$")):
+        position_in(stream_id, what)
