@@ -73,7 +73,8 @@ class EventStoreError(Exception):
 def _restored(
     kind: type[EventStoreError], args: tuple[Any, ...], fields: dict[str, Any]
 ) -> EventStoreError:
-    error = kind.__new__(kind, *args)
+    error = kind.__new__(kind)
+    error.args = args
     error.__dict__.update(fields)
     return error
 
