@@ -12,6 +12,7 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
+from actors.queue_limit import AppendReply
 from eventstore.errors import EventStoreError
 from eventstore.runtime import Health
 from eventstore.storage import Append, Heard, Kept, Progress, StoredEvent
@@ -27,7 +28,8 @@ Ref = ActorRef[Any]
 class AppendRequest:
     """From a caller's thread to the writer: store this, and answer in *reply*.
 
-    The reply is a `Committed`, or an exception. The writer answers it even if it stops or fails.
+    The reply comes from `QueueLimit.admit` and is answered with a `Committed` or an exception,
+    even if the writer stops or fails. Who cannot tell the writer answers it himself.
     """
 
     append: Append
@@ -35,7 +37,7 @@ class AppendRequest:
     """Bytes of its payloads, as counted against `Config.max_queued_bytes`."""
     deadline: float
     """After this moment of `time.monotonic` nobody waits for it any more."""
-    reply: pykka.ThreadingFuture[Any]
+    reply: AppendReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,18 @@ class ListenerDeaf:
     """From the listener's thread to the publisher: the database is away."""
 
     error: EventStoreError
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFailed:
+    """From the listener's thread to the publisher, in its last moment: it crashed."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """From the publisher to itself: everything told before this is in its memory; tell it."""
 
 
 @dataclass(frozen=True, slots=True)
