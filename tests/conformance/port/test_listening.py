@@ -1,0 +1,133 @@
+"""How news travels: heads and touched subscriptions, on the port itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from eventstore.storage import Fence, HeadListener, Heard, Storage
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User
+from tests.support.waiting import wait_until
+
+
+def hear(listener: HeadListener, condition: Callable[[Heard], object]) -> Heard:
+    """Wait until something is heard that fulfils *condition*."""
+    heard: list[Heard] = []
+
+    def heard_it() -> object:
+        heard.append(listener.wait(1))
+        return condition(heard[-1])
+
+    wait_until(heard_it)
+    return heard[-1]
+
+
+def test_a_new_listener_reads_the_head_at_once(user: User, storage: Storage) -> None:
+    """NOT-01, REC-01, G23: what was appended before it connected is not missed."""
+    user.store("a", 3)
+    listener = storage.head_listener()
+
+    heard = listener.wait(10)
+
+    assert (heard.head, heard.reconnected) == (3, True)
+    listener.close()
+
+
+def test_an_append_wakes_a_listener_with_the_new_head(listener: HeadListener, other: User) -> None:
+    """G23: long before the timeout."""
+    started = time.monotonic()
+    other.store("a", 2)
+
+    heard = hear(listener, lambda heard: heard.head == 2)
+
+    assert not heard.reconnected
+    assert time.monotonic() - started < 5
+
+
+def test_a_listener_that_waits_already_is_woken(listener: HeadListener, other: User) -> None:
+    """G23: the announcement comes while it blocks."""
+    heard: list[Heard] = []
+    thread = threading.Thread(
+        target=lambda: heard.append(hear(listener, lambda heard: heard.head == 1))
+    )
+    thread.start()
+
+    other.store("a")
+    thread.join(10)
+
+    assert [each.head for each in heard] == [1]
+
+
+def pause(user: User, fence: Fence) -> None:
+    user.storage.set_paused("$all", "shipping", paused=True, deadline=soon())
+
+
+def resume(user: User, fence: Fence) -> None:
+    user.storage.set_paused("$all", "shipping", paused=False, deadline=soon())
+
+
+def reset(user: User, fence: Fence) -> None:
+    user.storage.reset_subscription("$all", "shipping", 0, soon())
+
+
+def delete(user: User, fence: Fence) -> None:
+    user.storage.delete_subscription("$all", "shipping", soon())
+
+
+@pytest.mark.parametrize("touch", [User.release, pause, resume, reset, delete])
+def test_a_touched_subscription_wakes_a_listener(
+    listener: HeadListener, other: User, touch: Callable[[User, Fence], None]
+) -> None:
+    """G20, G27: pauses and releases need not wait for the next poll."""
+    fence = other.own().fence
+
+    touch(other, fence)
+
+    assert hear(listener, lambda heard: heard.touched).head == 0
+
+
+def test_a_renewal_wakes_nobody(listener: HeadListener, other: User) -> None:
+    """G22: five hundred leases do not make a storm."""
+    fence = other.own().fence
+    other.keep(fence)
+
+    heard = listener.wait(0.05)
+
+    assert heard == Heard(head=0, touched=False, reconnected=False)
+
+
+def test_a_listener_can_be_woken_from_another_thread(listener: HeadListener) -> None:
+    """G26: stopping need not wait for a timeout; a wake before the wait counts, too."""
+    listener.wake()
+    started = time.monotonic()
+    heard = listener.wait(60)
+
+    timer = threading.Timer(0.05, listener.wake)
+    timer.start()
+    listener.wait(60)
+    timer.join()
+
+    assert heard.head == 0
+    assert time.monotonic() - started < 30
+
+
+def test_a_timeout_returns_the_head(listener: HeadListener) -> None:
+    """G23: a lost announcement costs a delay, because the head is read then."""
+    assert listener.wait(0.01) == Heard(head=0, touched=False, reconnected=False)
+
+
+def test_a_listener_reads_what_it_heard_of(listener: HeadListener, other: User) -> None:
+    """G22: on its own connection, in global positions, within bytes."""
+    other.store("a", 3)
+    other.store("b", 2)
+
+    everything = listener.read_all(2, 10, 1_000, soon())
+    first = listener.read_all(2, 10, 1, soon())
+
+    assert [e.position for e in everything] == [3, 4, 5]
+    assert everything[0] == first[0]
+    assert len(first) == 1

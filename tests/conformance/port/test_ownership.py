@@ -1,0 +1,262 @@
+"""Who may checkpoint: claims, leases and fences, on the port itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from eventstore.storage import Claimed, Fence, Held, Progress
+from eventstore.subscription import Origin, Start, SubscriptionState
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User
+from tests.support.waiting import wait_until
+
+
+@pytest.mark.parametrize(
+    ("stream_id", "start", "checkpoint"),
+    [
+        ("$all", Origin.ORIGIN, 0),
+        ("$all", Origin.CURRENT, 5),
+        ("$all", 2, 2),
+        ("a", Origin.ORIGIN, 0),
+        ("a", Origin.CURRENT, 3),
+        ("a", 1, 1),
+        ("missing", Origin.ORIGIN, 0),
+        ("missing", Origin.CURRENT, 0),
+    ],
+)
+def test_a_new_subscription_starts_where_it_is_asked_to(
+    user: User, stream_id: str, start: Start, checkpoint: int
+) -> None:
+    """FSM-01, FSM-02, SUR-01: in positions of what is subscribed to."""
+    user.store("a", 3)
+    user.store("b", 2)
+
+    claimed = user.own(stream_id=stream_id, start=start)
+
+    assert claimed.created
+    assert claimed.checkpoint == checkpoint
+    assert claimed.head == {"$all": 5, "a": 3, "missing": 0}[stream_id]
+    assert not claimed.paused
+    assert claimed.fence.subscription_id > 0
+
+
+def test_an_existing_subscription_goes_on_at_its_checkpoint(user: User) -> None:
+    """SUR-02, SUB-24, FSM-11: wherever it is asked to start now."""
+    user.store("a", 5)
+    first = user.own(start=2)
+    user.release(first.fence, checkpoint=4)
+
+    again = user.own(start=Origin.CURRENT)
+
+    assert not again.created
+    assert again.checkpoint == 4
+    assert again.fence.subscription_id == first.fence.subscription_id
+    assert again.fence.epoch > first.fence.epoch
+
+
+def test_who_holds_a_subscription_is_named(user: User, other: User) -> None:
+    """FSM-17, SLK-05, G16: the second gets no fence."""
+    user.own()
+
+    held = other.claim()
+
+    assert isinstance(held, Held)
+    assert held.owner_name == "host:1"
+    assert held.since == user.info().since
+
+
+def test_the_same_name_of_another_stream_is_another_subscription(user: User) -> None:
+    """G16: the key is stream and name."""
+    first = user.own(stream_id="a")
+    second = user.own(stream_id="b")
+    third = user.own(stream_id="$all")
+
+    ids = {claimed.fence.subscription_id for claimed in (first, second, third)}
+    assert len(ids) == 3
+
+
+def test_one_of_many_concurrent_claims_is_granted(user: User, other: User) -> None:
+    """G16: also when all of them create the row."""
+
+    def claim(turn: int) -> Claimed | Held:
+        return (user if turn % 2 else other).claim()
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(claim, range(8)))
+
+    assert sum(isinstance(answer, Claimed) for answer in answers) == 1
+
+
+def test_an_owner_that_claims_again_keeps_its_fence(user: User) -> None:
+    """G16: a claim whose answer was lost can be repeated."""
+    owner = uuid4()
+    first = user.own(owner=owner)
+
+    again = user.own(owner=owner)
+
+    assert again.fence == first.fence
+    assert not again.created
+    assert user.keep(first.fence).owned
+
+
+def test_a_lease_that_runs_out_frees_the_subscription(user: User, other: User) -> None:
+    """FSM-18, SLK-04, G16: by the storage's clock."""
+    user.own(lease=0.05)
+
+    wait_until(lambda: isinstance(other.claim(), Claimed))
+
+
+def test_a_lease_that_is_renewed_stays(user: User, other: User) -> None:
+    """G16: renewals say how long, not the claim."""
+    owned = user.own(lease=0.05)
+    user.keep(owned.fence, lease=60)
+    other.own("as short", lease=0.05)
+
+    wait_until(lambda: isinstance(other.claim("as short"), Claimed))
+
+    assert isinstance(other.claim(), Held)
+
+
+def test_a_lease_that_nobody_renewed_is_taken_over_by_its_mark(user: User, other: User) -> None:
+    """G16: the standby's own clock counts, so a mark that moved on is refused."""
+    owned = user.own(lease=60)
+    held = other.claim()
+    assert isinstance(held, Held)
+    user.keep(owned.fence, lease=60)
+
+    refused = other.claim(watched=held.mark)
+    assert isinstance(refused, Held)
+    assert refused.mark != held.mark
+    granted = other.claim(watched=refused.mark)
+
+    assert isinstance(granted, Claimed)
+    assert not user.keep(owned.fence).owned
+
+
+def test_a_release_frees_the_subscription_at_once(user: User, other: User) -> None:
+    """SLK-06, ACK-04, G16: with the last checkpoint stored."""
+    user.store("a", 3)
+    owned = user.own(lease=60)
+
+    user.release(owned.fence, checkpoint=3)
+    claimed = other.claim()
+
+    assert isinstance(claimed, Claimed)
+    assert claimed.checkpoint == 3
+
+
+def test_a_checkpoint_moves_forward_only_and_never_beyond_the_head(user: User) -> None:
+    """SUR-06, SUR-07, ACK-01, G15, G16: what does not fit changes nothing, and is no error."""
+    user.store("a", 3)
+    user.store("b", 2)
+    whole = user.own(stream_id="$all").fence
+    single = user.own(stream_id="a").fence
+
+    assert [user.keep(whole, to).checkpoint for to in (1, 4, 2, 5, 6)] == [1, 4, 4, 5, 5]
+    assert [user.keep(single, to).checkpoint for to in (1, 3, 4, 2)] == [1, 3, 3, 3]
+    assert user.keep(whole, 6).owned
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        lambda fence: replace(fence, subscription_id=fence.subscription_id + 1),
+        lambda fence: replace(fence, owner=uuid4()),
+        lambda fence: replace(fence, epoch=fence.epoch - 1),
+        lambda fence: replace(fence, epoch=fence.epoch + 1),
+    ],
+    ids=["subscription_id", "owner", "epoch before", "epoch after"],
+)
+def test_a_fence_must_match_in_all_three(user: User, stale: Callable[[Fence], Fence]) -> None:
+    """G16: else nothing is stored, renewed or released."""
+    user.store("a", 3)
+    other_fence = stale(user.own(lease=60).fence)
+
+    kept = user.keep(other_fence, checkpoint=3)
+    user.release(other_fence, checkpoint=3)
+
+    assert not kept.owned
+    assert kept.fence == other_fence
+    assert user.info().checkpoint == 0
+    assert isinstance(user.claim(), Held)
+
+
+def test_after_a_takeover_the_old_owner_changes_nothing(user: User, other: User) -> None:
+    """SLK-02, SLK-03, G16: it neither advances nor rewinds, however late it comes."""
+    user.store("a", 5)
+    old = user.own(lease=0.05).fence
+    wait_until(lambda: isinstance(other.claim(lease=60), Claimed))
+
+    kept = user.keep(old, checkpoint=5)
+    user.release(old, checkpoint=5)
+
+    assert not kept.owned
+    assert other.info().checkpoint == 0
+    assert isinstance(user.claim(), Held)
+
+
+def test_a_reset_fences_the_owner_and_sets_the_checkpoint(user: User, other: User) -> None:
+    """G16: also backwards, which nobody else can."""
+    user.store("a", 5)
+    old = user.own(lease=60).fence
+    user.keep(old, checkpoint=4)
+
+    other.storage.reset_subscription("$all", "shipping", 2, soon())
+
+    assert not user.keep(old, checkpoint=5).owned
+    assert user.info().checkpoint == 2
+    assert user.info().owner is None
+    assert user.own().checkpoint == 2
+
+
+@pytest.mark.parametrize(("position", "head"), [(6, 5), (1_000, 5)])
+def test_a_reset_beyond_the_head_is_refused(user: User, position: int, head: int) -> None:
+    """G15: what does not exist yet cannot have been seen."""
+    user.store("a", head)
+    fence = user.own().fence
+
+    with pytest.raises(ValueError, match=rf"{head}\D.*{position}|{position}\D.*{head}"):
+        user.storage.reset_subscription("$all", "shipping", position, soon())
+
+    assert user.keep(fence).owned
+
+
+def test_deleted_and_created_again_it_is_another_subscription(user: User, other: User) -> None:
+    """SUB-28, SUR-04, G16: the old owner's fence matches nothing any more."""
+    user.store("a", 5)
+    owner = uuid4()
+    old = user.own(owner=owner, lease=60).fence
+    user.keep(old, checkpoint=3)
+
+    other.storage.delete_subscription("$all", "shipping", soon())
+    gone = user.keep(old, checkpoint=4)
+    new = user.own(owner=owner)
+
+    assert (gone.owned, gone.checkpoint, gone.paused) == (False, 0, False)
+    assert new.created
+    assert new.checkpoint == 0
+    assert new.fence.subscription_id != old.subscription_id
+    assert not user.keep(old, checkpoint=4).owned
+    assert user.info().checkpoint == 0
+
+
+def test_many_leases_are_renewed_in_one_call_in_order(user: User) -> None:
+    """G16: each answer belongs to its fence, and a stale one spoils no other."""
+    user.store("a", 5)
+    fences = [user.own(f"s-{n}").fence for n in range(5)]
+    stale = Fence(fences[2].subscription_id, uuid4(), fences[2].epoch)
+    asked = [fences[4], stale, fences[0], fences[3]]
+    progress = [
+        Progress(fence, place, SubscriptionState.LIVE, None, 0) for place, fence in enumerate(asked)
+    ]
+
+    kept = user.keeper.keep(progress, 60, soon())
+
+    assert [each.fence for each in kept] == asked
+    assert [each.owned for each in kept] == [True, False, True, True]
+    assert [each.checkpoint for each in kept] == [0, 0, 2, 3]
