@@ -24,9 +24,9 @@ def _rendered(logger: logging.Logger, method: str, fields: MutableMapping[str, A
     """Hand over to the application's processors, or render ``event key=value …``."""
     if structlog.is_configured():
         return _through(structlog.get_config()["processors"], logger, method, fields)
-    event = str(fields.pop("event"))
-    fields.pop("exc_info", None)
-    return " ".join([event, *(f"{key}={value!r}" for key, value in fields.items())])
+    event, exc_info = str(fields.pop("event")), fields.pop("exc_info", None)
+    line = " ".join([event, *(f"{key}={value!r}" for key, value in fields.items())])
+    return (line,), {"exc_info": exc_info}
 
 
 def _through(processors: Any, logger: Any, method: str, fields: Any) -> Any:
