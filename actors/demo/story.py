@@ -1,0 +1,181 @@
+"""What happens in the demo, act by act."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from actors.demo.board import LEASE, NAME
+from actors.demo.history import Happening
+from actors.demo.screen import Screen
+from actors.demo.subscriber import SubscriberProcess, Tally
+from actors.demo.writers import Writers, Writing
+from eventstore import (
+    EventData,
+    EventStore,
+    ExpectedVersion,
+    SubscriptionState,
+    WrongExpectedVersionError,
+)
+
+__all__ = ["WRITERS", "BrokenPromiseError", "Story"]
+
+WRITERS = 16
+
+PATIENCE = 120.0
+"""Seconds until something that takes a moment counts as broken."""
+
+_ALL = "$all"
+_PAUSE = threading.Event()
+
+
+class BrokenPromiseError(Exception):
+    """The store did what it promises not to do."""
+
+
+class Story:
+    """Four acts, each with a quarter of the events."""
+
+    def __init__(
+        self,
+        screen: Screen,
+        store: EventStore,
+        dsn: str,
+        state: Path,
+        happenings: Sequence[Happening],
+    ) -> None:
+        """Prepare it: *dsn* and *state* are for the subscriber's process."""
+        self.tally = Tally()
+        self.appended = 0
+        self._screen = screen
+        self._store = store
+        self._dsn = dsn
+        self._state = state
+        self._happenings = happenings
+        self._subscriber: SubscriberProcess | None = None
+
+    def tell(self) -> None:
+        """Tell it all; afterwards everything is appended, delivered and acknowledged.
+
+        Raises:
+            BrokenPromiseError: The store did what it must not do.
+            EventStoreError, SubscriberSilentError: Something did not work.
+        """
+        first, second, third, fourth = _quarters(self._happenings)
+        try:
+            with Writers(self._store, WRITERS) as writers:
+                self._listen(writers, first)
+                self._kill(writers, second)
+                self._pause(writers, third)
+                self._refuse(third[-1])
+                self._append(writers.write(fourth))
+                self._catch_up()
+        finally:
+            if self._subscriber is not None:
+                self._subscriber.stop()
+
+    def _listen(self, writers: Writers, happenings: Sequence[Happening]) -> None:
+        self._screen.heading(f"1. {WRITERS} threads append, an actor in another process listens")
+        process = self._connect()
+        self._screen.fact("listens", f"process {process.pid}, subscription {NAME!r} to all streams")
+        self._append(writers.write(happenings))
+        self._catch_up()
+
+    def _kill(self, writers: Writers, happenings: Sequence[Happening]) -> None:
+        self._screen.heading("2. kill -9, while events come in")
+        halfway = self.appended + len(happenings) // 2
+        writing = writers.write(happenings)
+        self.tally.wait_for(lambda: self.tally.position >= halfway, PATIENCE)
+        assert self._subscriber is not None
+        self._subscriber.kill()
+        self._screen.fact(
+            "killed",
+            f"process {self._subscriber.pid} at #{self.tally.position:,};"
+            f" the appends go on.\nIts hold on the subscription ends in {LEASE:.0f} s at most",
+        )
+        again = self.tally.again
+        process = self._connect()
+        run = self.tally.runs[-1]
+        self._screen.fact("took over", f"process {process.pid}, after #{run.checkpoint:,}")
+        self._append(writing)
+        self._catch_up()
+        self._screen.fact(
+            "redeliver",
+            f"{self.tally.again - again:,} events came a second time and were counted once",
+        )
+
+    def _pause(self, writers: Writers, happenings: Sequence[Happening]) -> None:
+        self._screen.heading("3. Pause and resume, from this process")
+        self._store.pause_subscription(_ALL, NAME)
+        self._until_paused()
+        before = self.tally.position
+        self._append(writers.write(happenings))
+        info = self._store.subscription_info(_ALL, NAME)
+        delivered = self.tally.position - before
+        self._screen.fact(
+            "paused", f"{delivered} delivered, {info.lag_events:,} wait, {info.lag_seconds:.1f} s"
+        )
+        if delivered:
+            raise BrokenPromiseError(f"{delivered} events were delivered while paused")
+        self._store.resume_subscription(_ALL, NAME)
+        self._catch_up()
+
+    def _refuse(self, happening: Happening) -> None:
+        self._screen.heading("4. Twice, and too late")
+        again = self._store.append_to_stream(
+            happening.stream_id, ExpectedVersion.ANY, [happening.event()]
+        )
+        self._screen.fact(
+            "twice",
+            f"the same event once more: it is #{again.last_global_position:,} already,"
+            " nothing is stored",
+        )
+        try:
+            self._store.append_to_stream(
+                happening.stream_id, ExpectedVersion.NO_STREAM, [EventData("FlightDeparted", {})]
+            )
+        except WrongExpectedVersionError as error:
+            self._screen.fact("too late", f"refused: {error}")
+        else:
+            raise BrokenPromiseError(f"{happening.stream_id} was created a second time")
+
+    def _connect(self) -> SubscriberProcess:
+        runs = len(self.tally.runs)
+        self._subscriber = SubscriberProcess(self._dsn, self._state, self.tally)
+        self.tally.wait_for(lambda: len(self.tally.runs) > runs, PATIENCE)
+        return self._subscriber
+
+    def _append(self, writing: Writing) -> None:
+        """Show *writing* until all of it is stored."""
+        with self._screen.bar("append", writing.total) as bar:
+            while not writing.finished(timeout=0.1):
+                bar.show(writing.written)
+        self.appended += writing.written
+        rate = writing.written / writing.seconds
+        self._screen.fact(
+            "appended", f"{writing.written:,} events, each on its own: {rate:,.0f} events/s"
+        )
+
+    def _catch_up(self) -> None:
+        """Wait until everything appended is delivered and counted."""
+        begun, before = time.monotonic(), self.tally.position
+        with self._screen.bar("deliver", self.appended - before) as bar:
+            while (position := self.tally.position) < self.appended:
+                self.tally.wait_for(lambda: self.tally.position > position, PATIENCE)
+                bar.show(self.tally.position - before)
+        seconds = time.monotonic() - begun
+        self._screen.fact("delivered", f"up to #{self.tally.position:,}, {seconds:.2f} s later")
+
+    def _until_paused(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self._store.subscription_info(_ALL, NAME).state is not SubscriptionState.PAUSED:
+            if time.monotonic() > deadline:
+                raise BrokenPromiseError(f"not paused after {PATIENCE:.0f} s")
+            _PAUSE.wait(0.02)
+
+
+def _quarters(happenings: Sequence[Happening]) -> list[Sequence[Happening]]:
+    size = -(-len(happenings) // 4)
+    return [happenings[size * n : size * (n + 1)] for n in range(4)]
