@@ -14,7 +14,7 @@ import pytest
 
 from eventstore.embedded import EmbeddedServer
 from eventstore.errors import StorageUnavailableError
-from tests.support.pgserver import ServerUser, TestServer
+from tests.support.pgserver import ServerUser, TestServer, prepare
 from tests.support.waiting import wait_until
 
 
@@ -98,7 +98,7 @@ def test_a_frozen_server_is_an_error_before_long(victim: TestServer) -> None:
 
 
 def test_the_last_user_of_a_killed_server_closes_in_peace(tmp_path: Path) -> None:
-    server = EmbeddedServer.start(tmp_path)
+    server = EmbeddedServer.start(prepare(tmp_path))
     os.kill(server.pid, signal.SIGKILL)
     server.close()
     with EmbeddedServer.start(tmp_path) as again, psycopg.connect(again.dsn) as connection:

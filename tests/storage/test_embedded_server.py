@@ -11,6 +11,7 @@ import pytest
 from eventstore.embedded import EmbeddedServer, binaries
 from eventstore.embedded.home import LOG_LIMIT
 from eventstore.errors import StorageError
+from tests.support.pgserver import prepare
 
 
 def setting(server: EmbeddedServer, name: str) -> str:
@@ -60,6 +61,7 @@ def test_data_is_kept_between_runs_in_a_folder_of_any_name(tmp_path: Path, name:
 
 
 def test_settings_apply_and_a_bad_one_is_shown_with_the_reason(tmp_path: Path) -> None:
+    prepare(tmp_path)
     with EmbeddedServer.start(tmp_path, settings={"max_connections": "7"}) as server:
         assert setting(server, "max_connections") == "7"
     with pytest.raises(StorageError, match=r"work_mem.*nonsense"):
@@ -71,6 +73,7 @@ def test_settings_apply_and_a_bad_one_is_shown_with_the_reason(tmp_path: Path) -
 
 
 def test_a_large_log_is_cut_at_the_next_start(tmp_path: Path) -> None:
+    prepare(tmp_path)
     (tmp_path / "server.log").write_bytes(b"x" * (LOG_LIMIT + 1))
     with EmbeddedServer.start(tmp_path) as server:
         assert server.log_path.stat().st_size < LOG_LIMIT
@@ -110,7 +113,7 @@ def test_a_folder_that_is_used_otherwise_is_refused_and_not_touched(tmp_path: Pa
 
 
 def test_a_socket_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
-    with EmbeddedServer.start(tmp_path) as server:
+    with EmbeddedServer.start(prepare(tmp_path)) as server:
         usual = socket_folder_of(server)
     usual.mkdir(mode=0o755)  # anybody could have put a socket of their own here
     try:
@@ -122,10 +125,9 @@ def test_a_socket_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
 
 def test_a_copied_folder_gets_a_server_of_its_own(tmp_path: Path) -> None:
     """The copy brings the original's postmaster.pid: it must not lead to the original's data."""
-    with EmbeddedServer.start(tmp_path / "original") as original:
+    with EmbeddedServer.start(prepare(tmp_path / "original")) as original:
         copy_pid = (original.data_path / "postmaster.pid").read_text()
-        with EmbeddedServer.start(tmp_path / "copy"):
-            pass
+        prepare(tmp_path / "copy")
         (tmp_path / "copy" / "pgdata" / "postmaster.pid").write_text(copy_pid)
         with EmbeddedServer.start(tmp_path / "copy") as copy:
             assert copy.pid != original.pid

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from eventstore.embedded import EmbeddedServer
-from tests.support.pgserver import ServerUser
+from tests.support.pgserver import ServerUser, prepare
 
 FORKS = """
 import os, sys
@@ -42,10 +42,9 @@ sys.stdin.readline()
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A folder for a server; whatever the test does, no server stays in it."""
-    path = tmp_path / "home"
+    path = prepare(tmp_path / "home")
     yield path
-    if path.exists():
-        EmbeddedServer.start(path).close()
+    EmbeddedServer.start(path).close()
 
 
 def runs(pid: int) -> bool:
@@ -95,6 +94,7 @@ def test_two_processes_share_a_server_and_the_last_one_stops_it(home: Path) -> N
 
 
 def test_four_processes_that_start_at_once_get_one_server(home: Path) -> None:
+    (home / "pgdata").rename(home / "put aside")  # the race begins with initdb
     users = [ServerUser(home) for _ in range(4)]
     pid, *others = [user.server_pid() for user in users]
     assert others == [pid, pid, pid]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import signal
@@ -29,6 +31,21 @@ print(server.pid, flush=True)
 sys.stdin.readline()
 server.close()
 """
+
+
+@functools.cache
+def _template() -> Path:
+    """Data as initdb makes it, once for the whole run: a copy is ready in a tenth of the time."""
+    path = Path(tempfile.mkdtemp(prefix="eventstore-template-"))
+    atexit.register(shutil.rmtree, path)
+    EmbeddedServer.start(path).close()
+    return path / "pgdata"
+
+
+def prepare(path: Path) -> Path:
+    """Fill *path* with the data of a server that never ran, and return it."""
+    shutil.copytree(_template(), path / "pgdata")
+    return path
 
 
 class ServerUser:
@@ -64,7 +81,7 @@ class TestServer:
     __test__ = False  # not a test class, whatever its name
 
     def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="eventstore-test-"))
+        self.path = prepare(Path(tempfile.mkdtemp(prefix="eventstore-test-")))
         self._settings = dict(settings)
         self._server = EmbeddedServer.start(self.path, settings=self._settings)
         self.dsn = self._server.dsn
