@@ -328,6 +328,15 @@ class Storage(Protocol):
             StreamNotFoundError: It does not exist. A deleted stream is described, not refused.
         """
 
+    def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
+        """Return at most *count* streams, deleted ones too, in byte order of their ids.
+
+        Those that come after the id *after*; None: from the first.
+        """
+
+    def stream_count(self, deadline: float) -> int:
+        """Return how many streams there are, without the deleted ones."""
+
     def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
         """Tell whether the event at *global_position* still is *event_id*.
 

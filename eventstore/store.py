@@ -327,6 +327,24 @@ class EventStore:
         """
         return self._storage().stream_info(check_subscribable(stream_id), self._deadline())
 
+    def streams(self, after: str | None = None, count: int = _PAGE) -> list[StreamInfo]:
+        """List the streams, deleted ones too, in byte order of their ids.
+
+        Args:
+            after: The last id of the page before; None: from the first stream on.
+            count: Most streams to return, 1 to 10,000.
+
+        Returns:
+            0 to *count* streams. Fewer than *count*: the end was reached.
+        """
+        if after is not None:
+            check_name("after", after)
+        return self._storage().streams(after, check_count("count", count), self._deadline())
+
+    def stream_count(self) -> int:
+        """Return how many streams there are, without the deleted ones."""
+        return self._storage().stream_count(self._deadline())
+
     # ── subscribing ──────────────────────────────────────────────────────────────────────────
 
     def subscribe_to_stream(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 from uuid import UUID
 
 import msgspec
@@ -101,6 +102,16 @@ class EventLog:
             created_at=stream.created_at,
             deleted_at=None,
         )
+
+    @property
+    def stream_count(self) -> int:
+        """How many streams there are."""
+        return len(self._streams)
+
+    def streams(self, after: str | None, count: int) -> list[StreamInfo]:
+        """Return the next *count* streams after the id *after*, in byte order of their ids."""
+        ids = (stream_id for stream_id in self._streams if after is None or stream_id > after)
+        return [self.stream_info(stream_id) for stream_id in nsmallest(count, ids)]
 
     def holds(self, global_position: int, event_id: UUID) -> bool:
         """Tell whether *event_id* is at *global_position*."""

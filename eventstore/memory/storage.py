@@ -86,6 +86,14 @@ class MemoryStorage:
         with self._locked(deadline) as store:
             return store.log.stream_info(stream_id)
 
+    def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
+        with self._locked(deadline) as store:
+            return store.log.streams(after, count)
+
+    def stream_count(self, deadline: float) -> int:
+        with self._locked(deadline) as store:
+            return store.log.stream_count
+
     def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
         with self._locked(deadline) as store:
             return store.log.holds(global_position, event_id)
