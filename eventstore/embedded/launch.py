@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,15 @@ RESERVED = frozenset(
 """Settings that the launcher itself depends on."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """A server on its way."""
+
+    socket_folder: Path
+    log_start: int
+    """Where its lines in the log begin."""
+
+
 def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) -> Path:
     """Attach to the server of *home*, or start it; the caller holds the start lock.
 
@@ -59,7 +69,7 @@ def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) 
         StorageError: The server cannot be started here; says why.
         StorageUnavailableError: It runs, but accepts no connection before the deadline.
     """
-    log_start: int | None = None
+    launched: _Launch | None = None
     while True:
         socket_folder, reason = _attach(home)
         if socket_folder is not None:
@@ -67,9 +77,9 @@ def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) 
         guard = FileLock(home.server_lock)
         try:
             if guard.try_exclusive():
-                if log_start is not None:
-                    raise StorageError(f"the server ended at once:\n{_tail(home.log, log_start)}")
-                log_start = _launch(home, settings, guard)
+                if launched is not None:
+                    raise _ended(home, launched)
+                launched = _launch(home, settings, guard)
         finally:
             # Also after an error: a process that was started may live on, and keeps the lock.
             guard.hand_over()
@@ -93,8 +103,7 @@ def stop(home: Home, socket_folder: Path, deadline: Deadline) -> None:
                 os.kill(postmaster.pid, signal.SIGINT)  # a fast shutdown
         while not guard.try_exclusive():
             _pause(home, deadline, None)
-        with suppress(OSError):
-            remove_socket_folder(socket_folder)
+        remove_socket_folder(socket_folder)
 
 
 def _attach(home: Home) -> tuple[Path | None, psycopg.Error | None]:
@@ -112,8 +121,8 @@ def _attach(home: Home) -> tuple[Path | None, psycopg.Error | None]:
     return (postmaster.socket_folder if row == (str(home.data),) else None), None
 
 
-def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> int:
-    """Start the server, not waiting for it; returns where its lines in the log begin."""
+def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> _Launch:
+    """Start the server, not waiting for it."""
     identity = choose_identity(home.data)
     binaries = find_binaries(identity, home.major())
     if not home.data.exists():
@@ -125,14 +134,20 @@ def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> int:
     # a stranger's. PostgreSQL ignores that of its grandparent, and still checks shared memory.
     env = {} if stale is None else {"PG_GRANDPARENT_PID": str(stale.pid)}
     with home.open_log() as log:
-        start = log.tell()
+        launch = _Launch(socket_folder, log.tell())
         identity.run(
             (*_IN_BACKGROUND, *_command(home, binaries, socket_folder, settings)),
             output=log,
             pass_fds=(guard.fd,),
             env=env,
         )
-    return start
+    return launch
+
+
+def _ended(home: Home, launch: _Launch) -> StorageError:
+    """Tidy up after a server that did not live; the error to raise."""
+    remove_socket_folder(launch.socket_folder)
+    return StorageError(f"the server ended at once:\n{_tail(home.log, launch.log_start)}")
 
 
 def _command(

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,10 @@ def is_private(folder: Path, uid: int) -> bool:
 
 def remove_socket_folder(folder: Path) -> None:
     """Remove what a stopped server left; a folder that is in use or not ours stays."""
-    for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
-        (folder / name).unlink(missing_ok=True)
-    folder.rmdir()
+    with suppress(OSError):
+        for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _bases() -> Iterator[Path]:

@@ -64,8 +64,10 @@ def test_settings_apply_and_a_bad_one_is_shown_with_the_reason(tmp_path: Path) -
     prepare(tmp_path)
     with EmbeddedServer.start(tmp_path, settings={"max_connections": "7"}) as server:
         assert setting(server, "max_connections") == "7"
+        socket_folder = socket_folder_of(server)
     with pytest.raises(StorageError, match=r"work_mem.*nonsense"):
         EmbeddedServer.start(tmp_path, settings={"work_mem": "nonsense"})
+    assert not socket_folder.exists()
     with pytest.raises(ValueError, match="port"):
         EmbeddedServer.start(tmp_path, settings={"port": "1"})
     with pytest.raises(ValueError, match=r"timeout .* 0"):
