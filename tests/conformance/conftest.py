@@ -1,15 +1,18 @@
-"""The two storages, so that one suite says of both what a store means."""
+"""The two storages and the two runtimes, so that one suite says what a store means with each."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
 
-from eventstore.config import Config
+from eventstore import CallerRuntime, Config, EventData, EventStore, Runtime
+from eventstore.runtimes import registered_runtime
 from eventstore.storage import Storage
 from eventstore.targets import storage_for
 
@@ -22,10 +25,26 @@ def soon() -> float:
     return time.monotonic() + 10
 
 
+def numbered(first: int, last: int) -> list[EventData]:
+    """Return new events that carry the numbers *first* to *last*."""
+    return [
+        EventData("Numbered", {"event": number}, {"user": "someone"})
+        for number in range(first, last + 1)
+    ]
+
+
+def opened(config: Config) -> Storage:
+    storage = storage_for(config)
+    storage.open(init=True, deadline=soon())
+    return storage
+
+
 @pytest.fixture(params=["memory", "postgres"])
 def config(request: pytest.FixtureRequest) -> Iterator[Config]:
     """Settings of a fresh store that lives as long as the test, whoever opens and closes it."""
-    settings = Config("memory:", poll_interval=POLL_INTERVAL, lease=LEASE, pool_size=4)
+    settings = Config(
+        "memory:", poll_interval=POLL_INTERVAL, lease=LEASE, pool_size=4, stop_timeout=1.0
+    )
     if request.param == "memory":
         settings = replace(settings, dsn=f"memory:{uuid4().hex}")
     else:
@@ -52,7 +71,28 @@ def open_storage(config: Config) -> Iterator[Callable[[], Storage]]:
         storage.close()
 
 
-def opened(config: Config) -> Storage:
-    storage = storage_for(config)
-    storage.open(init=True, deadline=soon())
-    return storage
+@pytest.fixture(params=["caller", "actors"])
+def runtime(request: pytest.FixtureRequest) -> type[Runtime]:
+    return CallerRuntime if request.param == "caller" else registered_runtime()
+
+
+class Connect(Protocol):
+    """Connects to the store of the test once more; keywords replace settings."""
+
+    def __call__(self, **settings: Any) -> EventStore: ...
+
+
+@pytest.fixture
+def connect(config: Config, runtime: type[Runtime]) -> Iterator[Connect]:
+    with ExitStack() as stores:
+
+        def connect(**settings: Any) -> EventStore:
+            store = EventStore.connect(replace(config, **settings), runtime=runtime)
+            return stores.enter_context(store)
+
+        yield connect
+
+
+@pytest.fixture
+def store(connect: Connect) -> EventStore:
+    return connect()
