@@ -1,0 +1,81 @@
+"""The README's tables and lists name everything there is, and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+import pytest
+
+from eventstore import Config, EventStore, Retry, SubscriptionState, errors
+from tests.support.readme import README, ROOT, rows, section
+
+MIB = 1024 * 1024
+
+
+def written(value: object) -> str:
+    """Return a default value as the README writes it."""
+    match value:
+        case None | ():
+            return "none"
+        case bool():
+            return str(value)
+        case int() if value >= MIB:
+            return f"{value // MIB} MiB"
+        case int() | float():
+            return f"{value:,.0f}"
+    return f"`{value}`"
+
+
+def default_of(field: Field[Any]) -> str:
+    if field.default is not MISSING:
+        return written(field.default)
+    return "required" if field.default_factory is MISSING else written(field.default_factory())
+
+
+def test_the_configuration_table_lists_every_field_with_its_default() -> None:
+    table = {name: default for name, (default, _meaning) in rows("## Configuration").items()}
+    assert table == {field.name: default_of(field) for field in fields(Config)}
+
+
+@pytest.mark.parametrize("method", ["subscribe_to_stream", "subscribe_to_all_streams"])
+def test_the_options_table_lists_every_option_with_its_default(method: str) -> None:
+    table = {name: default for name, (default, _meaning) in rows("### Options").items()}
+    parameters = inspect.signature(getattr(EventStore, method)).parameters.values()
+    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert table.keys() == options.keys()
+    for name in options.keys() - {"on_error"}:
+        value = options[name]
+        assert table[name] == (f'`"{value}"`' if isinstance(value, str) else written(value)), name
+    assert table["on_error"] == f"`{Retry.__name__}()`"
+
+
+def test_the_errors_table_lists_every_error_and_whether_to_repeat() -> None:
+    table = {
+        name: retryable for name, (retryable, _what) in rows("## Errors, and what to do").items()
+    }
+    assert table == {
+        name: "yes" if getattr(errors, name).retryable else "no" for name in errors.__all__
+    }
+
+
+def test_every_promise_is_listed_once_and_named_by_a_test_unless_it_is_marked() -> None:
+    promises = re.findall(r"^- \*\*G(\d+)\*\* (◇?)", section("## Guarantees"), re.MULTILINE)
+    assert [int(number) for number, _mark in promises] == list(range(1, 35))
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for number, mark in promises:
+        assert mark or re.search(rf"\bG{number}\b", tests), f"no test names G{number}"
+
+
+def test_the_state_diagram_shows_every_state() -> None:
+    [diagram] = re.findall(r"stateDiagram-v2\n(.*?)```", README, re.DOTALL)
+    states = set(re.findall(r"\b[A-Z][A-Z_]+\b", diagram))
+    assert states == {state.name for state in SubscriptionState}
+
+
+def test_every_public_method_of_the_store_is_mentioned() -> None:
+    methods = [name for name in vars(EventStore) if not name.startswith("_")]
+    missing = [name for name in methods if name not in README]
+    assert not missing
