@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from actors.messages import AppendRequest
 from eventstore.events import AppendResult, ExpectedVersion
 from eventstore.storage import Append, Committed, StreamAppend
 
-__all__ = ["CommitPlan", "Group", "Item", "one_by_one", "split", "without_expired"]
+__all__ = ["CommitPlan", "Group", "Item", "one_by_one", "split"]
 
 MAX_APPENDS = 500
 """Appends that share one commit: more gain nothing, and each delays all the others."""
@@ -53,6 +53,14 @@ class Group:
     def size(self) -> int:
         """Bytes of its payloads."""
         return sum(request.size for request in self.requests)
+
+    def keeping(self, wanted: Callable[[AppendRequest], bool]) -> Group | None:
+        """Return the group with the *wanted* requests only; None if there are none."""
+        kept = [
+            tuple(request for request in item.requests if wanted(request)) for item in self.items
+        ]
+        items = tuple(Item(requests) for requests in kept if requests)
+        return Group(items) if items else None
 
 
 class CommitPlan:
@@ -208,19 +216,6 @@ def _is_mergeable(append: Append) -> bool:
 def one_by_one(requests: Iterable[AppendRequest]) -> list[Group]:
     """Return a group for each request alone, in order."""
     return [Group((Item((request,)),)) for request in requests]
-
-
-def without_expired(group: Group, now: float) -> tuple[Group | None, list[AppendRequest]]:
-    """Return *group* without the requests whose deadline passed, and those requests."""
-    expired = [request for request in group.requests if request.deadline <= now]
-    if not expired:
-        return group, []
-    kept = [
-        Item(alive)
-        for item in group.items
-        if (alive := tuple(request for request in item.requests if request.deadline > now))
-    ]
-    return (Group(tuple(kept)) if kept else None), expired
 
 
 def split(item: Item, outcome: Committed) -> list[Committed]:

@@ -16,7 +16,6 @@ from actors.commit_plan import (
     Item,
     one_by_one,
     split,
-    without_expired,
 )
 from actors.messages import AppendRequest
 from actors.queue_limit import QueueLimit
@@ -153,13 +152,12 @@ def test_draining_empties_the_plan() -> None:
     assert not len(plan)
 
 
-def test_a_group_drops_the_requests_that_expired_since() -> None:
-    early, late = to("a"), request(("a", ANY, [event()]), deadline=NOW + 5)
-    other = to("b")
-    group = Group((Item((early, late)), Item((other,))))
-    assert without_expired(group, NOW) == (group, [])
-    assert without_expired(group, NOW + 1) == (Group((Item((late,)),)), [early, other])
-    assert without_expired(group, NOW + 5) == (None, [early, late, other])
+def test_a_group_keeps_only_the_requests_that_are_wanted() -> None:
+    a1, a2, b = to("a"), to("a"), to("b")
+    group = Group((Item((a1, a2)), Item((b,))))
+    assert group.keeping(lambda _: True) == group
+    assert group.keeping(lambda each: each is a2) == Group((Item((a2,)),))
+    assert group.keeping(lambda _: False) is None
 
 
 def test_sent_one_by_one_each_request_is_its_own_commit() -> None:
