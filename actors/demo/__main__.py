@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.demo.flights import MissingDataError, days_in_february, whole_year
+from actors.demo.history import history
 from actors.demo.run import run
 from actors.demo.screen import Screen
 from actors.demo.story import BrokenPromiseError
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen = Screen.of_stdout()
     try:
         flights = whole_year() if options.flights == "all" else days_in_february()
-        return 0 if run(screen, Path(options.data), flights) else 1
+        right = run(screen, Path(options.data), flights, history(flights))
+        return 0 if right else 1
     except EXPECTED as error:
         screen.bad(f"\nThe demo ended early: {error}")
         return 1

@@ -14,29 +14,27 @@ from pathlib import Path
 
 from actors.demo.delays import Board, delays_of
 from actors.demo.flights import Flight, airlines
-from actors.demo.history import Happening, history
+from actors.demo.history import Happening
 from actors.demo.result import TABLE_NAMES, differences, table_rows
 from actors.demo.screen import Screen
 from actors.demo.story import Story
 from actors.demo.subscriber import Tally
 from eventstore import EventStore, StorageError
 
-__all__ = ["run", "run_events"]
+__all__ = ["run"]
 
 
-def run(screen: Screen, folder: Path, flights: Sequence[Flight]) -> bool:
-    """Tell the story of *flights* with a store in *folder*; tell whether the result is right.
+def run(
+    screen: Screen, folder: Path, flights: Sequence[Flight], happenings: Sequence[Happening]
+) -> bool:
+    """Tell the story with a store in *folder*: *happenings* go in, *flights* must come out.
+
+    Returns:
+        Whether the subscriber's sums equal those of *flights*.
 
     Raises:
         EventStoreError, BrokenPromiseError, SubscriberSilentError: It did not come to its end.
     """
-    return run_events(screen, folder, flights, history(flights))
-
-
-def run_events(
-    screen: Screen, folder: Path, flights: Sequence[Flight], happenings: Sequence[Happening]
-) -> bool:
-    """Do as `run` with the events given: *happenings* go in, *flights* must come out."""
     _introduce(screen, flights, happenings)
     state = folder / "delays.json"
     with _alone_in(folder):
