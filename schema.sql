@@ -511,8 +511,8 @@ BEGIN
 END $$;
 
 -- Stores what a runtime knows of its subscriptions, and renews their leases or, with p_lease null,
--- ends the ownership. Returns what their rows say then, in no order; owned is false where the fence
--- does not match or the row is gone.
+-- ends the ownership. Returns what their rows say then: item is the place in the arrays; owned is
+-- false where the fence does not match or the row is gone.
 --
 -- Rows are locked in the order of their ids, so that two calls cannot deadlock. A row that somebody
 -- else has locked is passed over, unless p_wait_ms is given, and then left out of the answer: it
@@ -521,7 +521,7 @@ CREATE FUNCTION :"schema".keep_subscriptions(
   p_wait_ms integer, p_lease double precision,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
   p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[]
-) RETURNS TABLE (subscription_id bigint, owned boolean, checkpoint bigint, paused boolean)
+) RETURNS TABLE (item bigint, owned boolean, checkpoint bigint, paused boolean)
 LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET lock_timeout = 0
@@ -579,9 +579,9 @@ BEGIN
   END IF;
 
   RETURN QUERY
-    SELECT p.id, coalesce(s.owner = p.owner AND s.epoch = p.epoch, false),
+    SELECT p.item, coalesce(s.owner = p.owner AND s.epoch = p.epoch, false),
            coalesce(s.checkpoint, 0), coalesce(s.paused, false)
-      FROM unnest(p_ids, p_owners, p_epochs) p(id, owner, epoch)
+      FROM unnest(p_ids, p_owners, p_epochs) WITH ORDINALITY p(id, owner, epoch, item)
       LEFT JOIN subscriptions s ON s.subscription_id = p.id
      WHERE s.subscription_id IS NULL OR s.subscription_id = ANY (v_locked);
 END $$;

@@ -1,0 +1,205 @@
+"""The connection that learns of new events by LISTEN, and by looking where that is deaf."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import psycopg
+
+from eventstore.errors import StorageUnavailableError
+from eventstore.identifiers import ALL_STREAMS
+from eventstore.log import get_logger
+from eventstore.postgres.bell import Bell
+from eventstore.postgres.connection import Connector, GuardedConnection
+from eventstore.postgres.read import Reader
+from eventstore.postgres.sqlstates import translated
+from eventstore.postgres.statements import Statements
+from eventstore.storage import Heard, StoredEvent
+
+__all__ = ["PostgresHeadListener"]
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 0.5
+_PROBE_TIMEOUT = 1.0
+_LOOK_TIMEOUT = 2.0
+
+_log = get_logger()
+
+
+@dataclass(slots=True)
+class _News:
+    """What arrived on the channel and was not told yet."""
+
+    head: int | None = None
+    touched: bool = False
+    probes: set[str] = field(default_factory=set)
+
+    def take_in(self, payload: str) -> None:
+        """A number is a head, ``p`` starts somebody's probe, ``s`` a subscription's number."""
+        if payload.isdigit():
+            self.head = max(int(payload), self.head or 0)
+        elif payload.startswith("p"):
+            self.probes.add(payload)
+        else:
+            self.touched = True
+
+    def any(self) -> bool:
+        return self.touched or self.head is not None
+
+
+class PostgresHeadListener:
+    """Blocks until something was announced. Used by one thread; woken and closed from any.
+
+    LISTEN counts as working only after its own probe came back: through a pooler it succeeds, and
+    stays deaf. Then the head is read at every timeout, and a delay is all that is lost.
+    """
+
+    def __init__(self, connector: Connector, reader: Reader, statements: Statements) -> None:
+        self._connector = connector
+        self._reader = reader
+        self._statements = statements
+        self._connection: GuardedConnection | None = None
+        self._news = _News()
+        self._head = 0
+        self._bell = Bell()
+        self._in_use = threading.Lock()
+        self._closed = False
+        self.listening = False
+        """Announcements arrive; False: new events are found by looking."""
+
+    def wait(self, timeout: float) -> Heard:
+        """Block until there is news; see `HeadListener.wait`."""
+        deadline = time.monotonic() + timeout
+        with self._in_use:
+            if self._connection is not None:
+                try:
+                    return self._waited(self._connection, deadline)
+                except (psycopg.Error, StorageUnavailableError) as error:
+                    _log.info("the listening connection was lost", reason=str(error))
+                    self._drop()
+            self._connect(deadline)
+            return self._heard(reconnected=True)
+
+    def read_all(
+        self, after: int, count: int, max_bytes: int, deadline: float
+    ) -> list[StoredEvent]:
+        """Read new events on this connection; see `HeadListener.read_all`."""
+        with self._in_use:
+            if self._connection is None:
+                raise StorageUnavailableError("the listener is not connected")
+            try:
+                return self._reader.after(
+                    self._connection, ALL_STREAMS, after, count, max_bytes, deadline
+                )
+            except psycopg.Error as error:
+                self._drop()
+                raise translated(error, "reading new events failed") from error
+
+    def wake(self) -> None:
+        """Make `wait` return at once, from any thread."""
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Make `wait` end, and close. Harmless when repeated."""
+        self._closed = True
+        self._bell.ring()
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+        with self._in_use:
+            self._drop()
+            self._bell.close()
+
+    # ── connected ────────────────────────────────────────────────────────────────────────────────
+
+    def _waited(self, connection: GuardedConnection, deadline: float) -> Heard:
+        arrived = self._receive(connection, deadline, self._news.any)
+        if not arrived and not self._bell_rang():
+            self._head = self._reader.head(connection, time.monotonic() + _LOOK_TIMEOUT)
+        return self._heard(reconnected=False)
+
+    def _heard(self, *, reconnected: bool) -> Heard:
+        if self._news.head is not None:
+            self._head = self._news.head
+        heard = Heard(self._head, touched=self._news.touched, reconnected=reconnected)
+        self._news = _News()
+        return heard
+
+    def _receive(
+        self, connection: GuardedConnection, deadline: float, enough: Callable[[], bool]
+    ) -> bool:
+        """Take in announcements until *enough*; False if the bell or *deadline* came first."""
+        while not enough():
+            left = deadline - time.monotonic()
+            rings, readable = self._bell.wait(left, connection.raw.fileno())
+            if readable:
+                connection.raw.pgconn.consume_input()
+                while notify := connection.raw.pgconn.notifies():
+                    self._news.take_in(notify.extra.decode())
+            elif rings or left <= 0:
+                return False
+        return True
+
+    def _bell_rang(self) -> bool:
+        rang, _ = self._bell.wait(0)
+        self._bell.clear()
+        return rang
+
+    # ── connecting ───────────────────────────────────────────────────────────────────────────────
+
+    def _connect(self, deadline: float) -> None:
+        """Connect until *deadline*; the bell ends it, too."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._try_to_connect(deadline)
+            except StorageUnavailableError as error:
+                reason = error
+            rings, _ = self._bell.wait(min(pause, deadline - time.monotonic()))
+            self._bell.clear()
+            if rings or time.monotonic() >= deadline:
+                raise reason
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _try_to_connect(self, deadline: float) -> None:
+        if self._closed:
+            raise StorageUnavailableError("the listener is closed")
+        connection = self._connection = self._connector.connect(deadline)
+        try:
+            self._listen(connection, deadline)
+        except psycopg.Error as error:
+            self._drop()
+            raise translated(error, "listening failed") from error
+        except BaseException:
+            self._drop()
+            raise
+
+    def _listen(self, connection: GuardedConnection, deadline: float) -> None:
+        connection.raw.add_notify_handler(lambda notify: self._news.take_in(notify.payload))
+        connection.execute(self._statements.listen, (), deadline)
+        self.listening = self._probe_returns(connection, deadline)
+        # After LISTEN: whatever is committed from here on is announced.
+        self._head = self._reader.head(connection, deadline)
+
+    def _probe_returns(self, connection: GuardedConnection, deadline: float) -> bool:
+        probe = f"p{uuid4()}"
+        connection.execute(self._statements.notify, (self._statements.channel, probe), deadline)
+        until = min(deadline, time.monotonic() + _PROBE_TIMEOUT)
+        returned = self._receive(connection, until, lambda: probe in self._news.probes)
+        if not returned:
+            _log.warning(
+                "LISTEN is deaf, new events are found by polling; is there a pooler in between?"
+                " Config(listen_dsn=...) can go around it"
+            )
+        return returned
+
+    def _drop(self) -> None:
+        self.listening = False
+        self._news = _News()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

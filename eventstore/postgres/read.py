@@ -1,0 +1,137 @@
+"""Reads over PostgreSQL: pages by key, never by offset, on a connection that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.numeric import Int8
+
+from eventstore.errors import StreamDeletedError, StreamNotFoundError
+from eventstore.events import StreamInfo
+from eventstore.identifiers import ALL_STREAMS
+from eventstore.postgres.connection import GuardedConnection
+from eventstore.postgres.moments import utc, utc_or_none
+from eventstore.postgres.statements import Statements
+from eventstore.storage import ReadDirection, StoredEvent
+
+__all__ = ["Reader"]
+
+_GREATEST = 2**63 - 1
+
+
+class Reader:
+    """Reads events of one store; keeps nothing."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def stream(
+        self,
+        connection: GuardedConnection,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+    ) -> list[StoredEvent]:
+        """Read a page of a stream; see `Storage.read_stream`."""
+        statement = {
+            ReadDirection.FORWARD: self._statements.read_stream_forward,
+            ReadDirection.BACKWARD: self._statements.read_stream_backward,
+        }[direction]
+        rows = connection.execute(statement, (stream_id, _int8(start), _int8(count)), deadline)
+        if not rows:
+            raise StreamNotFoundError(stream_id)
+        deleted_at, position = rows[0][:2]
+        if deleted_at is not None:
+            raise StreamDeletedError(stream_id, utc(deleted_at))
+        return [] if position is None else _events(row[1:] for row in rows)
+
+    def all(
+        self,
+        connection: GuardedConnection,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+    ) -> list[StoredEvent]:
+        """Read a page of all streams; see `Storage.read_all`."""
+        statement = {
+            ReadDirection.FORWARD: self._statements.read_all_forward,
+            ReadDirection.BACKWARD: self._statements.read_all_backward,
+        }[direction]
+        return _events(connection.execute(statement, (_int8(start), _int8(count)), deadline))
+
+    def after(
+        self,
+        connection: GuardedConnection,
+        stream_id: str,
+        after: int,
+        count: int,
+        max_bytes: int,
+        deadline: float,
+    ) -> list[StoredEvent]:
+        """Read what a subscription has not seen; see `Storage.read_after`."""
+        bounds = (_int8(after), _int8(count), _int8(max_bytes))
+        if stream_id == ALL_STREAMS:
+            rows = connection.execute(self._statements.read_all_after, bounds, deadline)
+        else:
+            names_and_bounds = (stream_id, stream_id, *bounds)
+            rows = connection.execute(
+                self._statements.read_stream_after, names_and_bounds, deadline
+            )
+        return _events(row[: len(StoredEvent.__struct_fields__)] for row in rows)
+
+    def stream_info(
+        self, connection: GuardedConnection, stream_id: str, deadline: float
+    ) -> StreamInfo:
+        """Return the state of a stream, or of the store."""
+        if stream_id == ALL_STREAMS:
+            head = self.head(connection, deadline)
+            return StreamInfo(
+                stream_id=stream_id, stream_version=head, created_at=None, deleted_at=None
+            )
+        rows = connection.execute(self._statements.stream_info, (stream_id,), deadline)
+        if not rows:
+            raise StreamNotFoundError(stream_id)
+        created_at, deleted_at, version = rows[0]
+        return StreamInfo(
+            stream_id=stream_id,
+            stream_version=version,
+            created_at=utc(created_at),
+            deleted_at=utc_or_none(deleted_at),
+        )
+
+    def head(self, connection: GuardedConnection, deadline: float) -> int:
+        """Return the newest global position, or the floor that deleted events left."""
+        head: int = connection.execute(self._statements.head, (), deadline)[0][0]
+        return head
+
+    def history_holds(
+        self,
+        connection: GuardedConnection,
+        global_position: int,
+        event_id: UUID,
+        deadline: float,
+    ) -> bool:
+        """Tell whether an event is where it was, or was deleted there."""
+        position = _int8(global_position)
+        arguments = (position, event_id, position, position)
+        holds: bool = connection.execute(self._statements.history_holds, arguments, deadline)[0][0]
+        return holds
+
+
+def _int8(value: int) -> Int8:
+    """One type whatever the value is, so that a statement is prepared once."""
+    return Int8(min(value, _GREATEST))
+
+
+def _events(rows: Iterable[tuple[Any, ...]]) -> list[StoredEvent]:
+    return [_event(list(row)) for row in rows]
+
+
+def _event(fields: list[Any]) -> StoredEvent:
+    fields[-1] = utc(fields[-1])
+    return StoredEvent(*fields)

@@ -1,0 +1,153 @@
+"""Every statement that is sent, with the store's schema in each name. Values go as ``%b``."""
+
+# ruff: noqa: S608 - the templates are constants, and values never become part of them
+
+from __future__ import annotations
+
+from psycopg import sql
+
+__all__ = ["Statements", "channel_of"]
+
+
+def channel_of(schema: str) -> str:
+    """Return the name of the channel on which the store in *schema* announces."""
+    return f"{schema}_events"
+
+
+class Statements:
+    """The statements of the store in one schema."""
+
+    def __init__(self, schema: str) -> None:
+        def made(template: str) -> bytes:
+            return _composed(template, schema=sql.Identifier(schema))
+
+        self.append = made(_APPEND)
+
+        self.read_stream_forward = made(_read_stream(">=", "ASC"))
+        self.read_stream_backward = made(_read_stream("<=", "DESC"))
+        self.read_all_forward = made(_read_all(">=", "ASC"))
+        self.read_all_backward = made(_read_all("<=", "DESC"))
+        self.read_stream_after = made(_bounded(_STREAM_AFTER))
+        self.read_all_after = made(_bounded(_read_all(">", "ASC", extra=f", {_SIZE} AS size")))
+        self.stream_info = made(_STREAM_INFO)
+        self.head = made("SELECT {schema}.store_head()")
+        self.history_holds = made(_HISTORY_HOLDS)
+
+        self.claim = made(_CLAIM)
+        self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(9)})")
+        self.paused = made(_PAUSED)
+        self.subscriptions = made(f"{_STATUS} ORDER BY stream_id, subscription_name")
+        self.subscription_info = made(f"{_STATUS} WHERE stream_id = %b AND subscription_name = %b")
+        self.pause = made(f"SELECT {{schema}}.pause_subscription({_parameters(4)})")
+        self.reset = made(f"SELECT * FROM {{schema}}.reset_subscription({_parameters(4)})")
+        self.delete = made(f"SELECT {{schema}}.delete_subscription({_parameters(3)})")
+
+        self.channel = channel_of(schema)
+        self.listen = _composed("LISTEN {channel}", channel=sql.Identifier(self.channel))
+        self.notify = b"SELECT pg_notify(%b, %b)"
+
+
+def _composed(template: str, **names: sql.Identifier) -> bytes:
+    return sql.SQL(template).format(**names).as_bytes(None)
+
+
+def _parameters(count: int) -> str:
+    return ", ".join(["%b"] * count)
+
+
+_APPEND = f"""
+    SELECT status, first_version, first_position, version, used_id, stored_at AT TIME ZONE 'UTC'
+      FROM {{schema}}.append_events({_parameters(15)})
+"""
+
+# What follows the stream id in StoredEvent. Times as UTC, whatever the session's time zone is.
+_REST = """
+    e.stream_version, e.event_id, e.event_type, e.data, e.metadata, e.causation_id,
+    e.correlation_id, e.created_at AT TIME ZONE 'UTC' AS created_at
+"""
+
+_SIZE = "octet_length(e.data) + coalesce(octet_length(e.metadata), 0)"
+
+
+def _read_stream(compare: str, order: str) -> str:
+    """First column: when the stream was deleted. Nulls: the page is empty; no row: no stream.
+
+    LATERAL ... LIMIT fixes the plan: the stream by its name, its events by the index, in order.
+    """
+    return f"""
+        SELECT s.deleted_at AT TIME ZONE 'UTC', e.*
+          FROM (SELECT stream_no, stream_id, deleted_at FROM {{schema}}.streams
+                 WHERE stream_id = %b LIMIT 1) s
+          LEFT JOIN LATERAL (
+            SELECT e.stream_version AS position, e.global_position, s.stream_id, {_REST}
+              FROM {{schema}}.events e
+             WHERE e.stream_no = s.stream_no AND s.deleted_at IS NULL
+               AND e.stream_version {compare} %b
+             ORDER BY e.stream_version {order} LIMIT %b) e ON true
+    """
+
+
+def _read_all(compare: str, order: str, extra: str = "") -> str:
+    """The scalar subquery fixes the plan: a join might be a hash of all streams."""
+    return f"""
+        SELECT e.global_position AS position, e.global_position,
+               (SELECT s.stream_id FROM {{schema}}.streams s WHERE s.stream_no = e.stream_no),
+               {_REST}{extra}
+          FROM {{schema}}.events e
+         WHERE e.global_position {compare} %b
+         ORDER BY e.global_position {order} LIMIT %b
+    """
+
+
+_STREAM_AFTER = f"""
+    SELECT e.stream_version AS position, e.global_position, %b::text AS stream_id,
+           {_REST}, {_SIZE} AS size
+      FROM {{schema}}.events e
+     WHERE e.stream_no = (SELECT s.stream_no FROM {{schema}}.streams s
+                           WHERE s.stream_id = %b AND s.deleted_at IS NULL)
+       AND e.stream_version > %b
+     ORDER BY e.stream_version LIMIT %b
+"""
+
+
+def _bounded(page: str) -> str:
+    """Cut *page* where its events sum up to more than the last parameter, after the first event.
+
+    Sizes are known without reading the payloads.
+    """
+    return f"""
+        SELECT b.*
+          FROM (SELECT p.*, row_number() OVER w AS number, sum(p.size) OVER w AS total
+                  FROM ({page}) p WINDOW w AS (ORDER BY p.position)) b
+         WHERE b.number = 1 OR b.total <= %b
+    """
+
+
+_STREAM_INFO = """
+    SELECT s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
+      FROM {schema}.streams s CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
+     WHERE s.stream_id = %b
+"""
+
+_HISTORY_HOLDS = """
+    SELECT EXISTS (SELECT FROM {schema}.events WHERE global_position = %b AND event_id = %b)
+        OR coalesce((SELECT first_position <= %b FROM {schema}.tombstones
+                      WHERE last_position >= %b ORDER BY last_position LIMIT 1), false)
+"""
+
+_CLAIM = f"""
+    SELECT granted, created, subscription_id, owner, epoch, checkpoint, head, paused, owner_name,
+           owned_since AT TIME ZONE 'UTC', renewed_at AT TIME ZONE 'UTC'
+      FROM {{schema}}.claim_subscription({_parameters(10)})
+"""
+
+_PAUSED = """
+    SELECT subscription_id, paused FROM {schema}.subscriptions WHERE subscription_id = ANY (%b)
+"""
+
+_STATUS = """
+    SELECT subscription_id, stream_id, subscription_name, owner,
+           owned_since AT TIME ZONE 'UTC', epoch, state, checkpoint, head, lag_events,
+           lag_seconds, paused, last_error, attempts, created_at AT TIME ZONE 'UTC'
+      FROM {schema}.subscription_status
+"""
