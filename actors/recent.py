@@ -40,6 +40,8 @@ class Recent:
         self._mark: tuple[int, UUID] | None = None
         self.writing = False
         """The writer commits just now: what it commits is on its way into this memory."""
+        self.listening = False
+        """The publisher hears of new events; False: the database is away."""
 
     @property
     def max_events(self) -> int:

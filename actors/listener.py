@@ -1,0 +1,152 @@
+"""The thread that hears of new events, reads what this runtime did not write, and tells of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from actors.actor import try_tell
+from actors.messages import HeadHeard, HistoryRewound, ListenerDeaf, ListenerFailed, Ref
+from actors.surroundings import Surroundings
+from eventstore.errors import HistoryRewoundError, StorageUnavailableError
+from eventstore.storage import Heard, StoredEvent
+
+__all__ = ["Listener"]
+
+PAGE_EVENTS = 1_000
+PAGE_BYTES = 4 * 1024 * 1024
+
+GRACE = 0.02
+"""Seconds that the commit which the writer has under way may take to get into the memory."""
+
+PAUSE = 0.1
+"""Seconds between two attempts to reach a database that is away."""
+
+
+class Listener(threading.Thread):
+    """Waits for the head to move and tells the publisher, with the events.
+
+    What the runtime's own writer commits is in the memory already, or comes in a moment: it is
+    not read again. When there is more to read than the memory holds, only the head is told.
+    """
+
+    def __init__(self, surroundings: Surroundings, publisher: Ref) -> None:
+        super().__init__(name="eventstore-listener", daemon=True)
+        self._shared = surroundings
+        self._recent = surroundings.recent
+        self._publisher = publisher
+        self._heads = surroundings.storage.head_listener()
+        self._ended = threading.Event()
+        self._look = threading.Event()
+        self._connected = False
+        self._told = 0
+        """Newest position that the publisher was told of."""
+
+    def look(self) -> None:
+        """Read what there is, announced or not; from any thread."""
+        self._look.set()
+        self._heads.wake()
+
+    def end(self, timeout: float) -> None:
+        """End the thread, from another one."""
+        self._ended.set()
+        self._heads.wake()
+        self.join(timeout)
+
+    def run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 - the publisher crashes in its place
+            try_tell(self._publisher, ListenerFailed(error))
+        finally:
+            self._heads.close()
+
+    def _turn(self) -> None:
+        try:
+            heard = self._heads.wait(self._patience())
+            if not self._ended.is_set():
+                self._tell_of(heard)
+        except StorageUnavailableError as error:
+            self._connected = False
+            try_tell(self._publisher, ListenerDeaf(error))
+            self._ended.wait(PAUSE)
+
+    def _patience(self) -> float:
+        config = self._shared.config
+        if self._connected:
+            return config.poll_interval
+        return max(config.poll_interval, config.connect_timeout)
+
+    def _tell_of(self, heard: Heard) -> None:
+        if heard.reconnected or not self._connected:
+            self._tell_of_connection(heard)
+        elif self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
+            self._look.clear()
+            self._tell_of_news(heard)
+        elif heard.touched:
+            self._tell(heard)
+
+    def _known(self) -> int:
+        return max(self._told, self._recent.head or 0)
+
+    def _known_in_a_moment(self, head: int) -> int:
+        if head > self._known() and self._recent.writing:
+            self._recent.wait_for(head, GRACE)
+        return self._known()
+
+    # ── after a (re)connect ──────────────────────────────────────────────────────────────────
+
+    def _tell_of_connection(self, heard: Heard) -> None:
+        """Tell that everything may be different, if it is the same history."""
+        if not self._history_holds():
+            self._ended.set()
+            return
+        newest = self._read(heard.head - 1, 1)
+        self._tell(replace(heard, reconnected=True), newest)
+        self._told = heard.head
+        self._connected = True
+
+    def _history_holds(self) -> bool:
+        mark = self._recent.mark
+        if mark is None:
+            return True
+        position, event_id = mark
+        if self._shared.storage.history_holds(position, event_id, self._deadline()):
+            return True
+        error = HistoryRewoundError(
+            f"the database lost event {event_id} at position {position}: it was set back"
+        )
+        try_tell(self._shared.supervisor, HistoryRewound(error))
+        return False
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def _tell_of_news(self, heard: Heard) -> None:
+        size = 0
+        while self._can_hold(heard.head, size):
+            page = self._read(self._known(), PAGE_EVENTS)
+            if not page:
+                break
+            size += sum(event.size for event in page)
+            self._tell(replace(heard, head=page[-1].global_position), page)
+            heard = replace(heard, head=max(heard.head, self._told), touched=False)
+            if len(page) < PAGE_EVENTS and self._told >= heard.head:
+                return
+        if heard.head > self._known() or heard.touched:
+            self._tell(heard)
+
+    def _can_hold(self, head: int, size: int) -> bool:
+        recent = self._recent
+        return head - self._known() <= recent.max_events and size < recent.max_bytes
+
+    def _read(self, after: int, count: int) -> list[StoredEvent]:
+        return self._heads.read_all(max(after, 0), count, PAGE_BYTES, self._deadline())
+
+    def _tell(self, heard: Heard, events: list[StoredEvent] | None = None) -> None:
+        try_tell(self._publisher, HeadHeard(heard, tuple(events or ())))
+        self._told = max(self._told, heard.head)
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._shared.config.connect_timeout
