@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FLIGHTS ?= slice
+QUICK ?=
 
 .PHONY: demo test check bench clean
 
@@ -28,7 +29,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV)
