@@ -16,6 +16,9 @@ from eventstore.runtimes import registered_runtime
 from eventstore.storage import Storage
 from eventstore.targets import storage_for
 
+CHINESE = "東"
+"""Three bytes of UTF-8."""
+
 POLL_INTERVAL = 0.05
 LEASE = 1.0
 
@@ -96,3 +99,13 @@ def connect(config: Config, runtime: type[Runtime]) -> Iterator[Connect]:
 @pytest.fixture
 def store(connect: Connect) -> EventStore:
     return connect()
+
+
+@pytest.fixture
+def one(store: EventStore) -> Iterator[EventStore]:
+    """A store with one event; it must be the only one afterwards, and the store still works."""
+    store.append_to_stream("order-1", 0, numbered(1, 1))
+    yield store
+    assert [event.data["event"] for event in store.read_all_streams_forward()] == [1]
+    result = store.append_to_stream("order-1", 1, numbered(2, 2))
+    assert (result.last_version, result.last_global_position) == (2, 2)
