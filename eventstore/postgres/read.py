@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -96,13 +97,19 @@ class Reader:
         rows = connection.execute(self._statements.stream_info, (stream_id,), deadline)
         if not rows:
             raise StreamNotFoundError(stream_id)
-        created_at, deleted_at, version = rows[0]
-        return StreamInfo(
-            stream_id=stream_id,
-            stream_version=version,
-            created_at=utc(created_at),
-            deleted_at=utc_or_none(deleted_at),
-        )
+        return _info(stream_id, *rows[0])
+
+    def streams(
+        self, connection: GuardedConnection, after: str | None, count: int, deadline: float
+    ) -> list[StreamInfo]:
+        """Read a page of the streams; see `Storage.streams`."""
+        page = (after or "", _int8(count))
+        return [_info(*row) for row in connection.execute(self._statements.streams, page, deadline)]
+
+    def stream_count(self, connection: GuardedConnection, deadline: float) -> int:
+        """Return how many streams there are, without the deleted ones."""
+        count: int = connection.execute(self._statements.stream_count, (), deadline)[0][0]
+        return count
 
     def head(self, connection: GuardedConnection, deadline: float) -> int:
         """Return the newest global position, or the floor that deleted events left."""
@@ -126,6 +133,17 @@ class Reader:
 def _int8(value: int) -> Int8:
     """One type whatever the value is, so that a statement is prepared once."""
     return Int8(min(value, _GREATEST))
+
+
+def _info(
+    stream_id: str, created_at: datetime, deleted_at: datetime | None, version: int
+) -> StreamInfo:
+    return StreamInfo(
+        stream_id=stream_id,
+        stream_version=version,
+        created_at=utc(created_at),
+        deleted_at=utc_or_none(deleted_at),
+    )
 
 
 def _events(rows: Iterable[tuple[Any, ...]]) -> list[StoredEvent]:

@@ -30,6 +30,8 @@ class Statements:
         self.read_stream_after = made(_bounded(_STREAM_AFTER))
         self.read_all_after = made(_bounded(_read_all(">", "ASC", extra=f", {_SIZE} AS size")))
         self.stream_info = made(_STREAM_INFO)
+        self.streams = made(_STREAMS)
+        self.stream_count = made("SELECT count(*) FROM {schema}.streams WHERE deleted_at IS NULL")
         self.head = made("SELECT {schema}.store_head()")
         self.history_holds = made(_HISTORY_HOLDS)
 
@@ -127,6 +129,14 @@ _STREAM_INFO = """
     SELECT s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
       FROM {schema}.streams s CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
      WHERE s.stream_id = %b
+"""
+
+_STREAMS = """
+    SELECT s.stream_id, s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
+      FROM (SELECT stream_id, created_at, deleted_at FROM {schema}.streams
+             WHERE stream_id > %b ORDER BY stream_id LIMIT %b) s
+     CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
+     ORDER BY s.stream_id
 """
 
 _HISTORY_HOLDS = """

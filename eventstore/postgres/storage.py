@@ -163,6 +163,18 @@ class PostgresStorage:
             deadline,
         )
 
+    def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
+        """Return a page of the streams; see `Storage.streams`."""
+        return self._run(
+            "listing streams", lambda c: self._reader.streams(c, after, count, deadline), deadline
+        )
+
+    def stream_count(self, deadline: float) -> int:
+        """Return how many streams there are, without the deleted ones."""
+        return self._run(
+            "counting streams", lambda c: self._reader.stream_count(c, deadline), deadline
+        )
+
     def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
         """Tell whether an event is where it was; see `Storage.history_holds`."""
         return self._run(
