@@ -1,0 +1,252 @@
+"""A writer and a publisher without their supervisor: a test stands in for it, and sees it all."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pykka
+
+from actors.directory import Directory
+from actors.messages import AppendRequest, Child, Ref, Stop
+from actors.publisher import Publisher
+from actors.queue_limit import AppendReply, QueueLimit
+from actors.recent import Recent
+from actors.surroundings import Surroundings
+from actors.timer import Timer
+from actors.writer import Writer
+from eventstore.codec import Codec
+from eventstore.config import Config
+from eventstore.events import ExpectedVersion
+from eventstore.storage import (
+    Append,
+    AppendSession,
+    Committed,
+    EncodedEvent,
+    Outcome,
+    Storage,
+    StoredEvent,
+    StreamAppend,
+)
+from eventstore.targets import storage_for
+
+ANY = int(ExpectedVersion.ANY)
+LONG = 20.0
+"""Seconds that nothing in a test should need."""
+
+
+def encoded(
+    data: bytes = b"{}", *, event_id: UUID | None = None, event_type: str = "Happened"
+) -> EncodedEvent:
+    return EncodedEvent(event_id or uuid4(), event_type, data)
+
+
+def several(count: int) -> list[EncodedEvent]:
+    return [encoded() for _ in range(count)]
+
+
+def one(stream_id: str, expected: int = ANY, *events: EncodedEvent) -> Append:
+    """Return an append of *events*, else of one new event, to one stream."""
+    return (StreamAppend(stream_id, expected, events or (encoded(),)),)
+
+
+class Witness(pykka.ThreadingActor):
+    """Hears what a supervisor or a subscription is told."""
+
+    use_daemon_thread = True
+
+    def __init__(self, heard: queue.Queue[Any]) -> None:
+        super().__init__()
+        self._heard = heard
+
+    def on_receive(self, message: Any) -> None:
+        self._heard.put(message)
+
+
+class Ear:
+    """A witness, and how a test waits for what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: queue.Queue[Any] = queue.Queue()
+        self.ref: Ref = Witness.start(self.heard)
+
+    def next(self, wanted: type | tuple[type, ...] = object, timeout: float = LONG) -> Any:
+        """Return the next message of the kind *wanted*; what comes before it is dropped."""
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self.heard.get(timeout=max(0.0, deadline - time.monotonic()))
+            if isinstance(message, wanted):
+                return message
+
+    def so_far(self) -> list[Any]:
+        """Return what it was told before this moment, and has not been asked for."""
+        self.ref.ask(None, timeout=LONG)
+        messages = []
+        while not self.heard.empty():
+            messages.append(self.heard.get())
+        return [message for message in messages if message is not None]
+
+
+class Rooms:
+    """What the actors of one runtime share, and the actors that a test started."""
+
+    def __init__(self, config: Config, storage: Storage, timer: Timer, supervisor: Ear) -> None:
+        self.config = config
+        self.storage = storage
+        self.supervisor = supervisor
+        self.limit = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
+        self.shared = Surroundings(
+            config=config,
+            storage=storage,
+            codec=Codec(config.serializer, config.types),
+            recent=Recent(),
+            timer=timer,
+            directory=Directory(),
+            supervisor=supervisor.ref,
+        )
+
+    def start_writer(self) -> Ref:
+        writer = Writer.start(self.shared)
+        self.shared.directory.enter(Child.WRITER, writer)
+        return writer
+
+    def start_publisher(self) -> Ref:
+        publisher = Publisher.start(self.shared)
+        self.shared.directory.enter(Child.PUBLISHER, publisher)
+        return publisher
+
+    def listen_as(self, child: Child) -> Ear:
+        """Return what hears all that is told to *child*."""
+        ear = Ear()
+        self.shared.directory.enter(child, ear.ref)
+        return ear
+
+    def send(self, append: Append, timeout: float = LONG) -> Waiting:
+        """Tell the writer *append*; its answer is waited for later."""
+        size = sum(event.size for part in append for event in part.events)
+        deadline = time.monotonic() + timeout
+        reply = self.limit.admit(size)
+        writer = self.shared.directory.find(Child.WRITER)
+        assert writer is not None
+        writer.tell(AppendRequest(append, size, deadline, reply))
+        return Waiting(reply, deadline)
+
+    def append(self, append: Append, timeout: float = LONG) -> Committed:
+        return self.send(append, timeout).get()
+
+    def stored(self) -> list[tuple[int, str, int, UUID]]:
+        """Return what is stored: position, stream, version and id of every event."""
+        events: list[StoredEvent] = []
+        while page := self.storage.read_after("$all", len(events), 1_000, 10**9, soon()):
+            events += page
+        return [(e.global_position, e.stream_id, e.stream_version, e.event_id) for e in events]
+
+
+class Waiting:
+    """An append on its way."""
+
+    def __init__(self, reply: AppendReply, deadline: float) -> None:
+        self._reply = reply
+        self._deadline = deadline
+
+    def get(self) -> Committed:
+        """Return the answer, or raise it."""
+        return self._reply.wait(self._deadline)
+
+
+@contextmanager
+def rooms_over(
+    config: Config, wrap: Callable[[Storage], Storage] = lambda storage: storage
+) -> Iterator[Rooms]:
+    """Open the storage of *config* and end every actor after the test."""
+    storage = wrap(storage_for(config))
+    storage.open(init=True, deadline=soon())
+    timer = Timer()
+    timer.start()
+    try:
+        yield Rooms(config, storage, timer, Ear())
+    finally:
+        pykka.ActorRegistry.stop_all()
+        timer.stop()
+        storage.close()
+
+
+def stop(actor: Ref, seconds: float = LONG) -> None:
+    """End *actor* in order, as its supervisor does."""
+    reply = pykka.ThreadingFuture[None]()
+    actor.tell(Stop(time.monotonic() + seconds, reply))
+    reply.get(timeout=LONG)
+
+
+def soon() -> float:
+    return time.monotonic() + LONG
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Run *work* in *count* threads at once, and raise what one of them raised."""
+    errors: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            work(number)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+
+
+Step = Callable[[Sequence[Append], float], list[Outcome]]
+
+
+class ScriptedSession:
+    """Stands between the writer and its session: a test decides about each attempt.
+
+    An attempt that is not scripted goes through.
+    """
+
+    def __init__(self, real: AppendSession) -> None:
+        self._real = real
+        self.steps: queue.SimpleQueue[Step | BaseException] = queue.SimpleQueue()
+        self.attempts: list[list[Append]] = []
+        self.closed = False
+
+    def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        self.attempts.append(list(appends))
+        if self.steps.empty():
+            return self._real.append(appends, deadline)
+        step = self.steps.get()
+        if isinstance(step, BaseException):
+            raise step
+        return step(appends, deadline)
+
+    def through(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        return self._real.append(appends, deadline)
+
+    def close(self) -> None:
+        self.closed = True
+        self._real.close()
+
+
+class Gate:
+    """A step of a script that waits until the test lets it go on."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        self.entered.set()
+        assert self.opened.wait(LONG)
+        return self._step(appends, deadline)
