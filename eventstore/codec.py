@@ -11,7 +11,7 @@ from typing import Any
 
 from eventstore.errors import SerializationError
 from eventstore.events import EventData, RecordedEvent, is_named_by_class
-from eventstore.identifiers import check_name
+from eventstore.identifiers import check_name, shown
 from eventstore.serializer import Serializer, Types
 from eventstore.storage import EncodedEvent, StoredEvent
 
@@ -98,16 +98,21 @@ class Codec:
 
 
 def _by_name(types: Types) -> dict[str, type]:
-    named = types.items() if isinstance(types, Mapping) else [(t.__name__, t) for t in types]
+    named = types.items() if isinstance(types, Mapping) else [(_class_name(t), t) for t in types]
     registry: dict[str, type] = {}
     for name, payload_type in named:
         check_name("types", name)
-        if not isinstance(payload_type, type):
-            raise TypeError(f"types must hold classes, {name!r} is {payload_type!r}")
+        _class_name(payload_type)
         if name in registry:
             raise ValueError(f"types has two classes for {name!r}")
         registry[name] = payload_type
     return registry
+
+
+def _class_name(payload_type: object) -> str:
+    if not isinstance(payload_type, type):
+        raise TypeError(f"types must hold classes: {shown(payload_type)}")
+    return payload_type.__name__
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

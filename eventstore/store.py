@@ -94,7 +94,12 @@ class EventStore:
         """
         config = target if isinstance(target, Config) else Config(target)
         chosen = runtime or registered_runtime()
-        return cls(chosen.start(config, init=init or installs_itself(config)))
+        running = chosen.start(config, init=init or installs_itself(config))
+        try:
+            return cls(running)
+        except BaseException:
+            running.close(config.stop_timeout)
+            raise
 
     @classmethod
     def attach(
