@@ -98,21 +98,21 @@ class Codec:
 
 
 def _by_name(types: Types) -> dict[str, type]:
-    named = types.items() if isinstance(types, Mapping) else [(_class_name(t), t) for t in types]
+    named = types.items() if isinstance(types, Mapping) else [(_named(t), t) for t in types]
     registry: dict[str, type] = {}
     for name, payload_type in named:
         check_name("types", name)
-        _class_name(payload_type)
+        if not isinstance(payload_type, type):
+            raise TypeError(f"types must hold classes, {name!r} is {shown(payload_type)}")
         if name in registry:
             raise ValueError(f"types has two classes for {name!r}")
         registry[name] = payload_type
     return registry
 
 
-def _class_name(payload_type: object) -> str:
-    if not isinstance(payload_type, type):
-        raise TypeError(f"types must hold classes: {shown(payload_type)}")
-    return payload_type.__name__
+def _named(payload_type: type) -> str:
+    """Return the class's own name; what is no class is refused under its type's."""
+    return getattr(payload_type, "__name__", type(payload_type).__name__)
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:
