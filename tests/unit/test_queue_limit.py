@@ -1,0 +1,152 @@
+"""The queue of appends: bounded, exactly counted, and every caller answered once and in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from actors.queue_limit import AppendReply, QueueLimit
+from eventstore.errors import (
+    NotRunningError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+    TooManyAppendsError,
+)
+from eventstore.storage import Committed
+
+DONE = Committed((), datetime.now(UTC), repeated=False)
+
+
+def soon() -> float:
+    return time.monotonic() + 10
+
+
+def past() -> float:
+    return time.monotonic() - 1
+
+
+@pytest.fixture
+def limit() -> QueueLimit:
+    return QueueLimit(max_appends=3, max_bytes=100)
+
+
+def test_more_appends_than_allowed_are_refused(limit: QueueLimit) -> None:
+    replies = [limit.admit(1) for _ in range(3)]
+    with pytest.raises(TooManyAppendsError, match="max_queued_appends is 3"):
+        limit.admit(0)
+    replies[0].answer(DONE)
+    limit.admit(1)
+    assert limit.queued_appends == 3
+
+
+def test_more_bytes_than_allowed_are_refused(limit: QueueLimit) -> None:
+    reply = limit.admit(60)
+    with pytest.raises(TooManyAppendsError, match="60 bytes wait and 41 more"):
+        limit.admit(41)
+    limit.admit(40)
+    reply.answer(DONE)
+    assert (limit.queued_appends, limit.queued_bytes) == (1, 40)
+
+
+def test_a_larger_append_is_taken_while_nothing_else_waits(limit: QueueLimit) -> None:
+    large = limit.admit(1_000)
+    with pytest.raises(TooManyAppendsError):
+        limit.admit(0)
+    large.answer(DONE)
+    small = limit.admit(0)
+    with pytest.raises(TooManyAppendsError):
+        limit.admit(1_000)
+    small.answer(DONE)
+    limit.admit(1_000)
+
+
+def test_an_answer_is_returned_or_raised(limit: QueueLimit) -> None:
+    stored, failed = limit.admit(1), limit.admit(1)
+    stored.answer(DONE)
+    failed.answer(NotRunningError("closed"))
+    assert stored.wait(past()) is DONE
+    with pytest.raises(NotRunningError):
+        failed.wait(past())
+
+
+def test_only_the_first_answer_counts(limit: QueueLimit) -> None:
+    reply = limit.admit(10)
+    reply.answer(DONE)
+    reply.answer(NotRunningError("too late"))
+    assert reply.wait(soon()) is DONE
+    assert (limit.queued_appends, limit.queued_bytes) == (0, 0)
+
+
+def test_a_caller_that_gave_up_is_never_sent(limit: QueueLimit) -> None:
+    reply = limit.admit(10)
+    with pytest.raises(StorageUnavailableError):
+        reply.wait(past())
+    assert limit.queued_appends == 0
+    assert not reply.sending()
+    reply.answer(DONE)
+    assert limit.queued_appends == 0
+
+
+def test_what_was_sent_may_be_stored_and_counts_until_its_answer(limit: QueueLimit) -> None:
+    reply = limit.admit(10)
+    assert reply.sending()
+    with pytest.raises(OutcomeUnknownError):
+        reply.wait(past())
+    assert limit.queued_bytes == 10
+    reply.answer(DONE)
+    assert limit.queued_bytes == 0
+
+
+def test_what_was_certainly_not_stored_waits_again(limit: QueueLimit) -> None:
+    reply = limit.admit(10)
+    assert reply.sending()
+    reply.not_stored()
+    with pytest.raises(StorageUnavailableError):
+        reply.wait(past())
+
+
+def test_a_waiting_caller_is_woken_by_its_answer(limit: QueueLimit) -> None:
+    reply = limit.admit(1)
+    answers: list[Committed] = []
+    caller = threading.Thread(target=lambda: answers.append(reply.wait(soon())))
+    caller.start()
+    reply.answer(DONE)
+    caller.join(10)
+    assert answers == [DONE]
+
+
+def test_the_counts_are_exact_under_many_threads() -> None:
+    limit = QueueLimit(max_appends=8, max_bytes=1_000)
+    most: list[int] = []
+
+    def work() -> None:
+        for turn in range(300):
+            try:
+                reply = limit.admit(10)
+            except TooManyAppendsError:
+                continue
+            most.append(limit.queued_appends)
+            _finish(reply, turn)
+
+    def _finish(reply: AppendReply, turn: int) -> None:
+        if turn % 3 == 0:
+            reply.answer(DONE)
+        elif turn % 3 == 1:
+            with pytest.raises(StorageUnavailableError):
+                reply.wait(past())
+        else:
+            reply.sending()
+            with pytest.raises(OutcomeUnknownError):
+                reply.wait(past())
+            reply.answer(DONE)
+
+    threads = [threading.Thread(target=work) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert max(most) <= 8
+    assert (limit.queued_appends, limit.queued_bytes) == (0, 0)
