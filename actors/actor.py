@@ -53,6 +53,8 @@ class SupervisedActor(pykka.ThreadingActor):
         super().__init__()
         self.role = role
         self.supervisor = supervisor
+        self.crash: BaseException | None = None
+        """What it crashed with; for `undelivered`."""
         self._stop_replies: list[pykka.ThreadingFuture[None]] = []
         self._ended = False
 
@@ -119,6 +121,7 @@ class SupervisedActor(pykka.ThreadingActor):
         if self._ended:
             return
         self._ended = True
+        self.crash = crash
         # First of all, so that nobody is heard by a dead actor, and a caller sees it is gone.
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()

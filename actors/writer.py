@@ -121,7 +121,7 @@ class Writer(SupervisedActor):
 
     def undelivered(self, message: Any) -> None:
         if isinstance(message, AppendRequest):
-            message.reply.answer(_unsent(None))
+            message.reply.answer(_unsent(self.crash))
 
     # ── one attempt after the other ──────────────────────────────────────────────────────────
 
