@@ -1,0 +1,79 @@
+"""A listener's connection that hears what a test says, and reads a real store."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+
+from eventstore.config import Config
+from eventstore.errors import StorageUnavailableError
+from eventstore.memory import MemoryStorage
+from eventstore.storage import HeadListener, Heard, StoredEvent
+
+_WOKEN = object()
+
+
+class ScriptedHeads:
+    """Hears what `say` is given, nothing else. Reads go to the store itself."""
+
+    def __init__(self, real: HeadListener) -> None:
+        self._real = real
+        self._said: queue.Queue[object] = queue.Queue()
+        self._last = Heard(head=0, touched=False, reconnected=False)
+        self.reads: list[int] = []
+        """The positions after which was read."""
+        self.before_reading: Callable[[], object] = lambda: None
+        self.closed = False
+
+    def say(self, heard: Heard | BaseException) -> None:
+        self._said.put(heard)
+
+    def wait(self, timeout: float) -> Heard:
+        said = self._said.get()
+        if isinstance(said, BaseException):
+            raise said
+        if isinstance(said, Heard):
+            self._last = said
+        return Heard(self._last.head, touched=False, reconnected=False) if said is _WOKEN else said  # type: ignore[return-value]
+
+    def read_all(
+        self, after: int, count: int, max_bytes: int, deadline: float
+    ) -> list[StoredEvent]:
+        self.reads.append(after)
+        self.before_reading()
+        return self._real.read_all(after, count, max_bytes, deadline)
+
+    def wake(self) -> None:
+        self._said.put(_WOKEN)
+
+    def close(self) -> None:
+        self.closed = True
+        self._real.close()
+
+
+class ScriptedHeadsStorage(MemoryStorage):
+    """A store in memory whose listeners follow a script."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.heads: list[ScriptedHeads] = []
+
+    def head_listener(self) -> ScriptedHeads:  # type: ignore[override]
+        self.heads.append(ScriptedHeads(super().head_listener()))
+        return self.heads[-1]
+
+
+def connected(head: int) -> Heard:
+    return Heard(head, touched=False, reconnected=True)
+
+
+def moved(head: int) -> Heard:
+    return Heard(head, touched=False, reconnected=False)
+
+
+def touched(head: int) -> Heard:
+    return Heard(head, touched=True, reconnected=False)
+
+
+def away() -> StorageUnavailableError:
+    return StorageUnavailableError("the database is away")
