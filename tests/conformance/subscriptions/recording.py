@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -48,6 +49,7 @@ class Subscriber:
 
     def __init__(self, *, acknowledges: bool = False) -> None:
         self._inbox: SimpleQueue[Any] = SimpleQueue()
+        self._looked_at: deque[Any] = deque()
         self.ref = _Recorder.start(self._inbox, acknowledges=acknowledges)
 
     def subscribed(self) -> Subscription:
@@ -78,6 +80,20 @@ class Subscriber:
             found += numbers(self.batch())
         return found
 
+    def positions(self, count: int) -> list[int]:
+        """Wait for *count* events in however many batches; return their positions."""
+        found: list[int] = []
+        while len(found) < count:
+            found += [event.position for event in self.batch()]
+        return found
+
+    def waiting_positions(self) -> set[int]:
+        """Look at what came already; it can be waited for afterwards."""
+        while not self._inbox.empty():
+            self._looked_at.append(self._inbox.get())
+        batches = [message for message in self._looked_at if isinstance(message, Events)]
+        return {event.position for batch in batches for event in batch}
+
     def lost(self) -> SubscriptionLost:
         """Wait to be told that it is not ours any more."""
         return self._next(SubscriptionLost)
@@ -94,7 +110,8 @@ class Subscriber:
         self.ref.stop(block=True, timeout=PATIENCE)
 
     def _next(self, kind: type[_Message]) -> _Message:
-        message = self._inbox.get(timeout=PATIENCE)
+        looked_at = self._looked_at
+        message = looked_at.popleft() if looked_at else self._inbox.get(timeout=PATIENCE)
         assert isinstance(message, kind), f"expected {kind.__name__}: {message}"
         return message
 
