@@ -1,0 +1,130 @@
+"""Services in processes of their own, and what they reported."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.support.waiting import wait_until
+
+__all__ = ["Report", "Service"]
+
+Report = dict[str, Any]
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Service:
+    """A process that runs `tests.support.service`, ready when the constructor returns."""
+
+    def __init__(
+        self, settings: Mapping[str, Any], runtime: Literal["actors", "caller"] = "actors"
+    ) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.service", json.dumps(settings), runtime],
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._reports: list[Report] = []
+        self._reader = threading.Thread(target=self._read, name="service reports", daemon=True)
+        self._reader.start()
+
+    def ready(self) -> Service:
+        """Wait until it is connected to its store."""
+        self.wait("ready", timeout=30)
+        return self
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.endswith("\n"):  # else it was killed while it wrote
+                self._reports.append(json.loads(line))
+
+    def do(self, command: str, **arguments: Any) -> Service:
+        """Tell it a command; returns at once."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
+        self._process.stdin.flush()
+        return self
+
+    def reports(self, what: str, **like: Any) -> list[Report]:
+        """Return what it reported so far under the name *what*, oldest first."""
+        return [
+            report
+            for report in list(self._reports)
+            if report["what"] == what and like.items() <= report.items()
+        ]
+
+    def wait(self, what: str, *, count: int = 1, timeout: float = 20.0, **like: Any) -> Report:
+        """Return its *count*-th report of that kind.
+
+        Raises:
+            TimeoutError: It did not come within *timeout* seconds.
+            AssertionError: It reported an error instead, or ended.
+        """
+        self.until(lambda: len(self.reports(what, **like)) >= count, timeout=timeout)
+        return self.reports(what, **like)[count - 1]
+
+    def until(self, condition: Callable[[], object], timeout: float = 20.0) -> None:
+        """Wait until *condition* is true, and fail early if the service fails."""
+        wait_until(lambda: condition() or self._failed(), timeout)
+        if not condition():
+            assert not self.reports("error"), self.reports("error")
+            raise AssertionError(f"it ended with {self._process.poll()}")
+
+    def _failed(self) -> bool:
+        return bool(self.reports("error")) or not self._reader.is_alive()
+
+    def delivered(self, name: str) -> list[list[Any]]:
+        """Return [position, stream, version, id] of every event delivered, in order."""
+        return [
+            event for report in self.reports("delivered", name=name) for event in report["events"]
+        ]
+
+    def positions(self, name: str) -> list[int]:
+        return [position for position, *_ in self.delivered(name)]
+
+    def wait_delivered(self, name: str, count: int, timeout: float = 20.0) -> list[int]:
+        """Wait until *count* events were delivered, in all; return the positions of all."""
+        self.until(lambda: len(self.delivered(name)) >= count, timeout)
+        return self.positions(name)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill9(self) -> None:
+        """Kill it as a crash would, and wait until everything that it reported is here."""
+        self._process.kill()
+        self._ended(timeout=10)
+
+    def end(self, timeout: float = 20.0) -> int:
+        """Let it close its store and end; its exit code."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self._ended(timeout)
+
+    def exit_code(self, timeout: float = 20.0) -> int:
+        """Wait for its own end."""
+        return self._ended(timeout)
+
+    def _ended(self, timeout: float) -> int:
+        code = self._process.wait(timeout)
+        self._reader.join(timeout)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        if not self._process.stdin.closed:
+            self._process.stdin.close()
+        self._process.stdout.close()
+        return code
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None

@@ -1,0 +1,292 @@
+"""A service in a process of its own: obeys commands on stdin, reports on stdout, as JSON lines.
+
+It knows only the public API. Start it with `tests.support.processes.Service`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pykka
+
+from eventstore import (
+    CallerRuntime,
+    Config,
+    EventData,
+    Events,
+    EventStore,
+    EventStoreError,
+    ExpectedVersion,
+    RecordedEvent,
+    Subscribed,
+    Subscription,
+    SubscriptionLost,
+    WrongExpectedVersionError,
+)
+
+_OUTPUT = threading.Lock()
+
+
+def report(what: str, **details: Any) -> None:
+    """Write one line, whole, before the next thing happens: what was reported is certain."""
+    line = json.dumps({"what": what, **details}) + "\n"
+    with _OUTPUT:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+
+def shown(events: Events | list[RecordedEvent]) -> list[list[Any]]:
+    return [[e.position, e.stream_id, e.stream_version, str(e.event_id)] for e in events]
+
+
+class Receiver(pykka.ThreadingActor):
+    """Reports what it is told; acknowledges every *ack_every*-th batch, or none if that is 0."""
+
+    def __init__(self, name: str, ack_every: int) -> None:
+        super().__init__()
+        self._name = name
+        self._ack_every = ack_every
+        self._batches = 0
+
+    def on_receive(self, message: object) -> None:
+        match message:
+            case Subscribed(subscription):
+                report("subscribed", name=self._name, checkpoint=subscription.checkpoint)
+            case SubscriptionLost(_, reason):
+                report("lost", name=self._name, reason=type(reason).__name__)
+            case Events():
+                self._receive(message)
+
+    def _receive(self, events: Events) -> None:
+        report("delivered", name=self._name, events=shown(events))
+        self._batches += 1
+        if self._ack_every and self._batches % self._ack_every == 0:
+            report("acking", name=self._name, position=events.last_position)
+            events.subscription.ack(events)
+
+
+class Service:
+    """What a service can be told to do: one method per command."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._subscriptions: dict[str, Subscription] = {}
+        self._stopping = threading.Event()
+
+    # ── appending ────────────────────────────────────────────────────────────────────────────
+
+    def race(self, stream: str, until: int) -> None:
+        """Append one event at a time at the version believed, until the stream is long enough."""
+        version = 0
+        while version < until:
+            event = EventData("Raced", {"from": version})
+            try:
+                result = self._store.append_to_stream(stream, version, [event])
+            except WrongExpectedVersionError as error:
+                report("lost", expected=version, actual=error.actual, id=str(event.event_id))
+                version = error.actual
+            else:
+                report("won", expected=version, id=str(event.event_id))
+                version = result.last_version
+        report("raced")
+
+    def transfer(self, pair: list[str], until: int, seed: int) -> None:
+        """Append to both streams at once, in changing order, at the versions believed."""
+        rng, versions = random.Random(seed), dict.fromkeys(pair, 0)
+        while min(versions.values()) < until:
+            order = rng.sample(pair, 2)
+            number = f"{seed}-{rng.random()}"
+            appends = [(s, versions[s], [EventData("Moved", {"pair": number})]) for s in order]
+            try:
+                results = self._store.append_to_streams(appends)
+            except WrongExpectedVersionError as error:
+                versions[error.stream_id] = error.actual
+            else:
+                report("moved", pair=number)
+                versions.update({r.stream_id: r.last_version for r in results})
+        report("transferred")
+
+    def write(
+        self,
+        streams: list[str],
+        seed: int,
+        appends: int | None = None,
+        most_events: int = 4,
+        most_streams: int = 1,
+        timeout: float | None = None,
+    ) -> None:
+        """Append random groups to random streams; for ever if *appends* is None."""
+        rng = random.Random(seed)
+        for _ in itertools.count() if appends is None else range(appends):
+            if self._stopping.is_set():
+                break
+            chosen = rng.sample(streams, rng.randint(1, most_streams))
+            groups = {
+                stream: [
+                    EventData("Written", {"by": seed}) for _ in range(rng.randint(1, most_events))
+                ]
+                for stream in chosen
+            }
+            self._write_once(groups, timeout)
+        report("written", seed=seed)
+
+    def _write_once(self, groups: dict[str, list[EventData]], timeout: float | None) -> None:
+        ids = {stream: [str(e.event_id) for e in events] for stream, events in groups.items()}
+        report("trying", ids=ids)
+        began = time.monotonic()
+        try:
+            results = self._store.append_to_streams(
+                [(stream, ExpectedVersion.ANY, events) for stream, events in groups.items()],
+                timeout=timeout,
+            )
+        except EventStoreError as error:
+            seconds = time.monotonic() - began
+            report("failed", ids=ids, error=type(error).__name__, seconds=seconds)
+        else:
+            places = {r.stream_id: [r.first_version, r.first_global_position] for r in results}
+            seconds = time.monotonic() - began
+            report("appended", ids=ids, places=places, seconds=seconds)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def tail(self) -> None:
+        """Read everything behind what was read last, again and again."""
+        position = 0
+        while not self._stopping.is_set():
+            events = self._store.read_all_streams_forward(position + 1)
+            if events:
+                report("read", events=shown(events))
+                position = events[-1].global_position
+            else:
+                self._stopping.wait(0.002)
+
+    def scan(self, stream: str, batch_size: int) -> None:
+        """Iterate lazily; report how much the process grew after the first page."""
+        events = self._store.stream_forward(stream, batch_size=batch_size)
+        for _ in itertools.islice(events, batch_size):
+            pass
+        before, most, count = resident(), 0, batch_size
+        for event in events:
+            count += 1
+            if event.stream_version % batch_size == 0:
+                most = max(most, resident())
+        report("scanned", count=count, grown=most - before)
+
+    def measure(self) -> None:
+        report("measured", resident=resident(), threads=threading.active_count())
+
+    # ── subscribing ──────────────────────────────────────────────────────────────────────────
+
+    def subscribe(
+        self, name: str, stream: str | None = None, ack_every: int = 1, **options: Any
+    ) -> None:
+        """Connect an actor that reports everything."""
+        receiver = Receiver.start(name, ack_every)
+        self._subscribe(name, stream, receiver, options)
+
+    def subscribe_callable(self, name: str, stream: str | None = None, **options: Any) -> None:
+        """Connect a function that reports everything."""
+
+        def handle(events: Events) -> None:
+            report("delivered", name=name, events=shown(events))
+
+        self._subscribe(name, stream, handle, options)
+
+    def subscribe_stuck(self, name: str, stream: str | None = None, **options: Any) -> None:
+        """Connect a function that never returns from its first batch."""
+
+        def handle(events: Events) -> None:
+            report("stuck", name=name, events=len(events))
+            self._stopping.wait()
+
+        self._subscribe(name, stream, handle, options)
+
+    def _subscribe(
+        self, name: str, stream: str | None, subscriber: object, options: dict[str, Any]
+    ) -> None:
+        if stream is None:
+            handle = self._store.subscribe_to_all_streams(name, subscriber, **options)
+        else:
+            handle = self._store.subscribe_to_stream(stream, name, subscriber, **options)
+        self._subscriptions[name] = handle
+        report("connected", name=name, state=handle.state)
+
+    def ack(self, name: str, position: int) -> None:
+        self._subscriptions[name].ack(position)
+        report("acked", name=name, position=position)
+
+    def look(self, name: str) -> None:
+        subscription = self._subscriptions[name]
+        report("seen", name=name, state=subscription.state, checkpoint=subscription.checkpoint)
+
+    # ── ending ───────────────────────────────────────────────────────────────────────────────
+
+    def stop(self) -> None:
+        """Let loops end; each reports its end."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        began = time.monotonic()
+        self._store.close()
+        report("closed", seconds=time.monotonic() - began)
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
+_LOOPS = {"race", "transfer", "write", "tail", "scan"}
+
+
+def obey(service: Service, command: dict[str, Any]) -> None:
+    """Do what *command* says; loops in a thread of their own."""
+    name = command.pop("do")
+    method: Callable[..., None] = getattr(service, name)
+
+    def run() -> None:
+        try:
+            method(**command)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the test wants to know
+            report("error", do=name, error=type(error).__name__, text=str(error))
+
+    if name in _LOOPS:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    else:
+        run()
+
+
+def commands() -> Iterator[dict[str, Any]]:
+    for line in sys.stdin:
+        yield json.loads(line)
+
+
+def main(settings: dict[str, Any], runtime: str) -> None:
+    """Serve until stdin ends, or join the store when told to."""
+    chosen = CallerRuntime if runtime == "caller" else None
+    store = EventStore.connect(Config(**settings), runtime=chosen)
+    service = Service(store)
+    report("ready", pid=os.getpid())
+    for command in commands():
+        if command["do"] == "join":
+            report("joining")
+            store.join()
+            report("joined")
+            return
+        obey(service, command)
+    service.stop()
+    store.close()
+    pykka.ActorRegistry.stop_all()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]), sys.argv[2])
