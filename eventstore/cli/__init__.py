@@ -1,0 +1,63 @@
+"""The command line: the composition root, which nothing imports.
+
+What a command needs is loaded when the command runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that *arguments*, else those of the process, ask for.
+
+    Returns:
+        The exit code: 0 done, 1 refused, 2 wrong usage, 3 database away, 4 schema version,
+        130 interrupted, 141 nobody reads the output any more.
+    """
+    from eventstore.cli.failures import ExitCode, complain, exit_code, reason
+
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        _discard_output()
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()
+        return ExitCode.PIPE_CLOSED
+    except Exception as error:  # noqa: BLE001 - a user sees one line, whatever happened
+        complain(reason(error))
+        return exit_code(error)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from eventstore.cli.commands import run
+    from eventstore.cli.parser import parse
+
+    try:
+        run(parse(arguments))
+    except SystemExit as ended:
+        _flush()
+        return ended.code if isinstance(ended.code, int) else 0
+    _flush()
+    return 0
+
+
+def _flush() -> None:
+    """Write what is buffered now, where a closed pipe or a full disk can still be handled."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+        raise
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from writing what is buffered at its exit, and failing again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

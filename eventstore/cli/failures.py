@@ -1,0 +1,66 @@
+"""What went wrong, as an exit code and one line on the standard error."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+
+from eventstore.cli.text import one_line
+from eventstore.config import masked
+from eventstore.errors import (
+    EventStoreError,
+    OutcomeUnknownError,
+    SchemaVersionError,
+    StorageUnavailableError,
+)
+
+__all__ = ["ExitCode", "RefusedError", "UsageError", "complain", "exit_code", "reason"]
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    REFUSED = 1
+    USAGE = 2
+    AWAY = 3
+    SCHEMA = 4
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141
+
+
+class UsageError(ValueError):
+    """What was typed makes no sense."""
+
+
+class RefusedError(Exception):
+    """What was asked for was not done, and why."""
+
+
+_EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (SchemaVersionError, ExitCode.SCHEMA),
+    (StorageUnavailableError, ExitCode.AWAY),
+    (OutcomeUnknownError, ExitCode.AWAY),
+    (EventStoreError, ExitCode.REFUSED),
+    (RefusedError, ExitCode.REFUSED),
+    (ValueError, ExitCode.USAGE),
+    (TypeError, ExitCode.USAGE),
+)
+"""The first that fits counts; anything else was refused."""
+
+
+def exit_code(error: Exception) -> ExitCode:
+    """Return how a command ends that raised *error*."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), ExitCode.REFUSED)
+
+
+def reason(error: Exception) -> str:
+    """Return what to say about *error*; one that nobody expected is named by its type."""
+    known = isinstance(error, tuple(kind for kind, _ in _EXIT_CODES))
+    text = str(error)
+    return text if known and text else f"unexpected {type(error).__name__}: {text}"
+
+
+def complain(message: str) -> None:
+    """Print *message* as one line on the standard error, without passwords."""
+    print(f"eventstore: {one_line(masked(message))}", file=sys.stderr)

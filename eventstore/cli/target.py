@@ -1,0 +1,64 @@
+"""From what was typed to an open store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from eventstore import CallerRuntime, Config, EventStore
+from eventstore.cli.failures import UsageError
+
+__all__ = ["configured", "is_embedded", "opened"]
+
+_EMBEDDED = "embedded:"
+
+
+def configured(dsn: str | None, schema: str | None) -> Config:
+    """Return the settings of the options, else of the environment.
+
+    Raises:
+        UsageError: No database is given, or one that has nothing to show.
+        ValueError: A setting is not possible.
+    """
+    typed: dict[str, Any] = {"dsn": dsn, "schema": schema, "pool_size": 1}
+    given = {name: value for name, value in typed.items() if value is not None}
+    if "dsn" not in given and not os.environ.get("EVENTSTORE_DSN"):
+        raise UsageError(
+            "no database is given: use --dsn or set EVENTSTORE_DSN, for instance to"
+            " postgresql:///shop or embedded:./shop"
+        )
+    config = Config.from_env(**given)
+    _check_url(config.dsn)
+    if config.dsn.startswith("memory:"):
+        raise UsageError(
+            "memory: lives and dies with one process, so there is nothing to see from here:"
+            " use a PostgreSQL connection string or embedded:PATH"
+        )
+    return config
+
+
+def _check_url(dsn: str) -> None:
+    """Refuse a URL whose password would be read, and shown in errors, as part of the host."""
+    if dsn.startswith(("postgresql://", "postgres://")):
+        authority = dsn.partition("://")[2].partition("/")[0]
+        if authority.count("@") > 1:
+            raise UsageError("dsn has more than one '@' before its path: write '%40' in a password")
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[EventStore]:
+    """Connect to the store, and close it at the end of the block.
+
+    Raises:
+        SchemaVersionError: It is not installed, or of another version.
+        StorageUnavailableError: The database is away.
+    """
+    with EventStore.connect(config, runtime=CallerRuntime) as store:
+        yield store
+
+
+def is_embedded(config: Config) -> bool:
+    """Tell whether the server is a private one."""
+    return config.dsn.startswith(_EMBEDDED)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from uuid import UUID, uuid4, uuid5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventstore import EventData
+from eventstore.cli.import_lines import (
+    MAX_COMMIT_BYTES,
+    MAX_COMMIT_LINES,
+    NAMESPACE,
+    BadLineError,
+    EventIds,
+    ImportLine,
+    commits,
+    parse_lines,
+    parts,
+)
+
+NO_ID = b'{"stream_id": "s", "event_type": "T", "data": 1}'
+
+
+def line(number: int, stream_id: str, size: int = 10) -> ImportLine:
+    return ImportLine(number, size, stream_id, EventData("T", number))
+
+
+def test_a_line_without_an_id_gets_a_uuid5_of_its_bytes_and_its_ordinal() -> None:
+    ids = EventIds()
+    assert [ids.of(b"a"), ids.of(b"b"), ids.of(b"a")] == [
+        uuid5(NAMESPACE, "a\n0"),
+        uuid5(NAMESPACE, "b\n0"),
+        uuid5(NAMESPACE, "a\n1"),
+    ]
+
+
+def test_the_namespace_never_changes() -> None:
+    """With another one, running an interrupted import again would store everything twice."""
+    assert EventIds().of(NO_ID) == UUID("18690a0e-8be7-5d13-9eb5-ca41f8693e9f")
+
+
+def test_the_same_lines_get_the_same_ids_whatever_their_line_ends() -> None:
+    unix = [item.event.event_id for item in parse_lines([NO_ID + b"\n", NO_ID])]
+    dos = [item.event.event_id for item in parse_lines([NO_ID + b"\r\n", b"\r\n", NO_ID + b"\r\n"])]
+    assert unix == dos
+    assert len({*unix}) == 2
+
+
+def test_a_byte_order_mark_at_the_start_is_no_part_of_the_line() -> None:
+    [plain], [marked] = list(parse_lines([NO_ID])), list(parse_lines([b"\xef\xbb\xbf" + NO_ID]))
+    assert plain.event.event_id == marked.event.event_id
+
+
+def test_everything_that_read_prints_is_taken_over() -> None:
+    content = {
+        "event_id": str(uuid4()),
+        "event_type": "Typ",
+        "stream_id": "ström",
+        "stream_version": 7,
+        "global_position": 9,
+        "position": 9,
+        "data": {"a": [1, None, 1.5, "ü"]},
+        "metadata": {"user": "x"},
+        "causation_id": str(uuid4()),
+        "correlation_id": str(uuid4()),
+        "created_at": "2013-01-01T05:17:00.000001Z",
+    }
+    [parsed] = parse_lines([json.dumps(content).encode()])
+    event = parsed.event
+    assert parsed.stream_id == "ström"
+    assert (str(event.event_id), event.event_type) == (content["event_id"], "Typ")
+    assert (event.data, event.metadata) == (content["data"], content["metadata"])
+    assert str(event.causation_id) == content["causation_id"]
+    assert str(event.correlation_id) == content["correlation_id"]
+    assert event.created_at is not None
+    assert event.created_at.isoformat() == "2013-01-01T05:17:00.000001+00:00"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b"{", "not JSON: it ends too early"),
+        (b"nonsense", "not JSON: invalid character"),
+        (b"[]", "expected 'object', got 'array'"),
+        (b'{"stream_id": "s", "event_type": "T", "data": NaN}', "NaN and Infinity are no JSON"),
+        (b'{"stream_id": "s", "event_type": "T", "data": "\\ud800"}', "a lone surrogate"),
+        (b'{"stream_id": "s", "event_type": "T", "data": 1e999}', "number out of range"),
+        (b'{"stream_id": "s", "event_type": "T"}', "missing required field 'data'"),
+        (b'{"stream_id": "s", "data": 1}', "missing required field 'event_type'"),
+        (b'{"event_type": "T", "data": 1}', "missing required field 'stream_id'"),
+        (b'{"stream_id": 1, "event_type": "T", "data": 1}', "expected 'str', got 'int'"),
+        (b'{"stream_id": "", "event_type": "T", "data": 1}', "stream_id must not be empty"),
+        (b'{"stream_id": "$all", "event_type": "T", "data": 1}', "must not start with '$'"),
+        (b'{"stream_id": "s", "event_type": "", "data": 1}', "event_type must not be empty"),
+        (b'{"stream_id": "s", "event_type": "T", "data": 1, "evnt": 2}', "unknown field 'evnt'"),
+        (b'{"stream_id": "s", "event_type": "T", "data": 1, "event_id": "x"}', "invalid UUID"),
+        (
+            b'{"stream_id": "s", "event_type": "T", "data": 1, "created_at": "2020-01-01T00:00"}',
+            "invalid",
+        ),
+        (
+            b'{"stream_id":"s", "event_type":"T", "data":1, "created_at":"2020-01-01T00:00:00"}',
+            "must know its time zone",
+        ),
+        (
+            b'{"stream_id": "' + "字".encode() * 1000 + b'", "event_type": "T", "data": 1}',
+            "3000 bytes",
+        ),
+        (b"\xff\xfe{", "not JSON"),
+        (b'{"stream_id": "\xff"}', "not UTF-8"),
+        (b'{"stream_id": "s", "event_type": "T", "data": ' + b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_bad_line_is_named_after_the_good_ones_before_it(bad: bytes, reason: str) -> None:
+    parsed = parse_lines([NO_ID, b"\n", bad, NO_ID])
+    assert next(parsed).number == 1
+    with pytest.raises(BadLineError, match="^line 3: .*" + re.escape(reason)) as caught:
+        next(parsed)
+    assert caught.value.number == 3
+    assert "\n" not in str(caught.value)
+
+
+def test_lines_before_a_bad_one_are_returned_as_a_commit_first() -> None:
+    runs = commits(parse_lines([NO_ID, NO_ID, b"nonsense"]))
+    assert [item.number for item in next(runs)] == [1, 2]
+    with pytest.raises(BadLineError):
+        next(runs)
+
+
+def test_a_commit_ends_where_a_stream_comes_back() -> None:
+    """An append names each stream once, and the order of the file is to be the order stored."""
+    lines = [line(n, stream) for n, stream in enumerate("aabbcab", start=1)]
+    assert [[item.number for item in run] for run in commits(lines)] == [[1, 2, 3, 4, 5], [6, 7]]
+
+
+def test_a_commit_is_bounded_in_lines_and_in_bytes() -> None:
+    many = list(commits(line(n, "s") for n in range(2 * MAX_COMMIT_LINES + 1)))
+    assert [len(run) for run in many] == [MAX_COMMIT_LINES, MAX_COMMIT_LINES, 1]
+    large = list(commits(line(n, "s", size=MAX_COMMIT_BYTES // 2) for n in range(3)))
+    assert [len(run) for run in large] == [2, 1]
+    huge = list(commits(line(n, "s", size=2 * MAX_COMMIT_BYTES) for n in range(2)))
+    assert [len(run) for run in huge] == [1, 1]
+
+
+@given(st.lists(st.sampled_from("abcdef"), max_size=60))
+def test_commits_keep_the_order_and_name_each_stream_once(streams: list[str]) -> None:
+    lines = [line(n, stream) for n, stream in enumerate(streams)]
+    runs = list(commits(lines))
+    assert list(_stored(runs)) == lines
+    for run in runs:
+        named = [stream_id for stream_id, _, _ in parts(run)]
+        assert len(named) == len({*named})
+
+
+def _stored(runs: list[list[ImportLine]]) -> Iterator[ImportLine]:
+    """Return the lines in the order in which the parts of the appends list them."""
+    for run in runs:
+        for stream_id, _, events in parts(run):
+            for event in events:
+                yield next(x for x in run if x.event is event and x.stream_id == stream_id)

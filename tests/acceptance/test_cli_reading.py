@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from tests.support.cli import SCRIPT, Shell
+
+
+@pytest.fixture
+def shell(dsn: str, schema: str) -> Shell:
+    shell = Shell(dsn, schema)
+    shell.run("init")
+    return shell
+
+
+def test_what_was_appended_is_read_as_text(shell: Shell) -> None:
+    shell.run("append", "order-1", "OrderPlaced", '{"sku": "A-1"}', "--metadata", '{"by": "me"}')
+    shell.run("append", "order-2", "OrderPlaced", '"ü\\u001b[31m"')
+    [line] = shell.run("read", "order-1").splitlines()
+    assert line.split()[0] == "1"
+    assert line.endswith('OrderPlaced  {"sku":"A-1"}  {"by":"me"}')
+    first, second = shell.run("read", "$all").splitlines()
+    assert "order-1@1  OrderPlaced" in first
+    assert second.endswith('order-2@1  OrderPlaced  "ü\\u001b[31m"')
+
+
+def test_json_holds_every_field_of_an_event(shell: Shell) -> None:
+    shell.run("append", "s", "T", '{"a": [1, null, "字"]}', "--metadata", "{}")
+    [event] = shell.json("read", "s")
+    assert event.keys() == {
+        "event_id",
+        "event_type",
+        "stream_id",
+        "stream_version",
+        "global_position",
+        "position",
+        "data",
+        "metadata",
+        "causation_id",
+        "correlation_id",
+        "created_at",
+    }
+    assert event["data"] == {"a": [1, None, "字"]}
+
+
+def test_from_count_and_backward_choose_the_events(shell: Shell) -> None:
+    shell.run("append", "s", "T", stdin="\n".join(map(str, range(1, 11))))
+
+    def read(*options: str) -> list[int]:
+        return [event["data"] for event in shell.json("read", *options)]
+
+    assert read("s") == list(range(1, 11))
+    assert read("s", "--from", "9") == [9, 10]
+    assert read("s", "--from", "3", "--count", "2") == [3, 4]
+    assert read("s", "--backward", "--count", "3") == [10, 9, 8]
+    assert read("s", "--backward", "--from", "2") == [2, 1]
+    assert read("$all", "--from", "9") == [9, 10]
+    assert read("$all", "--backward", "--count", "1") == [10]
+    assert read("s", "--from", "11") == []
+
+
+def test_a_missing_stream_is_refused_by_its_name(shell: Shell) -> None:
+    """G12."""
+    assert "'nowhere' does not exist" in shell.refused("read", "nowhere", code=1)
+
+
+@pytest.mark.parametrize("stream_id", ["", "$streams", "字" * 1000])
+def test_an_impossible_stream_id_is_wrong_usage(shell: Shell, stream_id: str) -> None:
+    assert "stream_id" in shell.refused("read", stream_id, code=2)
+
+
+def test_a_stream_id_that_is_no_text_is_wrong_usage(shell: Shell) -> None:
+    done = subprocess.run(
+        [SCRIPT.encode(), b"read", b"caf\xe9"],
+        env=shell.environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"eventstore: stream_id must be valid Unicode")
+
+
+def test_head_closes_the_pipe_and_nobody_complains(shell: Shell) -> None:
+    shell.run("append", "s", "T", stdin="\n".join([json.dumps("x" * 1000)] * 1000))
+    pipe = f"set -o pipefail; {SCRIPT} read s --json | head -n 1; echo $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", pipe], env=shell.environment, capture_output=True, check=True
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == b"141\n"
+
+
+def test_a_full_disk_is_refused_in_one_line(shell: Shell) -> None:
+    shell.run("append", "s", "T", "1")
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [SCRIPT, "read", "s"],
+            env=shell.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"eventstore: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_streams_are_listed_in_byte_order_with_their_versions(shell: Shell) -> None:
+    for stream_id in ("b", "a", "ä", "B", "a"):
+        shell.run("append", stream_id, "T", "1")
+    listed = shell.json("streams")
+    assert [(info["stream_id"], info["stream_version"]) for info in listed] == [
+        ("B", 1),
+        ("a", 2),
+        ("b", 1),
+        ("ä", 1),
+    ]
+    assert [info["stream_id"] for info in shell.json("streams", "--after", "a")] == ["b", "ä"]
+    assert [info["stream_id"] for info in shell.json("streams", "--count", "2")] == ["B", "a"]
+    assert [line.split()[-1] for line in shell.run("streams").splitlines()] == ["B", "a", "b", "ä"]
+
+
+def test_tail_follows_new_events_until_ctrl_c(shell: Shell) -> None:
+    """G23: without waiting for the next one."""
+    shell.run("append", "s", "T", '"before"')
+    with shell.start("tail", "--json", "--from", "1") as tail:
+        assert tail.stdout is not None
+        assert json.loads(tail.stdout.readline())["data"] == "before"
+        for value in ("one", "two"):
+            shell.run("append", "s", "T", json.dumps(value))
+            assert json.loads(tail.stdout.readline())["data"] == value
+        tail.send_signal(signal.SIGINT)
+        assert tail.communicate(timeout=10) == (b"", b"")
+        assert tail.returncode == 0
+
+
+def test_tail_starts_at_the_end_unless_told(shell: Shell) -> None:
+    shell.run("append", "s", "T", '"before"')
+    with shell.start("tail") as tail:
+        assert tail.stdout is not None
+        for number in range(100):
+            shell.run("append", "s", "T", f'"after {number}"')
+            if b"after" in _first_bytes(tail):
+                break
+        tail.send_signal(signal.SIGINT)
+        out, err = tail.communicate(timeout=10)
+    assert b"before" not in out
+    assert (err, tail.returncode) == (b"", 0)
+
+
+def _first_bytes(process: subprocess.Popen[bytes]) -> bytes:
+    """Return what is there already, without waiting for more than a moment."""
+    import select
+
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], 0.5)
+    return process.stdout.peek(1) if ready else b""  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_ends_a_read_quietly_with_130(shell: Shell) -> None:
+    shell.run("append", "s", "T", stdin="\n".join([json.dumps("x" * 1000)] * 2000))
+    with shell.start("read", "s", "--json") as read:
+        assert read.stdout is not None
+        read.stdout.readline()
+        read.send_signal(signal.SIGINT)
+        _, err = read.communicate(timeout=10)
+    assert (err, read.returncode) == (b"", 130)

@@ -1,0 +1,73 @@
+"""Run the real console script, and hold every run to what all of them promise."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SCRIPT", "Shell"]
+
+SCRIPT = str(Path(sys.executable).with_name("eventstore"))
+
+
+class Shell:
+    """A shell with a store in its environment."""
+
+    def __init__(self, dsn: str | None = None, schema: str | None = None) -> None:
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("EVENTSTORE_")
+        }
+        # Warnings of a command would be output of it.
+        self.environment["PYTHONWARNINGS"] = "default"
+        for name, value in (("EVENTSTORE_DSN", dsn), ("EVENTSTORE_SCHEMA", schema)):
+            if value is not None:
+                self.environment[name] = value
+
+    def run(self, *arguments: str, stdin: str | bytes = b"", code: int = 0) -> str:
+        """Run a command that must end with *code* and without complaint; return what it printed."""
+        done = self._ended(arguments, stdin)
+        assert (done.returncode, done.stderr) == (code, b""), done
+        return done.stdout.decode()
+
+    def refused(self, *arguments: str, stdin: str | bytes = b"", code: int) -> str:
+        """Run a command that must end with *code*; return its complaint: one line, no traceback."""
+        done = self._ended(arguments, stdin)
+        complaint = done.stderr.decode()
+        assert done.returncode == code, done
+        assert complaint.startswith("eventstore: "), done
+        assert complaint.count("\n") == 1, done
+        assert "Traceback" not in complaint, done
+        return complaint.removeprefix("eventstore: ").rstrip()
+
+    def _ended(
+        self, arguments: Sequence[str], stdin: str | bytes
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [SCRIPT, *arguments],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            env=self.environment,
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *arguments: str, stdin: str | bytes = b"") -> list[Any]:
+        """Run a command with ``--json``; return what its lines hold."""
+        printed = self.run(*arguments, "--json", stdin=stdin)
+        return [json.loads(line) for line in printed.splitlines()]
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a command that goes on."""
+        return subprocess.Popen(
+            [SCRIPT, *arguments],
+            env=self.environment,
+            stdin=options.pop("stdin", subprocess.DEVNULL),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **options,
+        )
