@@ -25,8 +25,7 @@ class Guard:
 
     def __init__(self, watchdog: Watchdog, fileno: int) -> None:
         self._watchdog = watchdog
-        # A duplicate: the number cannot be given to another connection while we hold it.
-        self._socket = socket.fromfd(fileno, socket.AF_INET, socket.SOCK_STREAM)
+        self._socket = _duplicate(fileno)
         self._lock = threading.Lock()
         self._deadline: float | None = None
         self._scheduled = math.inf
@@ -85,6 +84,16 @@ class Guard:
             self.expired = True
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _duplicate(fileno: int) -> socket.socket:
+    """Return the same socket under a number that no other connection can get meanwhile."""
+    theirs = socket.socket(fileno=fileno)
+    ours = socket.fromfd(fileno, theirs.family, theirs.type)
+    theirs.detach()
+    # As the driver has it: both numbers share this, and it must not be changed below the driver.
+    ours.setblocking(False)
+    return ours
 
 
 class Watchdog:

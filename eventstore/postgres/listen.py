@@ -25,7 +25,7 @@ __all__ = ["PostgresHeadListener"]
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _PROBE_TIMEOUT = 1.0
-_LOOK_TIMEOUT = 2.0
+_LOOK_TIMEOUT = 1.0
 
 _log = get_logger()
 
@@ -75,6 +75,8 @@ class PostgresHeadListener:
         """Block until there is news; see `HeadListener.wait`."""
         deadline = time.monotonic() + timeout
         with self._in_use:
+            if self._closed:
+                raise StorageUnavailableError("the listener is closed")
             if self._connection is not None:
                 try:
                     return self._waited(self._connection, deadline)

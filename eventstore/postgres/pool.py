@@ -81,14 +81,15 @@ class Pool:
             self._give_back(connection)
 
     def _borrow(self, deadline: float) -> GuardedConnection:
+        if self._closed.is_set():
+            raise StorageUnavailableError("the storage is closed")
         connection = self._fresh_idle() or self._connector.connect(deadline)
         with self._lock:
-            self._lent.add(connection)
-            closed = self._closed.is_set()
-        if closed:
-            self._give_back(connection)
-            raise StorageUnavailableError("the storage is closed")
-        return connection
+            if not self._closed.is_set():
+                self._lent.add(connection)
+                return connection
+        connection.close()
+        raise StorageUnavailableError("the storage was closed")
 
     def _fresh_idle(self) -> GuardedConnection | None:
         while True:

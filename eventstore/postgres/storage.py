@@ -35,6 +35,7 @@ from eventstore.subscription import Start, SubscriptionInfo
 __all__ = ["PostgresStorage"]
 
 Result = TypeVar("Result")
+Session = TypeVar("Session", PostgresAppendSession, PostgresKeeperSession, PostgresHeadListener)
 
 
 class PostgresStorage:
@@ -64,7 +65,9 @@ class PostgresStorage:
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
         self._pool = Pool(self._connector, config.pool_size)
-        self._sessions: list[AppendSession | KeeperSession | HeadListener] = []
+        self._sessions: list[
+            PostgresAppendSession | PostgresKeeperSession | PostgresHeadListener
+        ] = []
 
     @property
     def dsn(self) -> str:
@@ -107,21 +110,19 @@ class PostgresStorage:
 
     def append_session(self) -> AppendSession:
         """Return what appends over a connection of its own."""
-        session = PostgresAppendSession(KeptConnection(self._connector), self._statements)
-        self._sessions.append(session)
-        return session
+        connection = KeptConnection(self._connector)
+        return self._joined(PostgresAppendSession(connection, self._statements))
 
     def keeper_session(self) -> KeeperSession:
         """Return what keeps subscriptions over a connection of its own."""
-        session = PostgresKeeperSession(KeptConnection(self._connector), self._statements)
-        self._sessions.append(session)
-        return session
+        connection = KeptConnection(self._connector)
+        return self._joined(PostgresKeeperSession(connection, self._statements))
 
     def head_listener(self) -> HeadListener:
         """Return what listens on a connection of its own, to `Config.listen_dsn` if given."""
-        listener = PostgresHeadListener(self._listen_connector, self._reader, self._statements)
-        self._sessions.append(listener)
-        return listener
+        return self._joined(
+            PostgresHeadListener(self._listen_connector, self._reader, self._statements)
+        )
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -268,6 +269,13 @@ class PostgresStorage:
         self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float
     ) -> Result:
         return self._pool.run(work, deadline, f"{doing} failed")
+
+    def _joined(self, session: Session) -> Session:
+        """Close *session* together with the storage; at once if that is closed already."""
+        self._sessions.append(session)
+        if self._closed:
+            session.close()
+        return session
 
     def _connector_to(self, dsn: str) -> Connector:
         return Connector(

@@ -1,0 +1,76 @@
+"""A store in PostgreSQL, seen from both sides: through the port, and with plain SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from eventstore.config import Config
+from eventstore.postgres import PostgresStorage
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User
+
+
+class Psql:
+    """Somebody with plain SQL, outside of the store; ``{}`` in a statement is its schema."""
+
+    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
+        self.connection = connection
+        self._schema = schema
+
+    def __call__(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        name = sql.Identifier(self._schema).as_string(None)
+        text = statement.replace("{}", name).encode()
+        cursor = self.connection.execute(text, parameters or None)
+        return cursor.fetchall() if cursor.description is not None else []
+
+
+@pytest.fixture
+def config(dsn: str, schema: str) -> Config:
+    return Config(dsn, schema=schema, pool_size=4)
+
+
+@pytest.fixture
+def open_storage(config: Config) -> Iterator[Callable[[], PostgresStorage]]:
+    """Open the same store once more, as another process would."""
+    with ExitStack() as closing:
+
+        def open_another() -> PostgresStorage:
+            storage = PostgresStorage(config)
+            closing.callback(storage.close)
+            storage.open(init=True, deadline=soon())
+            return storage
+
+        yield open_another
+
+
+@pytest.fixture
+def storage(open_storage: Callable[[], PostgresStorage]) -> PostgresStorage:
+    return open_storage()
+
+
+@pytest.fixture
+def user(storage: PostgresStorage) -> Iterator[User]:
+    user = User(storage)
+    yield user
+    user.close()
+
+
+@pytest.fixture
+def other(open_storage: Callable[[], PostgresStorage]) -> Iterator[User]:
+    """Somebody else who uses the same store."""
+    user = User(open_storage())
+    yield user
+    user.close()
+
+
+@pytest.fixture
+def psql(dsn: str, schema: str) -> Iterator[Psql]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield Psql(connection, schema)

@@ -1,0 +1,165 @@
+"""Connections that end while something is under way: nothing lost, nothing twice, nothing hangs."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from eventstore.config import Config
+from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
+from eventstore.postgres import PostgresStorage
+from eventstore.storage import Append, AppendSession, Committed, ReadDirection
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User, events, part
+from tests.storage.conftest import Psql
+from tests.support.pgserver import TestServer
+from tests.support.waiting import wait_until
+
+KILL = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE query LIKE '%%append_events%%' AND pid <> pg_backend_pid()
+"""
+
+STILL_APPENDING = """
+    SELECT 1 FROM pg_stat_activity
+     WHERE query LIKE '%append_events%' AND state = 'active' AND pid <> pg_backend_pid()
+"""
+
+
+def until_answered(session: AppendSession, append: Append) -> tuple[Committed, int]:
+    """Append with the same ids until it is answered; also how often that was unknown."""
+    unknown = 0
+    while True:
+        try:
+            outcome = session.append([append], soon())[0]
+        except OutcomeUnknownError:
+            unknown += 1
+        else:
+            assert isinstance(outcome, Committed)
+            return outcome, unknown
+
+
+@contextmanager
+def backends_killed_at_random(psql: Psql) -> Iterator[None]:
+    enough = threading.Event()
+
+    def kill() -> None:
+        chance = random.Random(1)
+        while not enough.wait(chance.uniform(0.001, 0.03)):
+            psql(KILL)
+
+    killer = threading.Thread(target=kill, name="killer")
+    killer.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        killer.join()
+
+
+def test_an_append_whose_backend_is_killed_is_stored_once(user: User, psql: Psql) -> None:
+    """G1, G3, G5, G6, G25: appended again with the same ids, it is there once, without a gap."""
+    unknown = 0
+    with backends_killed_at_random(psql):
+        for number in range(200):
+            parts = (part(f"order-{number % 7}", events(3)), part(f"bill-{number}", events(1)))
+            committed, failures = until_answered(user.appender, parts)
+            assert committed.results[0].last_global_position == 4 * number + 3
+            unknown += failures
+    assert unknown > 0
+    stored = user.storage.read_all(1, 10_000, ReadDirection.FORWARD, soon())
+    assert [event.global_position for event in stored] == list(range(1, 801))
+    assert len({event.event_id for event in stored}) == 800
+
+
+def test_reads_and_keeping_go_on_over_killed_connections(user: User, psql: Psql) -> None:
+    """G25: what may be repeated is repeated, on a new connection, before anybody notices."""
+    user.store("order-1", 3)
+    owned = user.own()
+    for checkpoint in (1, 2, 3):
+        psql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'eventstore'"
+        )
+        assert len(user.storage.read_all(1, 10, ReadDirection.FORWARD, soon())) == 3
+        assert user.keep(owned.fence, checkpoint).checkpoint == checkpoint
+
+
+def test_a_success_survives_the_death_of_the_server() -> None:
+    """G5, G25: kill -9 right after the answer, recovery, and every answered append is there."""
+    with TestServer() as server, ExitStack() as stack:
+        storage = PostgresStorage(Config(server.dsn))
+        stack.callback(storage.close)
+        storage.open(init=True, deadline=soon())
+        user = User(storage)
+        ids: list[UUID] = []
+        for _ in range(3):
+            batch = events(5)
+            assert isinstance(user.append(part("order-1", batch)), Committed)
+            ids += [event.event_id for event in batch]
+            server.kill9_postmaster()
+            server.start()
+        found = storage.read_stream("order-1", 1, 100, ReadDirection.FORWARD, soon())
+        assert [event.event_id for event in found] == ids
+
+
+def test_without_a_server_nothing_is_written_and_that_is_known(config: Config) -> None:
+    """G25: the call ends at its deadline, and says that it may be repeated."""
+    storage = PostgresStorage(replace(config, dsn="host=127.0.0.1 port=1 dbname=none"))
+    with pytest.raises(StorageUnavailableError, match="cannot connect"):
+        storage.open(init=False, deadline=soon())
+    with pytest.raises(StorageUnavailableError, match="cannot connect"):
+        storage.append_session().append([(part("order-1", events(1)),)], soon())
+    storage.close()
+
+
+def test_what_is_closed_is_not_opened_again(user: User) -> None:
+    """G26: a call under way elsewhere ends, and a later one is refused."""
+    storage = user.storage
+    storage.close()
+    storage.close()
+    for use in _uses(user):
+        with pytest.raises(StorageUnavailableError, match="closed"):
+            use()
+
+
+def _uses(user: User) -> list[Callable[[], object]]:
+    return [
+        lambda: user.store("order-1"),
+        lambda: user.storage.stream_info("$all", soon()),
+        lambda: user.keeper.paused([1], soon()),
+        lambda: user.storage.head_listener().wait(1),
+    ]
+
+
+def test_closing_ends_a_call_under_way(
+    open_storage: Callable[[], PostgresStorage], psql: Psql
+) -> None:
+    """G26: nobody waits for its deadline."""
+    storage = open_storage()
+    user = User(storage)
+    failures: list[Exception] = []
+
+    def append() -> None:
+        try:
+            user.store("order-1")
+        except (OutcomeUnknownError, StorageUnavailableError) as error:
+            failures.append(error)
+
+    with psql.connection.transaction():
+        psql("SELECT {}.lock_head(1000)")
+        thread = threading.Thread(target=append)
+        thread.start()
+        wait_until(lambda: psql("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        storage.close()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert isinstance(failures[0], OutcomeUnknownError)
+    # The server does not know yet that nobody waits for the answer.
+    wait_until(lambda: not psql(STILL_APPENDING))

@@ -1,0 +1,123 @@
+"""A TCP proxy in front of a PostgreSQL server, to be a bad network: silent, or cut."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+__all__ = ["Proxy"]
+
+_CHUNK = 65_536
+
+
+class Proxy:
+    """Passes bytes on both ways until told otherwise. Each test that uses it has its own."""
+
+    def __init__(self, dsn: str) -> None:
+        """Listen on loopback, in front of the server that *dsn* names."""
+        self._target = conninfo_to_dict(dsn)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        port = self._listening.getsockname()[1]
+        self.dsn = make_conninfo(dsn, host="127.0.0.1", port=port, sslmode="disable")
+        self._changed = threading.Lock()
+        self._swallowed: int | None = None
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._closed = False
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def swallow(self, after_bytes_to_server: int = 0) -> None:
+        """Be a black hole: everybody stays connected and nothing arrives, in either direction.
+
+        Args:
+            after_bytes_to_server: So many bytes still reach the server.
+        """
+        with self._changed:
+            self._swallowed = after_bytes_to_server
+
+    def pass_on(self) -> None:
+        """Let new connections through again; old ones have lost bytes and are cut."""
+        self.cut()
+        with self._changed:
+            self._swallowed = None
+
+    def cut(self) -> None:
+        """End every connection at once."""
+        with self._changed:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for side in pair:
+                with contextlib.suppress(OSError):
+                    side.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._closed = True
+        # Wakes the accept, which a close alone does not.
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self, work: object, *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, name="proxy", daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self._closed:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = self._connect()
+            with self._changed:
+                self._pairs.append((client, server))
+            self._start(self._pump, client, server)
+
+    def _connect(self) -> socket.socket:
+        host, port = str(self._target["host"]), int(str(self._target.get("port", 5432)))
+        if host.startswith("/"):
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{host}/.s.PGSQL.{port}")
+            return server
+        return socket.create_connection((host, port))
+
+    def _pump(self, client: socket.socket, server: socket.socket) -> None:
+        """Carry bytes between one client and the server until either side ends."""
+        with client, server, selectors.DefaultSelector() as selector, contextlib.suppress(OSError):
+            selector.register(client, selectors.EVENT_READ, server)
+            selector.register(server, selectors.EVENT_READ, client)
+            while True:
+                for key, _ in selector.select():
+                    source, sink = key.fileobj, key.data
+                    assert isinstance(source, socket.socket)
+                    data = source.recv(_CHUNK)
+                    if not data:
+                        return
+                    sink.sendall(self._let_through(data, to_server=sink is server))
+
+    def _let_through(self, data: bytes, *, to_server: bool) -> bytes:
+        with self._changed:
+            if self._swallowed is None:
+                return data
+            if not to_server:
+                return b""
+            passed = data[: self._swallowed]
+            self._swallowed -= len(passed)
+            return passed
