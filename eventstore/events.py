@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
-from eventstore.identifiers import check_name, shown
+from eventstore.identifiers import MAX_POSITION, check_name, shown
 
 __all__ = [
     "AppendResult",
@@ -42,7 +42,7 @@ def check_expected_version(value: object) -> int:
 
     Raises:
         TypeError: It is no int (True and False are none).
-        ValueError: It is a negative number.
+        ValueError: It is a negative number, or one that no stream can reach.
     """
     if isinstance(value, ExpectedVersion):
         return value
@@ -53,6 +53,8 @@ def check_expected_version(value: object) -> int:
         )
     if value < 0:
         raise ValueError(f"expected_version must be 0 or more, or an ExpectedVersion: {value}")
+    if value > MAX_POSITION:
+        raise ValueError(f"expected_version must be at most {MAX_POSITION}: {shown(value)}")
     return value
 
 

@@ -1,14 +1,24 @@
-"""What may be the name of a stream, a subscription or a type of event. Pure."""
+"""What may be the name of a stream, a subscription or a type of event, or a position. Pure."""
 
 from __future__ import annotations
 
-__all__ = ["ALL_STREAMS", "MAX_NAME_BYTES", "check_name", "check_stream_id", "check_subscribable"]
+__all__ = [
+    "ALL_STREAMS",
+    "MAX_NAME_BYTES",
+    "MAX_POSITION",
+    "check_name",
+    "check_stream_id",
+    "check_subscribable",
+]
 
 ALL_STREAMS = "$all"
 """The name under which all streams are read and subscribed to."""
 
 MAX_NAME_BYTES = 1_000
 """Bytes of UTF-8: rows of an index are limited to about 2,700 bytes."""
+
+MAX_POSITION = 2**63 - 1
+"""The last position, and the last version, that a database can hold."""
 
 _SHOWN = 60
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from eventstore.identifiers import shown
+from eventstore.identifiers import MAX_POSITION, shown
 
 if TYPE_CHECKING:
     from eventstore.events import AppendResult, RecordedEvent
@@ -154,7 +154,7 @@ def parse_start(value: object) -> Start:
         return Origin(value) if value in {*Origin} else _bad_start(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f'start_from must be "origin", "current" or a position: {shown(value)}')
-    return value if value >= 0 else _bad_start(value)
+    return value if 0 <= value <= MAX_POSITION else _bad_start(value)
 
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -175,7 +175,8 @@ def parse_choice(name: str, choices: type[_Choice], value: object) -> _Choice:
 
 def _bad_start(value: str | int) -> Start:
     raise ValueError(
-        f'start_from must be "origin", "current" or a position of 0 or more: {shown(value)}'
+        f'start_from must be "origin", "current" or a position from 0 to {MAX_POSITION}:'
+        f" {shown(value)}"
     )
 
 

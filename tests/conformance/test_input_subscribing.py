@@ -114,6 +114,7 @@ def test_an_actor_or_its_proxy_is_not_its_reference(actors: EventStore) -> None:
     [
         ({"start_from": "begin"}, ValueError, "start_from must be .*'begin'"),
         ({"start_from": -1}, ValueError, "start_from must be .*: -1"),
+        ({"start_from": 2**63}, ValueError, f"start_from must be .*: {2**63}"),
         ({"start_from": 1.5}, TypeError, "start_from must be .*1.5"),
         ({"start_from": True}, TypeError, "start_from must be .*True"),
         ({"batch_by": "type"}, ValueError, "batch_by must be .*'type'"),
