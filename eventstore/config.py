@@ -11,7 +11,7 @@ from typing import Any
 from eventstore.identifiers import shown
 from eventstore.serializer import JsonSerializer, Serializer, Types
 
-__all__ = ["MAX_SCHEMA_BYTES", "Config", "masked"]
+__all__ = ["LONGEST", "MAX_SCHEMA_BYTES", "Config", "masked"]
 
 MIB = 1024 * 1024
 
@@ -220,8 +220,9 @@ def _check_bool(name: str, value: object) -> None:
 def _check_duration(name: str, value: object) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} must be seconds, not {type(value).__name__}: {shown(value)}")
-    if not _SHORTEST <= value < _LONGEST:
-        raise ValueError(f"{name} must be {_SHORTEST} to {_LONGEST:,.0f} seconds: {value}")
+    if not _SHORTEST <= value < LONGEST:
+        raise ValueError(f"{name} must be {_SHORTEST} to {LONGEST:,.0f} seconds: {value}")
 
 
-_LONGEST = 1e6
+LONGEST = 1e6
+"""Seconds; no wait is longer, as no clock or lock takes every float."""

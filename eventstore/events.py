@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 from uuid import UUID
@@ -124,6 +124,10 @@ def _check_aware(value: object) -> None:
         raise TypeError(f"created_at must be a datetime or None: {shown(value)}")
     if value.utcoffset() is None:
         raise ValueError(f"created_at must know its time zone: {value.isoformat()}")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"created_at is no moment of UTC: {value.isoformat()}") from None
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):

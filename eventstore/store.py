@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from eventstore import lifetime
 from eventstore.appending import prepare_one, prepare_several
 from eventstore.codec import Codec
-from eventstore.config import Config
+from eventstore.config import LONGEST, Config
 from eventstore.errors import NotRunningError, StreamNotFoundError
 from eventstore.events import AppendResult, EventData, RecordedEvent, StreamInfo
 from eventstore.identifiers import (
@@ -531,7 +531,7 @@ class EventStore:
             SubscriptionNotFoundError: It does not exist.
             ValueError: *position* is negative or beyond the head.
         """
-        check_position("position", position)
+        position = check_position("position", position)
         key = _key(stream_id, subscription_name)
         self._storage().reset_subscription(*key, position, self._deadline())
 
@@ -656,7 +656,7 @@ def _check_timeout(timeout: object) -> float:
         raise TypeError(f"timeout must be seconds, not {type(timeout).__name__}: {shown(timeout)}")
     if not timeout > 0:
         raise ValueError(f"timeout must be more than 0 seconds: {timeout}")
-    return timeout
+    return min(timeout, LONGEST)
 
 
 def _key(stream_id: str, subscription_name: str) -> tuple[str, str]:

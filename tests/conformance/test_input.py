@@ -150,6 +150,12 @@ def test_an_event_twice_in_one_append_is_a_duplicate(one: EventStore) -> None:
         assert raised.value.event_id == event.event_id
 
 
+@pytest.mark.parametrize("timeout", [math.inf, 1e300, 10**30, 3])
+def test_a_timeout_may_be_as_long_as_anybody_likes(store: EventStore, timeout: float) -> None:
+    """G25, G28: also for ever."""
+    assert store.append_to_stream("order-1", 0, numbered(1, 1), timeout=timeout).last_version == 1
+
+
 @pytest.mark.parametrize("timeout", [0, -1, math.nan])
 def test_a_timeout_that_cannot_pass_is_refused(one: EventStore, timeout: float) -> None:
     """G25, G28."""

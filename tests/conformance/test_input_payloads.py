@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -80,6 +80,11 @@ def test_an_event_of_65_mib_is_refused(one: EventStore) -> None:
             {"created_at": datetime(2013, 1, 1)},  # noqa: DTZ001 - the point of the case
             ValueError,
             "created_at must know its time zone: 2013-01-01T00:00:00",
+        ),
+        (
+            {"created_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))},
+            ValueError,
+            "created_at is no moment of UTC: 0001-01-01T00:00:00",
         ),
     ],
 )
