@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import IntEnum
 
@@ -43,10 +44,15 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (OutcomeUnknownError, ExitCode.AWAY),
     (EventStoreError, ExitCode.REFUSED),
     (RefusedError, ExitCode.REFUSED),
+    (OSError, ExitCode.REFUSED),
     (ValueError, ExitCode.USAGE),
     (TypeError, ExitCode.USAGE),
 )
 """The first that fits counts; anything else was refused."""
+
+
+_NO_DATABASE = re.compile('database ".*" does not exist')
+"""How the server, if it speaks English, refuses a connection."""
 
 
 def exit_code(error: Exception) -> ExitCode:
@@ -57,7 +63,9 @@ def exit_code(error: Exception) -> ExitCode:
 def reason(error: Exception) -> str:
     """Return what to say about *error*; one that nobody expected is named by its type."""
     known = isinstance(error, tuple(kind for kind, _ in _EXIT_CODES))
-    text = str(error)
+    text = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, StorageUnavailableError) and _NO_DATABASE.search(text):
+        text += "; run: eventstore create"
     return text if known and text else f"unexpected {type(error).__name__}: {text}"
 
 

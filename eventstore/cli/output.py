@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from eventstore.cli.text import cells
+
 __all__ = ["Column", "Output"]
 
 _encode = msgspec.json.Encoder().encode
@@ -83,10 +85,12 @@ def _folded(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colour:
 def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print in columns as wide as their widest cell."""
     lines = [[column.title for column in columns], *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    widths = [max(cells(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
-        cells = [
-            cell.rjust(width) if column.numeric else cell.ljust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ]
-        print("  ".join(cells).rstrip())
+        padded = map(_padded, columns, line, widths)
+        print("  ".join(padded).rstrip())
+
+
+def _padded(column: Column, text: str, width: int) -> str:
+    padding = " " * (width - cells(text))
+    return padding + text if column.numeric else text + padding

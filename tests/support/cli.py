@@ -22,6 +22,8 @@ class Shell:
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("EVENTSTORE_")
         }
+        # As most shells are: what is printed waits for the end.
+        self.environment.pop("PYTHONUNBUFFERED", None)
         # Warnings of a command would be output of it.
         self.environment["PYTHONWARNINGS"] = "default"
         for name, value in (("EVENTSTORE_DSN", dsn), ("EVENTSTORE_SCHEMA", schema)):
