@@ -19,7 +19,7 @@ class Statements:
 
     def __init__(self, schema: str) -> None:
         def made(template: str) -> bytes:
-            return _composed(template, schema=sql.Identifier(schema))
+            return _composed(template, schema=schema)
 
         self.append = made(_APPEND)
 
@@ -45,12 +45,16 @@ class Statements:
         self.delete = made(f"SELECT {{schema}}.delete_subscription({_parameters(3)})")
 
         self.channel = channel_of(schema)
-        self.listen = _composed("LISTEN {channel}", channel=sql.Identifier(self.channel))
+        self.listen = _composed("LISTEN {channel}", channel=self.channel)
         self.notify = b"SELECT pg_notify(%b, %b)"
 
 
-def _composed(template: str, **names: sql.Identifier) -> bytes:
-    return sql.SQL(template).format(**names).as_bytes(None)
+def _composed(template: str, **names: str) -> bytes:
+    # A percent sign in a name is not the start of a parameter.
+    quoted = {
+        key: sql.Identifier(name).as_string(None).replace("%", "%%") for key, name in names.items()
+    }
+    return template.format(**quoted).encode()
 
 
 def _parameters(count: int) -> str:

@@ -1,0 +1,118 @@
+"""Hot statements find what they need by an index, also with plans made while all was empty."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from eventstore.postgres import PostgresStorage
+from eventstore.postgres.append import PostgresAppendSession
+from eventstore.postgres.connection import GuardedConnection
+from eventstore.postgres.subscriptions import PostgresKeeperSession
+from eventstore.storage import EncodedEvent, ReadDirection
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import ANY, User, event, events, part
+
+EXPLAIN = [
+    "LOAD 'auto_explain'",
+    "SET auto_explain.log_min_duration = 0",
+    "SET auto_explain.log_nested_statements = on",
+    "SET auto_explain.log_level = notice",
+]
+
+PLANS_BECOME_GENERIC_AFTER = 6
+
+BIG_TABLES = "events|streams|links|tombstones"
+SLOW = re.compile(
+    rf"Seq Scan on ({BIG_TABLES})\b|Bitmap Heap Scan on ({BIG_TABLES})\b"
+    r"|-> +Sort .*\n +Sort Key: .*\b(e\.|position)|^Sort .*\n +Sort Key: .*\b(e\.|position)",
+    re.MULTILINE,
+)
+
+
+class Spy:
+    """The plans of everything that the store's connections execute."""
+
+    def __init__(self, user: User) -> None:
+        self.plans: list[str] = []
+        storage, appender, keeper = user.storage, user.appender, user.keeper
+        assert isinstance(storage, PostgresStorage)
+        assert isinstance(appender, PostgresAppendSession)
+        assert isinstance(keeper, PostgresKeeperSession)
+        storage._pool.run_once(self._watch, soon())
+        appender._connection.run_once(self._watch, soon())
+        keeper._connection.run_once(self._watch, soon())
+
+    def _watch(self, connection: GuardedConnection) -> None:
+        for setting in EXPLAIN:
+            connection.raw.execute(setting.encode())
+        connection.raw.add_notice_handler(self._take)
+
+    def _take(self, notice: psycopg.errors.Diagnostic) -> None:
+        text = notice.message_primary or ""
+        if "plan:" in text:
+            self.plans.append(text)
+
+    def slow(self) -> list[str]:
+        return [plan for plan in self.plans if SLOW.search(plan)]
+
+
+def use_everything(user: User, fence: Any, stored: EncodedEvent) -> None:
+    """Every hot path once: appends new, refused and repeated, reads of all kinds, keeping."""
+    storage = user.storage
+    user.append(part("order-1", (stored,)))
+    user.append_all(
+        (part("order-1", events(2)),), (part("new-" + event().event_id.hex, events(2)),)
+    )
+    user.append(part("order-1", events(1), expected=0))
+    for direction in ReadDirection:
+        storage.read_stream("order-1", 1, 10, direction, soon())
+        storage.read_all(3, 10, direction, soon())
+    for stream_id in ("$all", "order-1"):
+        storage.read_after(stream_id, 1, 10, 1 << 20, soon())
+        storage.stream_info(stream_id, soon())
+    storage.history_holds(1, stored.event_id, soon())
+    storage.subscriptions(soon())
+    user.keep(fence, 1)
+
+
+@contextmanager
+def watched(user: User) -> Iterator[Spy]:
+    spy = Spy(user)
+    yield spy
+    assert spy.plans
+
+
+@pytest.mark.parametrize("stream_id", ["$all", "order-1"])
+def test_plans_made_on_an_empty_store_stay_good(user: User, stream_id: str) -> None:
+    """G22: no hot statement reads a table as a whole, hashes or sorts it."""
+    stored = event()
+    claimed = user.own("shipping", stream_id)
+    with watched(user) as spy:
+        for _ in range(PLANS_BECOME_GENERIC_AFTER):
+            use_everything(user, claimed.fence, stored)
+        for group in range(20):
+            user.append_all(*((part(f"{group}-{n}", events(5), ANY),) for n in range(20)))
+        spy.plans.clear()
+        use_everything(user, claimed.fence, stored)
+        assert len(spy.plans) > 30
+        assert spy.slow() == []
+
+
+def test_the_search_finds_a_slow_plan(user: User) -> None:
+    """G22: the test above can fail."""
+    user.store("order-1", 3)
+    with watched(user) as spy:
+        storage = user.storage
+        assert isinstance(storage, PostgresStorage)
+        schema = storage._config.schema
+        by_type = f'SELECT * FROM "{schema}".events e WHERE event_type = %b'.encode()
+        by_order = f'SELECT * FROM "{schema}".events e ORDER BY e.created_at LIMIT %b'.encode()
+        storage._pool.run_once(lambda c: c.execute(by_type, ("T",), soon()), soon())
+        storage._pool.run_once(lambda c: c.execute(by_order, (1,), soon()), soon())
+        assert len(spy.slow()) == 2
