@@ -1,0 +1,131 @@
+"""What a listener learns when the database does not tell it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from eventstore.config import Config
+from eventstore.errors import StorageUnavailableError
+from eventstore.postgres import PostgresStorage
+from eventstore.postgres.listen import PostgresHeadListener
+from eventstore.postgres.statements import Statements
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User
+from tests.storage.conftest import Psql
+from tests.support.pgserver import TestServer
+
+CUT_LISTENER = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+     WHERE application_name = 'eventstore' AND query LIKE '%store_head%'
+"""
+
+
+@pytest.fixture
+def listener(storage: PostgresStorage) -> Iterator[PostgresHeadListener]:
+    listener = storage.head_listener()
+    assert isinstance(listener, PostgresHeadListener)
+    assert listener.wait(5).reconnected
+    yield listener
+    listener.close()
+
+
+def test_a_cut_listener_connects_anew_and_reads_the_head(
+    listener: PostgresHeadListener, user: User, psql: Psql
+) -> None:
+    """NOT-01, REC-01, G23: what was announced meanwhile is found, and the next is heard again."""
+    psql(CUT_LISTENER)
+    user.store("order-1")
+    heard = listener.wait(5)
+    assert (heard.head, heard.reconnected) == (1, True)
+    assert listener.listening
+    user.store("order-1")
+    assert listener.wait(5).head == 2
+
+
+def test_a_deaf_listener_looks_at_every_timeout(
+    listener: PostgresHeadListener, user: User, psql: Psql
+) -> None:
+    """G23: an announcement that never comes costs the timeout, nothing more."""
+    assert listener._connection is not None
+    listener._connection.raw.execute("UNLISTEN *")
+    user.store("order-1")
+    assert listener.wait(0.05).head == 1
+
+
+class DeafStatements(Statements):
+    """Through a pooler LISTEN succeeds somewhere else."""
+
+    def __init__(self, schema: str) -> None:
+        super().__init__(schema)
+        self.listen = b"SELECT 1"
+
+
+def test_listening_that_does_not_hear_itself_is_no_listening(
+    storage: PostgresStorage, user: User, schema: str
+) -> None:
+    """G23: its own probe did not come back."""
+    listener = PostgresHeadListener(storage._connector, storage._reader, DeafStatements(schema))
+    try:
+        assert listener.wait(5).reconnected
+        assert not listener.listening
+        user.store("order-1")
+        assert listener.wait(0.05).head == 1
+    finally:
+        listener.close()
+
+
+def test_somebody_elses_probe_wakes_nobody(
+    listener: PostgresHeadListener, storage: PostgresStorage
+) -> None:
+    """G23: another process that starts to listen is no news."""
+    listener.wake()
+    listener.wait(5)
+    another = storage.head_listener()
+    another.wait(5)
+    another.close()
+    started = time.monotonic()
+    assert not listener.wait(0.2).touched
+    assert time.monotonic() - started >= 0.15
+
+
+def test_closing_ends_a_wait(listener: PostgresHeadListener) -> None:
+    """G26: from another thread, at once."""
+    ended = threading.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(StorageUnavailableError):
+            listener.wait(60)
+        ended.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    listener.close()
+    assert ended.wait(5)
+    thread.join()
+
+
+def test_a_listener_waits_for_a_server_that_is_away() -> None:
+    """G23, G25: it fails after its timeout, and hears of everything when the server is back."""
+    with TestServer() as server:
+        storage = PostgresStorage(Config(server.dsn))
+        storage.open(init=True, deadline=soon())
+        user = User(storage)
+        listener = storage.head_listener()
+        listener.wait(5)
+        user.store("order-1")
+        server.kill9_postmaster()
+        with contextlib.suppress(StorageUnavailableError):  # heard of, or noticed the end first
+            listener.wait(5)
+        with pytest.raises(StorageUnavailableError):
+            listener.wait(0.1)
+        server.start()
+        heard = listener.wait(10)
+        assert (heard.head, heard.reconnected) == (1, True)
+        user.store("order-1")
+        assert listener.wait(5).head == 2
+        storage.close()
