@@ -29,6 +29,9 @@ FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 """Seconds between two attempts, doubled each time."""
 
+LAST_CHANCE = 0.1
+"""Seconds before its deadline after which nothing is tried again: no answer would come in time."""
+
 SLOWEST = 1024 * 1024
 """Bytes per second: a connection that takes less is taken for dead, and made anew."""
 
@@ -165,9 +168,10 @@ class Writer(SupervisedActor):
 
     def _still_wanted(self, job: _Job, now: float) -> bool:
         """Drop the requests nobody waits for any more; False if none is left."""
+        latest = now + LAST_CHANCE if job.attempts else now
 
         def wanted(request: AppendRequest) -> bool:
-            if request.deadline > now:
+            if request.deadline > latest:
                 return request.reply.sending()
             request.reply.answer(job.too_late())
             return False
@@ -202,7 +206,7 @@ class Writer(SupervisedActor):
         left = _latest(job.group) - now
         patience = self._shared.config.connect_timeout + job.group.size / SLOWEST
         # A little before the callers give up, so that they hear the exact reason.
-        longest = min(left - min(0.1, left / 10), patience * 2.0 ** min(job.attempts, 10))
+        longest = min(left - min(0.1, left / 4), patience * 2.0 ** min(job.attempts, 10))
         return now + longest if self._stop_at is None else min(now + longest, self._stop_at)
 
     # ── what became of it ────────────────────────────────────────────────────────────────────

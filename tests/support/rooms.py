@@ -22,6 +22,7 @@ from actors.timer import Timer
 from actors.writer import Writer
 from eventstore.codec import Codec
 from eventstore.config import Config
+from eventstore.errors import StorageUnavailableError
 from eventstore.events import ExpectedVersion
 from eventstore.storage import (
     Append,
@@ -131,9 +132,9 @@ class Rooms:
         size = sum(event.size for part in append for event in part.events)
         deadline = time.monotonic() + timeout
         reply = self.limit.admit(size)
-        writer = self.shared.directory.find(Child.WRITER)
-        assert writer is not None
-        writer.tell(AppendRequest(append, size, deadline, reply))
+        request = AppendRequest(append, size, deadline, reply)
+        if not self.shared.directory.tell(Child.WRITER, request):
+            reply.answer(StorageUnavailableError("the writer is not there"))
         return Waiting(reply, deadline)
 
     def append(self, append: Append, timeout: float = LONG) -> Committed:
