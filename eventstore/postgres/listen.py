@@ -14,7 +14,8 @@ from eventstore.errors import StorageUnavailableError
 from eventstore.identifiers import ALL_STREAMS
 from eventstore.log import get_logger
 from eventstore.postgres.bell import Bell
-from eventstore.postgres.connection import Connector, GuardedConnection
+from eventstore.postgres.connection import GuardedConnection
+from eventstore.postgres.connector import Connector
 from eventstore.postgres.read import Reader
 from eventstore.postgres.sqlstates import translated
 from eventstore.postgres.statements import Statements

@@ -14,7 +14,8 @@ from typing import TypeVar
 import psycopg
 
 from eventstore.errors import StorageUnavailableError
-from eventstore.postgres.connection import Connector, GuardedConnection
+from eventstore.postgres.connection import GuardedConnection
+from eventstore.postgres.connector import Connector
 from eventstore.postgres.sqlstates import Reaction, reaction_to, translated
 
 __all__ = ["KeptConnection", "Pool"]

@@ -12,7 +12,8 @@ from eventstore.config import Config
 from eventstore.errors import SubscriptionNotFoundError
 from eventstore.events import StreamInfo
 from eventstore.postgres.append import PostgresAppendSession
-from eventstore.postgres.connection import Connector, GuardedConnection
+from eventstore.postgres.connection import GuardedConnection
+from eventstore.postgres.connector import Connector
 from eventstore.postgres.deadline import Watchdog
 from eventstore.postgres.listen import PostgresHeadListener
 from eventstore.postgres.pool import KeptConnection, Pool
@@ -99,6 +100,8 @@ class PostgresStorage:
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
+        for connector in {self._connector, self._listen_connector}:
+            connector.close()
         for session in self._sessions:
             session.close()
         self._pool.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,6 +20,7 @@ from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.storage.conftest import Psql
 from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
 
 SHORT = 0.4
 
@@ -71,8 +74,10 @@ def test_an_append_waits_for_the_lock_until_its_deadline(
 def test_the_lock_timeout_of_the_session_comes_back(storage: PostgresStorage, psql: Psql) -> None:
     """G34: through a pooler the session may be somebody else's next."""
     psql("SET lock_timeout = '7s'")
-    psql(f"SELECT {{}}.append_events(5{', NULL' * 14})")
-    psql("SELECT {}.pause_subscription(5, 'a', 'b', true)")
+    with psql.connection.transaction():
+        psql(f"SELECT {{}}.append_events(5{', NULL' * 14})")
+        psql("SELECT {}.pause_subscription(5, 'a', 'b', true)")
+        assert psql("SHOW lock_timeout") == [("7s",)]
     assert psql("SHOW lock_timeout") == [("7s",)]
 
 
@@ -200,6 +205,21 @@ def test_connecting_into_a_black_hole_ends_at_the_deadline(
     with taking_about(SHORT), pytest.raises(StorageUnavailableError, match="no answer within"):
         behind.open(init=False, deadline=shortly())
     behind.close()
+    proxy.cut()
+
+
+def test_closing_gives_up_connecting(
+    config: Config, storage: PostgresStorage, proxy: Proxy
+) -> None:
+    """G26: nobody waits for a server that does not answer."""
+    proxy.swallow()
+    behind = PostgresStorage(replace(config, dsn=proxy.dsn))
+    with ThreadPoolExecutor(1) as threads:
+        reading = threads.submit(behind.subscriptions, time.monotonic() + 60)
+        wait_until(lambda: "eventstore-connect" in {t.name for t in threading.enumerate()})
+        behind.close()
+        with pytest.raises(StorageUnavailableError):
+            reading.result(5)
     proxy.cut()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +12,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from eventstore.config import Config
 from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
@@ -117,6 +120,56 @@ def test_without_a_server_nothing_is_written_and_that_is_known(config: Config) -
     with pytest.raises(StorageUnavailableError, match="cannot connect"):
         storage.append_session().append([(part("order-1", events(1)),)], soon())
     storage.close()
+
+
+def test_another_server_of_the_list_will_do(config: Config, storage: PostgresStorage) -> None:
+    """G25: the first one is gone, the next takes writes."""
+    given = conninfo_to_dict(config.dsn)
+    host, port = given["host"], given.get("port", 5432)
+    several = make_conninfo(config.dsn, host=f"127.0.0.1,{host}", port=f"1,{port}")
+    with_two = PostgresStorage(replace(config, dsn=several))
+    with_two.open(init=False, deadline=soon())
+    with_two.close()
+
+
+FORK = """
+import os, sys, time
+from uuid import uuid4
+from eventstore.config import Config
+from eventstore.postgres import PostgresStorage
+from eventstore.storage import Committed, EncodedEvent, StreamAppend
+
+def append():
+    event = EncodedEvent(uuid4(), "Happened", b"{}")
+    return session.append([(StreamAppend("s", -1, (event,)),)], time.monotonic() + 10)[0]
+
+storage = PostgresStorage(Config(sys.argv[1], schema=sys.argv[2]))
+storage.open(init=True, deadline=time.monotonic() + 10)
+session = storage.append_session()
+pid = lambda c: c.execute(b"SELECT pg_backend_pid()", (), time.monotonic() + 10)
+append()
+before = session._connection.run_once(pid, time.monotonic() + 10)
+if os.fork() == 0:
+    storage.close()
+    sys.exit()
+os.wait()
+assert isinstance(append(), Committed)
+assert session._connection.run_once(pid, time.monotonic() + 10) == before
+storage.close()
+print("same connection")
+"""
+
+
+def test_a_forked_child_leaves_the_connections_of_its_parent_alone(dsn: str, schema: str) -> None:
+    """G5, G26: neither by closing the storage nor by its own end."""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", FORK, dsn, schema],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == ("same connection\n", "")
 
 
 def test_what_is_closed_is_not_opened_again(user: User) -> None:
