@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from eventstore.postgres.database import database_name
 from tests.support.cli import Shell
 
 
@@ -175,3 +176,33 @@ def test_an_embedded_store_needs_no_server(tmp_path: Path) -> None:
     assert "folder" in shell.refused("drop", "--yes", "--database", code=2)
     shell.run("drop", "--yes")
     assert shell.json("status")[0]["head"] == 0
+
+
+@pytest.mark.parametrize(
+    ("dsn", "name"),
+    [
+        ("dbname=shop user=ann", "shop"),
+        ("postgresql://ann@localhost/my%20shop", "my shop"),
+        ("user=ann", "from_environment"),
+        ("service=prod dbname=shop", "shop"),
+    ],
+)
+def test_the_database_is_the_one_that_libpq_would_take(
+    dsn: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGDATABASE", "from_environment")
+    assert database_name(dsn) == name
+
+
+def test_without_a_database_it_is_the_one_named_like_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PGDATABASE", raising=False)
+    monkeypatch.setenv("PGUSER", "bob")
+    assert database_name("user=ann") == "ann"
+    assert database_name("host=localhost") == "bob"
+
+
+def test_the_database_of_a_service_file_must_be_named() -> None:
+    with pytest.raises(ValueError, match="service file"):
+        database_name("service=prod")
