@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from actors.delivery import Delivery, Limits, Parcel, UndeliveredAckError
+from eventstore.subscription import BatchBy, SubscriptionState
+
+
+def delivery(
+    *,
+    checkpoint: int = 0,
+    head: int = 0,
+    batch_by: BatchBy = BatchBy.STREAM,
+    max_batch_size: int = 100,
+    buffer_size: int = 500,
+    buffer_bytes: int = 1_000_000,
+) -> Delivery:
+    limits = Limits(
+        batch_by=batch_by,
+        max_batch_size=max_batch_size,
+        buffer_size=buffer_size,
+        buffer_bytes=buffer_bytes,
+    )
+    return Delivery(checkpoint, head, limits)
+
+
+def fill(subject: Delivery, *positions: int, stream: str = "s", size: int = 1) -> None:
+    assert subject.begin_read()
+    for position in positions:
+        subject.put_in(position, stream, size, position)
+    subject.end_read(exhausted=not positions)
+
+
+def state(subject: Delivery) -> SubscriptionState:
+    return subject.state
+
+
+def positions(batch: list[Parcel]) -> list[int]:
+    return [parcel.position for parcel in batch]
+
+
+def batches(subject: Delivery) -> list[list[int]]:
+    return [positions(batch) for batch in iter(subject.next_batch, [])]
+
+
+def test_the_first_read_is_after_the_checkpoint() -> None:
+    read = delivery(checkpoint=7, buffer_size=10, buffer_bytes=100).begin_read()
+
+    assert read is not None
+    assert (read.after, read.count, read.max_bytes) == (7, 10, 100)
+
+
+def test_batches_hold_at_most_the_batch_size_in_order() -> None:
+    """G18, SUB-13."""
+    subject = delivery(max_batch_size=3)
+    fill(subject, *range(1, 11))
+
+    assert batches(subject) == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10]]
+
+
+def test_a_batch_holds_events_of_one_stream() -> None:
+    """G18."""
+    subject = delivery()
+    assert subject.begin_read()
+    for position, stream in enumerate("aabba", start=1):
+        subject.put_in(position, stream, 1, None)
+    subject.end_read(exhausted=False)
+
+    assert batches(subject) == [[1, 2], [3, 4], [5]]
+
+
+def test_a_batch_by_any_holds_events_of_several_streams() -> None:
+    """G18."""
+    subject = delivery(batch_by=BatchBy.ANY)
+    assert subject.begin_read()
+    for position, stream in enumerate("aabba", start=1):
+        subject.put_in(position, stream, 1, None)
+    subject.end_read(exhausted=False)
+
+    assert batches(subject) == [[1, 2, 3, 4, 5]]
+
+
+def test_each_acknowledged_event_makes_room_for_one_more() -> None:
+    """G18, FSM-13, FSM-16: the window slides by what was acknowledged."""
+    subject = delivery(buffer_size=3)
+    fill(subject, 1, 2, 3)
+    assert batches(subject) == [[1, 2, 3]]
+    fill(subject, 4, 5, 6)
+    assert state(subject) is SubscriptionState.FULL
+    assert batches(subject) == []
+
+    subject.acknowledge(1)
+
+    assert batches(subject) == [[4]]
+    assert state(subject) is SubscriptionState.FULL
+
+
+def test_it_reads_ahead_no_more_than_may_be_in_flight() -> None:
+    """G22: a subscriber that acknowledges nothing costs twice its buffer, whatever the backlog."""
+    subject = delivery(buffer_size=3)
+    fill(subject, 1, 2, 3)
+    assert batches(subject) == [[1, 2, 3]]
+    fill(subject, 4, 5, 6)
+
+    assert subject.begin_read() is None
+
+
+def test_what_it_reads_next_fits_beside_what_is_queued() -> None:
+    """G22."""
+    subject = delivery(buffer_size=10, buffer_bytes=100)
+    fill(subject, *range(1, 11), size=1)
+    assert batches(subject) == [list(range(1, 11))]
+    fill(subject, 11, 12, 13, size=20)
+
+    assert subject.begin_read() is None, "more than half of the bytes are used"
+    subject.acknowledge(10)
+    assert positions(subject.next_batch()) == [11, 12, 13]
+    fill(subject, 14, 15, size=20)
+    read = subject.begin_read()
+
+    assert read is not None
+    assert (read.after, read.count, read.max_bytes) == (15, 8, 60)
+
+
+def test_bytes_in_flight_are_bounded() -> None:
+    """G18."""
+    subject = delivery(buffer_bytes=10)
+    fill(subject, 1, 2, 3, size=4)
+
+    assert batches(subject) == [[1, 2]]
+    subject.acknowledge(1)
+    assert batches(subject) == [[3]]
+
+
+def test_an_event_larger_than_the_buffer_goes_alone() -> None:
+    """G18."""
+    subject = delivery(buffer_bytes=10)
+    assert subject.begin_read()
+    subject.put_in(1, "s", 2, None)
+    subject.put_in(2, "s", 50, None)
+    subject.put_in(3, "s", 2, None)
+    subject.end_read(exhausted=False)
+
+    assert batches(subject) == [[1]]
+    subject.acknowledge(1)
+    assert batches(subject) == [[2]]
+    subject.acknowledge(2)
+    assert batches(subject) == [[3]]
+
+
+def test_acknowledging_is_cumulative() -> None:
+    """G19, FSM-08."""
+    subject = delivery()
+    fill(subject, 1, 2, 3)
+    subject.next_batch()
+    assert subject.checkpoint == 0
+
+    subject.acknowledge(2)
+
+    assert subject.checkpoint == 2
+    assert subject.in_flight == 1
+
+
+def test_acknowledging_what_was_not_sent_changes_nothing() -> None:
+    """G19, BPR-04."""
+    subject = delivery(max_batch_size=2)
+    fill(subject, 1, 2, 3)
+    subject.next_batch()
+
+    with pytest.raises(UndeliveredAckError, match="position 3 was not sent, the highest sent is 2"):
+        subject.acknowledge(3)
+
+    assert subject.checkpoint == 0
+    assert subject.in_flight == 2
+
+
+def test_acknowledging_again_is_harmless() -> None:
+    """G19."""
+    subject = delivery(checkpoint=5)
+    fill(subject, 6, 7)
+    subject.next_batch()
+    subject.acknowledge(7)
+    subject.acknowledge(6)
+    subject.acknowledge(0)
+
+    assert subject.checkpoint == 7
+
+
+def test_filtered_events_count_as_acknowledged_once_everything_before_them_is() -> None:
+    """G15, CON-14, CON-15."""
+    subject = delivery()
+    assert subject.begin_read()
+    subject.pass_over(1)
+    subject.put_in(2, "s", 1, None)
+    subject.pass_over(3)
+    subject.put_in(5, "s", 1, None)
+    subject.pass_over(6)
+    subject.end_read(exhausted=False)
+
+    assert subject.checkpoint == 1
+    assert batches(subject) == [[2, 5]]
+    subject.acknowledge(2)
+    assert subject.checkpoint == 3
+    subject.acknowledge(5)
+    assert subject.checkpoint == 6
+
+
+def test_the_checkpoint_moves_though_everything_is_filtered() -> None:
+    """G15, CON-15."""
+    subject = delivery()
+    assert subject.begin_read()
+    subject.pass_over(1)
+    subject.pass_over(2)
+    subject.end_read(exhausted=False)
+
+    assert subject.checkpoint == 2
+    assert batches(subject) == []
+
+
+def test_only_an_empty_read_at_the_announced_head_ends_the_catch_up() -> None:
+    """G13, FSM-06, FSM-07, FSM-09: an event announced during a read is looked for."""
+    subject = delivery(head=2)
+    fill(subject, 1, 2)
+    subject.next_batch()
+    assert state(subject) is SubscriptionState.CATCHING_UP
+    assert subject.begin_read()
+    subject.announce(3)
+    subject.end_read(exhausted=True)
+    assert state(subject) is SubscriptionState.CATCHING_UP
+
+    fill(subject, 3)
+    subject.next_batch()
+    fill(subject)
+
+    assert state(subject) is SubscriptionState.LIVE
+
+
+def test_an_announcement_of_nobody_knows_how_much_is_looked_for() -> None:
+    """G23."""
+    subject = delivery()
+    fill(subject)
+    assert state(subject) is SubscriptionState.LIVE
+
+    subject.announce(None)
+
+    assert state(subject) is SubscriptionState.CATCHING_UP
+    assert subject.begin_read()
+
+
+def test_a_bogus_announcement_skips_nothing() -> None:
+    """G15, BPR-03."""
+    subject = delivery()
+    fill(subject)
+    subject.announce(1_000)
+    fill(subject)
+    assert state(subject) is SubscriptionState.CATCHING_UP
+    assert subject.begin_read() is None
+
+    subject.announce(None)
+    fill(subject, 1)
+
+    assert batches(subject) == [[1]]
+    assert subject.checkpoint == 0
+
+
+def test_an_old_announcement_costs_no_read() -> None:
+    """SUB-17."""
+    subject = delivery(checkpoint=5)
+    fill(subject)
+
+    subject.announce(4)
+
+    assert subject.begin_read() is None
+    assert state(subject) is SubscriptionState.LIVE
+
+
+def test_a_failed_read_is_read_again_from_the_same_place() -> None:
+    """G15: what was read but not put in is not skipped."""
+    subject = delivery()
+    assert subject.begin_read()
+    subject.put_in(1, "s", 1, None)
+    subject.end_read(exhausted=False)
+
+    read = subject.begin_read()
+
+    assert read is not None
+    assert read.after == 1
+
+
+def test_a_page_out_of_order_is_refused() -> None:
+    """G14."""
+    subject = delivery(checkpoint=3)
+    assert subject.begin_read()
+
+    with pytest.raises(ValueError, match="position 3 was read after 3"):
+        subject.put_in(3, "s", 1, None)
+    with pytest.raises(ValueError, match="position 2 was read after 3"):
+        subject.pass_over(2)
+
+
+def test_paused_it_sends_and_reads_nothing_and_counts_acks() -> None:
+    """G20."""
+    subject = delivery(max_batch_size=2)
+    fill(subject, 1, 2, 3)
+    subject.next_batch()
+
+    subject.pause()
+
+    assert state(subject) is SubscriptionState.PAUSED
+    assert batches(subject) == []
+    assert subject.begin_read() is None
+    subject.acknowledge(2)
+    assert subject.checkpoint == 2
+
+
+def test_resumed_it_goes_on_after_the_last_sent() -> None:
+    """G20."""
+    subject = delivery(max_batch_size=2)
+    fill(subject, 1, 2, 3)
+    subject.next_batch()
+    subject.pause()
+    subject.resume()
+
+    assert batches(subject) == [[3]]
+
+
+def test_what_nobody_fetched_can_be_taken_back_and_is_sent_again() -> None:
+    """G20."""
+    subject = delivery(max_batch_size=2, buffer_size=4)
+    fill(subject, 1, 2, 3, 4)
+    assert batches(subject) == [[1, 2], [3, 4]]
+
+    subject.take_back(2)
+
+    assert subject.in_flight == 2
+    assert subject.sent == 2
+    with pytest.raises(UndeliveredAckError):
+        subject.acknowledge(4)
+    assert batches(subject) == [[3, 4]]
+
+
+def test_a_redelivery_starts_right_after_the_checkpoint() -> None:
+    """G14, FSM-12."""
+    subject = delivery()
+    fill(subject, 1, 2, 3)
+    subject.next_batch()
+    subject.acknowledge(1)
+
+    subject.redeliver()
+
+    assert subject.checkpoint == 1
+    assert subject.in_flight == 0
+    read = subject.begin_read()
+    assert read is not None
+    assert read.after == 1
+    with pytest.raises(UndeliveredAckError):
+        subject.acknowledge(2)
+
+
+def _seconds_to_deliver(in_flight: int) -> float:
+    subject = delivery(buffer_size=in_flight, max_batch_size=1)
+    start = time.perf_counter()
+    fill(subject, *range(1, in_flight + 1))
+    batches(subject)
+    for position in range(1, in_flight + 1):
+        subject.acknowledge(position)
+        assert subject.checkpoint == position
+    return time.perf_counter() - start
+
+
+def test_the_time_per_event_does_not_grow_with_what_is_in_flight() -> None:
+    """G22: ten times as many events in flight take about ten times as long."""
+    few = min(_seconds_to_deliver(2_000) for _ in range(3))
+    many = min(_seconds_to_deliver(20_000) for _ in range(3))
+
+    assert many < 30 * few
