@@ -116,7 +116,8 @@ INSERT INTO :"schema".schema_version (version, compatible_with) VALUES (1, 1);
 
 -- ── protection ──────────────────────────────────────────────────────────────────────────────────
 
-CREATE FUNCTION :"schema".refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION :"schema".refuse_change() RETURNS trigger
+LANGUAGE plpgsql SET search_path = :"schema", pg_temp AS $$
 BEGIN
   RAISE EXCEPTION '% of % is refused: what was stored never changes', TG_OP, TG_TABLE_NAME
     USING ERRCODE = 'ES001', HINT = 'Append an event that says what is different now.';
@@ -124,7 +125,8 @@ END $$;
 
 -- A hard delete names itself with a setting that is good for one transaction in one schema, so that
 -- none can stay behind in a session.
-CREATE FUNCTION :"schema".refuse_delete() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION :"schema".refuse_delete() RETURNS trigger
+LANGUAGE plpgsql SET search_path = :"schema", pg_temp AS $$
 BEGIN
   IF current_setting('eventstore.hard_delete', true)
      IS NOT DISTINCT FROM TG_TABLE_SCHEMA || ':' || pg_current_xact_id() THEN
