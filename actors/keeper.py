@@ -154,10 +154,10 @@ class Keeper(SupervisedActor):
             return False
         self._note_back()
         for kept in answers:
-            self._tell(kept, sent_at + self._config.lease)
+            self._tell(kept, sent_at + self._config.lease, sent_at)
         return True
 
-    def _tell(self, kept: Kept, good_until: float) -> None:
+    def _tell(self, kept: Kept, good_until: float, asked_at: float) -> None:
         entry = self._entries[kept.fence]
         if not kept.owned:
             del self._entries[kept.fence]
@@ -165,7 +165,7 @@ class Keeper(SupervisedActor):
         entry.paused = kept.paused
         entry.checkpoint = kept.checkpoint
         entry.good_until = good_until
-        if not try_tell(entry.subscription, Renewed(kept, good_until)):
+        if not try_tell(entry.subscription, Renewed(kept, good_until, asked_at)):
             self._entries.pop(kept.fence, None)
 
     def _poll_pauses(self) -> None:
@@ -174,6 +174,7 @@ class Keeper(SupervisedActor):
         by_id = {fence.subscription_id: entry for fence, entry in self._entries.items()}
         if not by_id:
             return
+        asked_at = time.monotonic()
         try:
             paused = self._session.paused(list(by_id), self._deadline())
         except StorageError as error:
@@ -186,7 +187,7 @@ class Keeper(SupervisedActor):
                 fence = entry.progress.fence
                 owned = now_paused is not None
                 kept = Kept(fence, owned, entry.checkpoint if owned else 0, bool(now_paused))
-                self._tell(kept, entry.good_until)
+                self._tell(kept, entry.good_until, asked_at)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 

@@ -151,6 +151,8 @@ class Renewed:
     kept: Kept
     good_until: float
     """Moment of `time.monotonic`: the lease after the renewal was *sent*."""
+    asked_at: float
+    """When the row was asked: whether it was paused after that is not known from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +204,25 @@ class SetPaused:
 
 
 @dataclass(frozen=True, slots=True)
-class Deliver:
-    """From a subscription to its callable subscriber: run the handler on this batch."""
+class Continue:
+    """From a subscription to itself: read and send on, after what else it was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryNow:
+    """From a subscription's timer to itself: the wait after a failed delivery is over."""
 
     run: int
-    batch: Any
-    """An `Events`."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProgress:
+    """From a subscription's timer to itself: tell the keeper how far it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """From a subscription to its callable subscriber: there is a batch in the mailbox."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,147 @@
+"""A function as a subscriber: an actor calls it, one batch at a time; None acknowledges."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import pykka
+
+from actors.actor import SupervisedActor, try_tell
+from actors.messages import Fetch, Handled, HandlerFailed, Ref
+from actors.surroundings import Seat
+from eventstore.identifiers import shown
+from eventstore.messages import Events
+
+__all__ = ["CallableSubscriber", "Mailbox", "check_subscriber"]
+
+
+def check_subscriber(subscriber: object) -> None:
+    """Return if *subscriber* can be told of events or called with them.
+
+    Raises:
+        TypeError: It cannot; the message says what to pass instead.
+        ValueError: It is the reference of a dead actor.
+    """
+    if isinstance(subscriber, pykka.ActorRef):
+        if not subscriber.is_alive():
+            raise ValueError(f"subscriber is a dead actor: {subscriber}")
+    elif (instead := _what_to_pass_instead(subscriber)) is not None:
+        raise TypeError(f"subscriber cannot be {shown(subscriber)}: {instead}")
+
+
+def _what_to_pass_instead(subscriber: object) -> str | None:
+    if isinstance(subscriber, pykka.Actor | pykka.ActorProxy):
+        return "pass the actor's reference, its actor_ref"
+    if isinstance(subscriber, type):
+        if issubclass(subscriber, pykka.Actor):
+            return "start the actor and pass its reference"
+        return "pass a function, or an instance that can be called"
+    if not callable(subscriber):
+        return "pass a function of Events, or an actor's reference"
+    for function in _functions_of(subscriber):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            return "a coroutine function would never run; pass a plain function"
+        if inspect.isgeneratorfunction(function):
+            return "a generator function would never run; pass a plain function"
+    return None
+
+
+def _functions_of(subscriber: Any) -> list[Any]:
+    while isinstance(subscriber, functools.partial):
+        subscriber = subscriber.func
+    return [subscriber, getattr(type(subscriber), "__call__", None)]  # noqa: B004 - wanted itself
+
+
+class Letter(NamedTuple):
+    """A batch, and the delivery run it belongs to."""
+
+    run: int
+    batch: Events
+    after: int
+    """The position before its first event."""
+
+
+class Mailbox:
+    """Batches that were sent and not fetched yet, so that a pause can take them back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._letters: deque[Letter] = deque()
+        self._closed = False
+
+    def put(self, letter: Letter) -> None:
+        with self._lock:
+            if not self._closed:
+                self._letters.append(letter)
+
+    def fetch(self) -> Letter | None:
+        """Return the oldest batch; None: there is none."""
+        with self._lock:
+            return self._letters.popleft() if self._letters else None
+
+    def take_back(self) -> int | None:
+        """Take out what was not fetched; return the position before it, None: there was nothing."""
+        with self._lock:
+            after = self._letters[0].after if self._letters else None
+            self._letters.clear()
+        return after
+
+    def close(self) -> None:
+        """Drop everything, also what is put in later."""
+        with self._lock:
+            self._letters.clear()
+            self._closed = True
+
+
+class CallableSubscriber(SupervisedActor):
+    """Runs the handler of a seat on what is in the mailbox."""
+
+    def __init__(self, seat: Seat, mailbox: Mailbox, subscription: Ref, role: str) -> None:
+        super().__init__(role, None)
+        self._seat = seat
+        self._mailbox = mailbox
+        self._subscription = subscription
+
+    def receive(self, message: Any) -> None:
+        match message:
+            case Fetch():
+                self._run_handler()
+            case _:
+                raise TypeError(f"not for a subscriber: {message!r}")
+
+    def _run_handler(self) -> None:
+        # The subscriber of before a crash may still be in its handler.
+        with self._seat.turn:
+            letter = self._mailbox.fetch()
+            if letter is None:
+                return
+            error = _called(self._seat.subscriber, letter.batch)
+        if error is None:
+            answer: Handled | HandlerFailed = Handled(letter.run, letter.batch.last_position)
+        else:
+            answer = HandlerFailed(letter.run, error)
+        try_tell(self._subscription, answer)
+
+
+def _called(handler: Any, batch: Events) -> BaseException | None:
+    """Call *handler*; return what was wrong with it, or None if it did its work.
+
+    Nothing leaves it, not even a SystemExit: in pykka that would stop every actor of the process.
+    """
+    try:
+        returned = handler(batch)
+    except BaseException as error:  # noqa: BLE001 - told to the subscription
+        return error
+    if returned is None:
+        return None
+    with suppress(Exception):
+        # A coroutine or generator that nobody will run.
+        returned.close()
+    return TypeError(
+        f"the handler returned {shown(returned)}; only None acknowledges, raise to refuse"
+    )
