@@ -516,11 +516,11 @@ END $$;
 -- ends the ownership. Returns what their rows say then: item is the place in the arrays; owned is
 -- false where the fence does not match or the row is gone.
 --
--- Rows are locked in the order of their ids, so that two calls cannot deadlock. A row that somebody
--- else has locked is passed over, unless p_wait_ms is given, and then left out of the answer: it
--- must not cost the others their lease.
+-- Rows are locked in the order of their ids, so that two calls cannot deadlock. With p_skip_locked a
+-- row that somebody else has locked is passed over and left out of the answer: it must not cost the
+-- others their lease.
 CREATE FUNCTION :"schema".keep_subscriptions(
-  p_wait_ms integer, p_lease double precision,
+  p_wait_ms integer, p_skip_locked boolean, p_lease double precision,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
   p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[]
 ) RETURNS TABLE (item bigint, owned boolean, checkpoint bigint, paused boolean)
@@ -534,12 +534,12 @@ DECLARE
   v_head   bigint;
   v_now    timestamptz;
 BEGIN
-  IF p_wait_ms IS NULL THEN
+  PERFORM bound_waits(p_wait_ms);
+  IF p_skip_locked THEN
     SELECT array_agg(l.subscription_id) INTO v_locked
       FROM (SELECT s.subscription_id FROM subscriptions s WHERE s.subscription_id = ANY (p_ids)
              ORDER BY s.subscription_id FOR UPDATE SKIP LOCKED) l;
   ELSE
-    PERFORM bound_waits(p_wait_ms);
     SELECT array_agg(l.subscription_id) INTO v_locked
       FROM (SELECT s.subscription_id FROM subscriptions s WHERE s.subscription_id = ANY (p_ids)
              ORDER BY s.subscription_id FOR UPDATE) l;

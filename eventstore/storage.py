@@ -209,7 +209,8 @@ class KeeperSession(Protocol):
         """Renew the leases and store the checkpoints, in one ordered statement.
 
         Returns:
-            One `Kept` per fence, in the order of *progress*.
+            One `Kept` per fence, in the order of *progress*. Left out is a row that somebody else
+            has locked: it was not renewed, and must not cost the others their lease.
         """
 
     def release(self, progress: Sequence[Progress], deadline: float) -> None:

@@ -16,7 +16,7 @@ import psycopg
 from eventstore.errors import StorageUnavailableError
 from eventstore.postgres.connection import GuardedConnection
 from eventstore.postgres.connector import Connector
-from eventstore.postgres.sqlstates import Reaction, reaction_to, translated
+from eventstore.postgres.sqlstates import LOCK_NOT_AVAILABLE, Reaction, reaction_to, translated
 
 __all__ = ["KeptConnection", "Pool"]
 
@@ -175,7 +175,8 @@ def _repeated(
         try:
             return attempt()
         except psycopg.Error as error:
-            if reaction_to(error) not in _PASSING:
+            # The wait for a lock was as long as the deadline allowed.
+            if reaction_to(error) not in _PASSING or error.sqlstate == LOCK_NOT_AVAILABLE:
                 raise translated(error, doing) from error
             reason = error
         except StorageUnavailableError as error:

@@ -9,7 +9,10 @@ import psycopg
 from eventstore.config import masked
 from eventstore.errors import StorageError, StorageUnavailableError
 
-__all__ = ["Reaction", "reaction_to", "translated"]
+__all__ = ["LOCK_NOT_AVAILABLE", "Reaction", "reaction_to", "translated"]
+
+
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Reaction(Enum):
@@ -40,7 +43,7 @@ _REACTIONS = {
     "26000": Reaction.UNPREPARED,  # invalid_sql_statement_name
     "42P05": Reaction.UNPREPARED,  # duplicate_prepared_statement
     "0A000": Reaction.UNPREPARED,  # cached plan must not change result type
-    "55P03": Reaction.RETRY,  # lock_not_available
+    LOCK_NOT_AVAILABLE: Reaction.RETRY,
     "57014": Reaction.RETRY,  # query_canceled, by statement_timeout or by hand
     "55000": Reaction.RETRY,  # object_not_in_prerequisite_state
     "58030": Reaction.RETRY,  # io_error

@@ -36,7 +36,7 @@ class Statements:
         self.history_holds = made(_HISTORY_HOLDS)
 
         self.claim = made(_CLAIM)
-        self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(9)})")
+        self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(10)})")
         self.paused = made(_PAUSED)
         self.subscriptions = made(f"{_STATUS} ORDER BY stream_id, subscription_name")
         self.subscription_info = made(f"{_STATUS} WHERE stream_id = %b AND subscription_name = %b")

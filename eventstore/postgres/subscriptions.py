@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, assert_never
 from uuid import UUID
@@ -14,16 +15,15 @@ from eventstore.postgres import arrays
 from eventstore.postgres.connection import GuardedConnection
 from eventstore.postgres.moments import lock_wait, utc, utc_or_none
 from eventstore.postgres.pool import KeptConnection
+from eventstore.postgres.sqlstates import LOCK_NOT_AVAILABLE
 from eventstore.postgres.statements import Statements
 from eventstore.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
 from eventstore.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
 
 __all__ = ["PostgresKeeperSession", "SubscriptionRows"]
 
-_LOCK_NOT_AVAILABLE = "55P03"
-
-_BLOCKED_ROW_WAIT = 100
-"""Milliseconds spent on a row that somebody locked, so that it costs no other row its lease."""
+_WAIT_FOR_BLOCKED = 0.1
+"""Seconds spent on rows that somebody locked, so that they cost no other row its lease."""
 
 
 class SubscriptionRows:
@@ -131,11 +131,12 @@ class PostgresKeeperSession:
 
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
         """Renew and store, in one statement; see `KeeperSession.keep`."""
-        return self._store(progress, lease, deadline, _BLOCKED_ROW_WAIT)
+        blocked_until = min(time.monotonic() + _WAIT_FOR_BLOCKED, deadline)
+        return self._store(progress, lease, deadline, blocked_until)
 
     def release(self, progress: Sequence[Progress], deadline: float) -> None:
         """Store and give up; see `KeeperSession.release`."""
-        self._store(progress, None, deadline, lock_wait(deadline))
+        self._store(progress, None, deadline, blocked_until=deadline)
 
     def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
         """Return which are paused, without writing anything."""
@@ -157,7 +158,7 @@ class PostgresKeeperSession:
         progress: Sequence[Progress],
         lease: float | None,
         deadline: float,
-        wait_for_blocked: int,
+        blocked_until: float,
     ) -> list[Kept]:
         """Store all at once, passing over rows that somebody locked; then wait for those, singly.
 
@@ -165,11 +166,14 @@ class PostgresKeeperSession:
         """
         if not progress:
             return []
-        answered = self._send(progress, lease, deadline, wait=None)
+        wait = lock_wait(deadline)
+        answered = self._send(progress, lease, deadline, wait=wait, skip_locked=True)
         blocked = [number for number in range(len(progress)) if number not in answered]
         for number in blocked:
-            wait = min(wait_for_blocked, lock_wait(deadline))
-            single = self._send([progress[number]], lease, deadline, wait=wait)
+            if time.monotonic() >= blocked_until:
+                break
+            wait = lock_wait(blocked_until)
+            single = self._send([progress[number]], lease, deadline, wait=wait, skip_locked=False)
             if single:
                 answered[number] = single[0]
         return [answered[number] for number in sorted(answered)]
@@ -180,16 +184,17 @@ class PostgresKeeperSession:
         lease: float | None,
         deadline: float,
         *,
-        wait: int | None,
+        wait: int,
+        skip_locked: bool,
     ) -> dict[int, Kept]:
         """Return what the rows say, by place in *progress*; those that are locked are left out."""
-        columns = (Int4(wait) if wait is not None else None, lease, *_columns(progress))
+        columns = (Int4(wait), skip_locked, lease, *_columns(progress))
 
         def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
             try:
                 return connection.execute(self._statements.keep, columns, deadline)
             except psycopg.Error as error:
-                if error.sqlstate == _LOCK_NOT_AVAILABLE:
+                if error.sqlstate == LOCK_NOT_AVAILABLE and not skip_locked:
                     return []
                 raise
 

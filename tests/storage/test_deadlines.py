@@ -131,6 +131,28 @@ def test_a_row_that_somebody_locked_costs_no_other_its_lease(user: User, psql: P
     assert [each.checkpoint for each in user.keeper.keep(progress, 10.0, soon())] == [5, 5, 5]
 
 
+def test_many_locked_rows_cost_no_more_time_than_one(user: User, psql: Psql) -> None:
+    """G16, G22: an UPDATE by hand, forgotten in its transaction, delays no renewal of the rest."""
+    fences = [user.own(f"s{number:02}").fence for number in range(40)]
+    progress = [Progress(fence, 0, SubscriptionState.LIVE, None, 0) for fence in fences]
+    locked = "SELECT * FROM {}.subscriptions WHERE subscription_name < 's39' FOR UPDATE"
+    with held(psql, locked), taking_about(0.1):
+        kept = user.keeper.keep(progress, 10.0, soon())
+    assert [each.fence for each in kept] == [fences[39]]
+
+
+def test_a_locked_table_of_subscriptions_is_unavailable(user: User, psql: Psql) -> None:
+    """G25: then nothing was renewed, and the call ends at its deadline."""
+    owned = user.own()
+    progress = [Progress(owned.fence, 0, SubscriptionState.LIVE, None, 0)]
+    with (
+        held(psql, "LOCK TABLE {}.subscriptions IN ACCESS EXCLUSIVE MODE"),
+        taking_about(SHORT),
+        pytest.raises(StorageUnavailableError, match="lock timeout"),
+    ):
+        user.keeper.keep(progress, 10.0, shortly())
+
+
 # ── a silent network ─────────────────────────────────────────────────────────────────────────────
 
 
