@@ -11,15 +11,17 @@ from psycopg.types.numeric import Int4, Int8
 from uuid_utils.compat import uuid7
 
 from benchmarks.load import ALL, EVENT_TYPE, PAYLOAD, new_stream
-from eventstore import ExpectedVersion
+from eventstore import Config, ExpectedVersion, SubscriptionState
+from eventstore.postgres import PostgresStorage
 from eventstore.postgres.append import append_arguments
 from eventstore.postgres.arrays import register_arrays
 from eventstore.postgres.statements import Statements
-from eventstore.storage import Append, EncodedEvent, StreamAppend
+from eventstore.storage import Append, Claimed, EncodedEvent, Progress, StreamAppend
 
 __all__ = ["Bare"]
 
 _WAIT = Int4(10_000)
+_LEASE = 60.0
 
 
 class Bare:
@@ -29,10 +31,13 @@ class Bare:
         self._statements = Statements(schema)
         self._connection = psycopg.connect(dsn, autocommit=True)
         register_arrays(self._connection)
+        self._storage = PostgresStorage(Config(dsn, schema=schema))
+        self._keeper = self._storage.keeper_session()
         self._decode = msgspec.json.Decoder().decode
 
     def close(self) -> None:
         self._connection.close()
+        self._storage.close()
 
     def append(self, commits: int, appends: int, events: int) -> None:
         """Make *commits*, each of *appends* to new streams, each of *events*."""
@@ -67,16 +72,8 @@ class Bare:
 
     def read_all_with_checkpoints(self, page: int) -> int:
         """Read everything in pages and store how far that is after each; return the events."""
+        claimed = self._claim()
         position = read = 0
-        owner = uuid4()
-        claim = self._connection.execute(
-            self._statements.claim,
-            (_WAIT, ALL, f"bare-{owner}", Int8(0), owner, "bare", 60.0, None, None, None),
-            prepare=True,
-            binary=True,
-        ).fetchone()
-        assert claim is not None
-        subscription_id, epoch = claim[2], claim[4]
         while rows := self._connection.execute(
             self._statements.read_all_after,
             (Int8(position), Int8(page), Int8(64 * 1024 * 1024)),
@@ -87,22 +84,24 @@ class Bare:
                 self._decode(row[6])
             read += len(rows)
             position = rows[-1][0]
-            self._connection.execute(
-                self._statements.keep,
-                (
-                    None,
-                    60.0,
-                    [subscription_id],
-                    [owner],
-                    [epoch],
-                    [position],
-                    ["live"],
-                    [None],
-                    [0],
-                ),
-                prepare=True,
-            ).fetchall()
+            progress = Progress(claimed.fence, position, SubscriptionState.LIVE, None, 0)
+            self._keeper.keep([progress], _LEASE, time.monotonic() + _LEASE)
         return read
+
+    def _claim(self) -> Claimed:
+        owner = uuid4()
+        claimed = self._storage.claim(
+            ALL,
+            f"bare-{owner}",
+            start=0,
+            owner=owner,
+            owner_name="bare",
+            lease=_LEASE,
+            watched=None,
+            deadline=time.monotonic() + _LEASE,
+        )
+        assert isinstance(claimed, Claimed)
+        return claimed
 
     def commit_latency(self) -> float:
         """Return the milliseconds of one append of one event."""
