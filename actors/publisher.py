@@ -47,8 +47,8 @@ class Publisher(SupervisedActor):
         self._recent = surroundings.recent
         self._listener: Listener | None = None
         self._watchers = Watchers()
-        self._ahead: list[StoredEvent] = []
-        """Events of our writer behind a hole that another process filled; the listener reads it."""
+        self._looking = False
+        """Our writer's events were left to the listener, which has not told of any yet."""
         self._moved: dict[str, int] = {}
         """Per watched stream its new version, not announced yet."""
         self._all_moved = False
@@ -93,11 +93,19 @@ class Publisher(SupervisedActor):
         head = self._recent.head
         first = events[0].global_position
         if head is not None and first > head + 1:
-            self._ahead.extend(events)
-            self._fill_the_hole()
+            self._committed_behind_others(events)
         elif head is not None and first <= head and self._contradicts(events):
             self._rewound(events[0])
         else:
+            self._extend(events)
+
+    def _committed_behind_others(self, events: Sequence[StoredEvent]) -> None:
+        """Have the listener read what another process wrote before us, and ours with it."""
+        if self._recent.listening and self._listener is not None:
+            self._looking = True
+            self._listener.look()
+        else:
+            self._anything_moved = True
             self._extend(events)
 
     def _contradicts(self, events: Iterable[StoredEvent]) -> bool:
@@ -112,6 +120,8 @@ class Publisher(SupervisedActor):
     def _heard(self, heard: Heard, events: Sequence[StoredEvent]) -> None:
         """Take what the listener read: nothing is missing before or between it."""
         self._touched = self._touched or heard.touched
+        if events or heard.reconnected:
+            self._looking = False
         if heard.reconnected:
             self._start_anew(heard.head, events)
         else:
@@ -120,7 +130,6 @@ class Publisher(SupervisedActor):
                 # More than the memory holds: the listener did not read it.
                 self._recent.clear(heard.head)
                 self._anything_moved = True
-            self._attach_what_was_ahead()
         self._announce_soon()
 
     def _start_anew(self, heard: int, newest: Sequence[StoredEvent]) -> None:
@@ -128,7 +137,6 @@ class Publisher(SupervisedActor):
         if not self._recent.listening:
             log.info("listening", head=heard)
         self._recent.listening = True
-        self._ahead.clear()
         head = max(heard, self._recent.head or 0)
         if newest and newest[-1].global_position == head:
             self._recent.clear(head - len(newest))
@@ -146,39 +154,15 @@ class Publisher(SupervisedActor):
         if self._all_moved:
             self._announce_soon()
 
-    def _fill_the_hole(self) -> None:
-        """Have the listener read what another process wrote before our own events."""
-        too_much = sum(event.size for event in self._ahead) > self._recent.max_bytes
-        if too_much or not self._recent.listening or self._listener is None:
-            self._jump_ahead()
-        else:
-            self._listener.look()
-
-    def _jump_ahead(self) -> None:
-        """Let everybody read the storage instead."""
-        ahead, self._ahead = self._ahead, []
-        if ahead:
-            self._extend(ahead)
-            self._anything_moved = True
-
-    def _attach_what_was_ahead(self) -> None:
-        if not self._ahead:
-            return
-        head = self._recent.head or 0
-        ahead = [event for event in self._ahead if event.global_position > head]
-        fits = 0
-        while fits < len(ahead) and ahead[fits].global_position == head + 1 + fits:
-            fits += 1
-        self._extend(ahead[:fits])
-        self._ahead = ahead[fits:]
-        if self._ahead:
-            self._fill_the_hole()
-
     def _deaf(self, error: EventStoreError) -> None:
         if self._recent.listening:
             log.warning("the database is away", error=str(error))
         self._recent.listening = False
-        self._jump_ahead()
+        if self._looking:
+            # What the listener could not read, everybody has to look for.
+            self._looking = False
+            self._anything_moved = True
+            self._announce_soon()
 
     # ── who is told ──────────────────────────────────────────────────────────────────────────
 

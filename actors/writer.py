@@ -260,8 +260,9 @@ class Writer(SupervisedActor):
             requests[0].reply.answer(_own_error(job, error))
 
     def _send_alone(self, requests: list[AppendRequest], job: _Job) -> None:
-        alone = [_Job(group, job.maybe_stored, error=job.error) for group in one_by_one(requests)]
-        self._jobs.extendleft(reversed(alone))
+        self._jobs.extend(
+            _Job(group, job.maybe_stored, error=job.error) for group in one_by_one(requests)
+        )
 
     def _end_job(self, job: _Job, crash: BaseException | None) -> None:
         for request in job.requests:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -289,6 +290,31 @@ def test_at_the_deadline_it_was_never_sent(rooms: Rooms, session: ScriptedSessio
     with pytest.raises(StorageUnavailableError):
         rooms.append(one("a"), timeout=0.3)
     assert 0.2 < time.monotonic() - begin < 2
+
+
+def test_an_early_deadline_in_a_group_is_as_certain_as_the_others(
+    rooms: Rooms, session: ScriptedSession
+) -> None:
+    """G25: between two attempts that wrote nothing, a caller that gives up knows that."""
+    back = threading.Event()
+
+    def away(appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        if back.is_set():
+            return session.through(appends, deadline)
+        session.steps.put(away)
+        raise StorageUnavailableError("connection refused")
+
+    gate = gated(session)
+    rooms.send(one("first"))
+    assert gate.entered.wait(10)
+    early, late = rooms.send(one("early"), timeout=0.5), rooms.send(one("late"))
+    session.steps.put(away)
+    gate.opened.set()
+    with pytest.raises(StorageUnavailableError):
+        early.get()
+    back.set()
+    assert late.get().results[0].first_global_position == 2
+    assert len(rooms.stored()) == 2
 
 
 def test_at_the_deadline_it_may_be_stored(rooms: Rooms, session: ScriptedSession) -> None:

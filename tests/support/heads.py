@@ -28,6 +28,15 @@ class ScriptedHeads:
     def say(self, heard: Heard | BaseException) -> None:
         self._said.put(heard)
 
+    @property
+    def all_heard(self) -> bool:
+        """The listener took everything that was said."""
+        return self._said.empty()
+
+    @staticmethod
+    def lose_connection() -> None:
+        raise away()
+
     def wait(self, timeout: float) -> Heard:
         said = self._said.get()
         if isinstance(said, BaseException):
