@@ -21,6 +21,8 @@ CHINESE = "東"
 
 POLL_INTERVAL = 0.05
 LEASE = 1.0
+SHORT_STOP = 0.2
+"""Seconds that the end of a test waits for acknowledgements that nobody sends any more."""
 
 
 def soon() -> float:
@@ -45,9 +47,7 @@ def opened(config: Config) -> Storage:
 @pytest.fixture(params=["memory", "postgres"])
 def config(request: pytest.FixtureRequest) -> Iterator[Config]:
     """Settings of a fresh store that lives as long as the test, whoever opens and closes it."""
-    settings = Config(
-        "memory:", poll_interval=POLL_INTERVAL, lease=LEASE, pool_size=4, stop_timeout=1.0
-    )
+    settings = Config("memory:", poll_interval=POLL_INTERVAL, lease=LEASE, pool_size=4)
     if request.param == "memory":
         settings = replace(settings, dsn=f"memory:{uuid4().hex}")
     else:
@@ -91,7 +91,8 @@ def connect(config: Config, runtime: type[Runtime]) -> Iterator[Connect]:
 
         def connect(**settings: Any) -> EventStore:
             store = EventStore.connect(replace(config, **settings), runtime=runtime)
-            return stores.enter_context(store)
+            stores.callback(store.close, timeout=SHORT_STOP)
+            return store
 
         yield connect
 
