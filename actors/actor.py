@@ -55,6 +55,8 @@ class SupervisedActor(pykka.ThreadingActor):
         self.supervisor = supervisor
         self.crash: BaseException | None = None
         """What it crashed with; for `undelivered`."""
+        self.stop_reason: BaseException | None = None
+        """Why its supervisor stops it, if nobody asked for it; for `stopping`."""
         self._stop_replies: list[pykka.ThreadingFuture[None]] = []
         self._ended = False
 
@@ -108,6 +110,7 @@ class SupervisedActor(pykka.ThreadingActor):
         try:
             if isinstance(message, Stop):
                 self._stop_replies.append(message.reply)
+                self.stop_reason = message.reason
                 self.stopping(message.deadline)
             else:
                 self.receive(message)

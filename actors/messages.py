@@ -209,20 +209,8 @@ class Continue:
 
 
 @dataclass(frozen=True, slots=True)
-class RetryNow:
-    """From a subscription's timer to itself: the wait after a failed delivery is over."""
-
-    run: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoreProgress:
-    """From a subscription's timer to itself: tell the keeper how far it is."""
-
-
-@dataclass(frozen=True, slots=True)
 class Fetch:
-    """From a subscription to its callable subscriber: there is a batch in the mailbox."""
+    """From a subscription to its callable subscriber: there are batches in the mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +290,8 @@ class Stop:
 
     deadline: float
     reply: pykka.ThreadingFuture[None]
+    reason: BaseException | None = None
+    """Why, if nobody asked for it: the store failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from enum import Enum
 from weakref import WeakKeyDictionary
 
 from actors.directory import Directory
+from actors.handle import SubscriptionHandle
 from actors.messages import Ref
+from actors.queue_limit import QueueLimit
+from actors.recent import Recent
 from eventstore.config import Config
 from eventstore.errors import NotRunningError, StorageUnavailableError
 from eventstore.storage import Storage
-from eventstore.subscription import Subscription
 
 __all__ = ["Phase", "Tree", "tree_of"]
 
@@ -37,12 +40,15 @@ class Tree:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.directory = Directory()
+        self.recent = Recent()
+        self.queue = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
         self._changed = threading.Condition()
         self._phase = Phase.OPENING
         self._storage: Storage | None = None
         self._failure: BaseException | None = None
         self._away: StorageUnavailableError | None = None
-        self._handles: dict[Key, Subscription] = {}
+        self._handles: dict[Key, SubscriptionHandle] = {}
+        self._subscribers: dict[Key, object] = {}
 
     @property
     def phase(self) -> Phase:
@@ -58,10 +64,11 @@ class Tree:
         """The storage in use.
 
         Raises:
-            NotRunningError: It was never opened.
+            NotRunningError: It is not open, or not any more.
+            BaseException: Whatever made the supervisor give up.
         """
-        if self._storage is None:
-            raise NotRunningError("the storage is not open")
+        if self._storage is None or self._failure is not None or self._phase is Phase.STOPPED:
+            raise self.reason()
         return self._storage
 
     def check(self) -> None:
@@ -72,11 +79,28 @@ class Tree:
             BaseException: Whatever made the supervisor give up.
         """
         if self._phase is not Phase.UP:
-            raise self._reason()
+            raise self.reason()
 
-    def handle(self, key: Key) -> Subscription | None:
+    def reason(self) -> BaseException:
+        """Return why calls are not taken."""
+        if self._failure is not None:
+            # The same error is raised in many threads: each sees its own way to it.
+            return self._failure.with_traceback(None)
+        if self._phase is Phase.OPENING:
+            return self._not_up()
+        return NotRunningError("the store is closed")
+
+    def handle(self, key: Key) -> SubscriptionHandle | None:
         """Return the handle of a subscription that runs here."""
         return self._handles.get(key)
+
+    def handles(self) -> list[SubscriptionHandle]:
+        """Return the handles of all subscriptions that run here."""
+        return list(self._handles.values())
+
+    def has_subscriber(self, candidate: object) -> bool:
+        """Tell whether *candidate*, an actor's reference or a callable, is subscribed here."""
+        return any(candidate is each for each in list(self._subscribers.values()))
 
     def wait_up(self, timeout: float) -> None:
         """Block until the store can be used.
@@ -88,19 +112,17 @@ class Tree:
         with self._changed:
             self._changed.wait_for(lambda: self._phase is not Phase.OPENING, timeout)
             if self._phase is not Phase.UP:
-                raise self._reason()
+                raise self.reason()
 
-    def wait_stopped(self, timeout: float | None) -> bool:
-        """Block until everything ended; False if it did not within *timeout* seconds.
-
-        Raises:
-            BaseException: Whatever made the supervisor give up.
-        """
+    def wait_ended(self, timeout: float | None, let_go: Callable[[], bool] = bool) -> bool:
+        """Block until everything ended, or *let_go* is true at a `nudge`; False: it goes on."""
         with self._changed:
-            ended = self._changed.wait_for(lambda: self._phase is Phase.STOPPED, timeout)
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
-        return ended
+            return self._changed.wait_for(lambda: self._phase is Phase.STOPPED or let_go(), timeout)
+
+    def nudge(self) -> None:
+        """Make everybody who waits look again."""
+        with self._changed:
+            self._changed.notify_all()
 
     # ── for the supervisor ───────────────────────────────────────────────────────────────────
 
@@ -122,19 +144,13 @@ class Tree:
                 self._phase = phase
             self._changed.notify_all()
 
-    def add_handle(self, key: Key, handle: Subscription) -> None:
+    def seated(self, key: Key, handle: SubscriptionHandle, subscriber: object) -> None:
         self._handles[key] = handle
+        self._subscribers[key] = subscriber
 
-    def remove_handle(self, key: Key) -> None:
+    def unseated(self, key: Key) -> None:
         self._handles.pop(key, None)
-
-    def _reason(self) -> BaseException:
-        if self._failure is not None:
-            # The same error is raised in many threads: each sees its own way to it.
-            return self._failure.with_traceback(None)
-        if self._phase is Phase.OPENING:
-            return self._not_up()
-        return NotRunningError("the store is closed")
+        self._subscribers.pop(key, None)
 
     def _not_up(self) -> StorageUnavailableError:
         away = f": {self._away}" if self._away else ""

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pykka
+import pytest
+
+from eventstore import (
+    Config,
+    Events,
+    EventStore,
+    NotRunningError,
+    SubscriptionState,
+)
+from tests.actors.application import Application, Load, append_one
+from tests.support.recorder import Recorder, Seen, Stuck
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def connected(config: Config) -> Iterator[EventStore]:
+    with EventStore.connect(config, init=True) as store:
+        yield store
+
+
+def test_every_append_that_was_accepted_is_answered(connected: EventStore) -> None:
+    """G26: under load, each caller hears that it is stored, or that the store is closed."""
+    load = Load(connected, 16)
+    load.progress(50)
+    connected.close()
+    answers = load.wait()
+    assert [type(answer) for answer in answers if answer is not None] == [NotRunningError] * 16
+
+
+def test_it_waits_for_acks_in_flight_and_stores_them(config: Config) -> None:
+    """G26."""
+    with Application(config) as application:
+        store = application.attach()
+        stuck = Stuck()
+        subscription = store.subscribe_to_all_streams("slow", stuck)
+        append_one(store, 1)
+        assert stuck.entered.wait(10)
+        stopping = application.supervisor.stop(block=False)
+        wait_until(lambda: not application.supervisor.is_alive())
+        stuck.released.set()
+        assert stopping.get(timeout=10)
+        assert subscription.state is SubscriptionState.STOPPED
+        assert subscription.checkpoint == 1
+
+
+def test_a_checkpoint_that_was_acknowledged_is_stored_by_the_time_it_is_closed(
+    config: Config, request: pytest.FixtureRequest
+) -> None:
+    """G26: checkpoints are flushed and the ownership is released."""
+    _only_postgres(config)
+    with EventStore.connect(config, init=True) as store:
+        subscription = store.subscribe_to_all_streams("all", Seen().handle)
+        for number in range(1, 101):
+            append_one(store, number)
+        wait_until(lambda: subscription.checkpoint == 100)
+    with EventStore.connect(config) as store:
+        info = store.subscription_info("$all", "all")
+        assert (info.checkpoint, info.owner) == (100, None)
+
+
+def test_no_batch_is_sent_any_more_once_it_stops(config: Config) -> None:
+    """G26."""
+    with Application(config) as application:
+        store = application.attach()
+        stuck = Stuck()
+        store.subscribe_to_all_streams("slow", stuck, max_batch_size=1)
+        for number in range(1, 11):
+            append_one(store, number)
+        assert stuck.entered.wait(10)
+        stopping = application.supervisor.stop(block=False)
+        wait_until(lambda: not application.supervisor.is_alive())
+        stuck.released.set()
+        stopping.get(timeout=10)
+        assert stuck.positions == [1]
+
+
+def test_a_handler_that_does_not_return_is_named_and_the_close_is_in_time(
+    connected: EventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G26: nothing but its thread, a daemon, is left."""
+    stuck = Stuck()
+    with caplog.at_level(logging.WARNING, "eventstore"):
+        connected.subscribe_to_all_streams("hangs", stuck)
+        append_one(connected, 1)
+        assert stuck.entered.wait(10)
+        before = time.monotonic()
+        connected.close(timeout=1)
+        assert time.monotonic() - before < 2
+        assert "hangs" in caplog.text
+    left = [thread for thread in threading.enumerate() if thread.name.startswith("eventstore")]
+    assert all(thread.daemon for thread in left)
+    assert len(left) <= 1
+    stuck.released.set()
+
+
+def test_a_subscriber_actor_that_never_acknowledges_delays_the_close_only_until_its_end(
+    connected: EventStore,
+) -> None:
+    """G26."""
+    seen = Seen()
+    recorder = Recorder.start(seen, acks=False)
+    connected.subscribe_to_all_streams("all", recorder)
+    append_one(connected, 1)
+    wait_until(lambda: seen.positions == [1])
+    before = time.monotonic()
+    connected.close(timeout=1)
+    assert time.monotonic() - before < 2
+    wait_until(lambda: seen.lost)
+    recorder.stop(timeout=5)
+
+
+@pytest.mark.parametrize("kind", ["callable", "actor"])
+def test_a_subscriber_may_close_the_store_and_its_own_acknowledgement_counts(
+    config: Config, kind: str
+) -> None:
+    """G26: closing in a handler never waits for that handler."""
+    _only_postgres(config)
+    took: list[float] = []
+
+    def close_at_the_second(events: Events) -> None:
+        if events[0].position == 2:
+            before = time.monotonic()
+            store.close(timeout=5)
+            took.append(time.monotonic() - before)
+
+    class Closing(pykka.ThreadingActor):
+        def on_receive(self, message: object) -> None:
+            if isinstance(message, Events):
+                close_at_the_second(message)
+                message.subscription.ack(message)
+
+    store = EventStore.connect(config, init=True)
+    subscriber = close_at_the_second if kind == "callable" else Closing.start()
+    store.subscribe_to_all_streams("all", subscriber, max_batch_size=1)
+    append_one(store, 1)
+    append_one(store, 2)
+    wait_until(lambda: took)
+    assert took[0] < 1
+    store.close()
+    if isinstance(subscriber, pykka.ActorRef):
+        subscriber.stop(timeout=5)
+    with EventStore.connect(config) as again:
+        assert again.subscription_info("$all", "all").checkpoint == 2
+
+
+def test_closing_again_and_from_many_threads_is_harmless(connected: EventStore) -> None:
+    threads = [threading.Thread(target=connected.close) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    connected.close()
+    with pytest.raises(NotRunningError):
+        append_one(connected, 1)
+
+
+def test_stop_all_leaves_no_connection_and_answers_what_was_accepted(config: Config) -> None:
+    """G26: pykka stops the newest first; what was not acknowledged comes again."""
+    seen = Seen()
+    recorder = Recorder.start(seen, acks=False)
+    store = EventStore.connect(config, init=True)
+    store.subscribe_to_all_streams("actor", recorder)
+    store.subscribe_to_all_streams("callable", Seen().handle)
+    load = Load(store, 4)
+    wait_until(lambda: len(seen.positions) > 20)
+    pykka.ActorRegistry.stop_all(timeout=20)
+    answers = load.wait()
+    assert [type(answer) for answer in answers if answer is not None] == [NotRunningError] * 4
+    with pytest.raises(NotRunningError):
+        append_one(store, 1)
+    store.close()
+
+
+def test_a_stopped_store_has_given_back_every_connection(
+    config: Config, request: pytest.FixtureRequest
+) -> None:
+    """G26."""
+    _only_postgres(config)
+    name = f"application_name={config.schema}"
+    with EventStore.connect(
+        Config(f"{config.dsn} {name}", schema=config.schema), init=True
+    ) as store:
+        store.subscribe_to_all_streams("all", Seen().handle)
+        append_one(store, 1)
+        assert _connections(config) >= 3
+    assert _connections(config) == 0
+
+
+def _connections(config: Config) -> int:
+    with psycopg.connect(config.dsn) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", (config.schema,)
+        ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def _only_postgres(config: Config) -> None:
+    if config.dsn.startswith("memory:"):
+        pytest.skip("what is in memory does not outlive its store")
