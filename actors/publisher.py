@@ -147,11 +147,13 @@ class Publisher(SupervisedActor):
 
     def _extend(self, events: Iterable[StoredEvent]) -> None:
         watched = self._watchers.streams
-        for event in self._recent.extend(events):
-            self._all_moved = True
+        new = self._recent.extend(events)
+        for event in new:
             if event.stream_id in watched:
                 self._moved[event.stream_id] = event.stream_version
-        if self._all_moved:
+        if new and ALL_STREAMS in watched:
+            self._all_moved = True
+        if self._all_moved or self._moved:
             self._announce_soon()
 
     def _deaf(self, error: EventStoreError) -> None:
