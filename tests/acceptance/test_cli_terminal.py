@@ -55,12 +55,14 @@ def test_colour_is_left_out_if_asked(shell: Shell) -> None:
         assert not COLOUR.search(screen.end())
 
 
-def test_status_fits_the_terminal(shell: Shell, service: EventStore) -> None:
+def test_the_table_of_subscriptions_fits_the_terminal(shell: Shell, service: EventStore) -> None:
     service.subscribe_to_all_streams("carrier-delays", lambda events: None)
     service.subscribe_to_stream("n" * 100, "a" * 100, lambda events: None)
     service.append_to_stream("s", ExpectedVersion.ANY, [EventData("T", 1)])
     lines = shown(shell, "status")
-    assert max(map(len, lines)) <= COLUMNS
+    table = lines[lines.index("") :]
+    assert max(map(len, table)) <= COLUMNS
+    assert len(table) > 4
     assert any("carrier-delays" in line and "$all" in line for line in lines)
 
 
