@@ -9,12 +9,11 @@ from typing import Any, Self, TypeVar
 import pykka
 
 from actors.actor import SupervisedActor, try_tell
+from actors.appender import Appender
 from actors.callers import current_actor
 from actors.health import health_of
 from actors.messages import (
-    AppendRequest,
     AskHealth,
-    Child,
     Ref,
     Stop,
     Subscribe,
@@ -41,8 +40,6 @@ _LONGEST_START = 300.0
 _GRACE = 1.0
 """Seconds beyond a deadline after which an actor that should have answered is not waited for."""
 
-_RESTART_POLL = 0.005
-
 
 class ActorRuntime:
     """Runs a store on a `StoreSupervisor`: its own, or one that the application started."""
@@ -58,6 +55,7 @@ class ActorRuntime:
         self._supervisor = supervisor
         self._tree = tree
         self._owned = owned
+        self._appender = Appender(tree)
         self._detached = False
 
     @classmethod
@@ -100,16 +98,8 @@ class ActorRuntime:
         return self._tree.storage
 
     def append(self, append: Append, deadline: float) -> Committed:
-        """Hand *append* to the writer, and wait; it answers every append it accepted."""
-        size = sum(event.size for part in append for event in part.events)
-        reply = self._tree.queue.admit(size)
-        try:
-            self._tell_writer(AppendRequest(append, size, deadline, reply), deadline)
-        except BaseException as error:
-            # Nobody else knows of it: so it stops counting.
-            reply.answer(error)
-            raise
-        return reply.wait(deadline)
+        """Have the writer store *append*; see `Runtime.append`."""
+        return self._appender.append(append, deadline)
 
     def subscribe(
         self,
@@ -122,13 +112,13 @@ class ActorRuntime:
         check_subscriber(subscriber)
         reply = pykka.ThreadingFuture[Subscription]()
         self._tell(Subscribe(stream_id, subscription_name, subscriber, options, reply))
-        return self._answer(reply, 2 * self.config.connect_timeout)
+        return self._answer(reply)
 
     def unsubscribe(self, stream_id: str, subscription_name: str) -> None:
         """Stop a subscription, and wait for its end."""
         reply = pykka.ThreadingFuture[None]()
         self._tell(Unsubscribe(stream_id, subscription_name, reply))
-        self._answer(reply, 2 * self.config.connect_timeout)
+        self._answer(reply)
 
     def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
         return self._tree.handle((stream_id, subscription_name))
@@ -177,18 +167,6 @@ class ActorRuntime:
             return True
         return actor is not None and self._tree.has_subscriber(actor.actor_ref)
 
-    def _tell_writer(self, request: AppendRequest, deadline: float) -> None:
-        """Tell the writer, or the next one if it is being restarted."""
-        tree = self._tree
-        if tree.failure is not None:
-            raise tree.reason()
-        while not tree.directory.tell(Child.WRITER, request):
-            if tree.phase is not Phase.UP:
-                raise tree.reason()
-            if time.monotonic() + _RESTART_POLL >= deadline:
-                raise StorageUnavailableError("the deadline passed while the writer restarted")
-            time.sleep(_RESTART_POLL)
-
     def _tell(self, message: Subscribe | Unsubscribe) -> None:
         self._tree.check()
         try:
@@ -197,9 +175,11 @@ class ActorRuntime:
             reason = self._gone(error)
             raise reason from reason.__cause__
 
-    def _answer(self, reply: pykka.ThreadingFuture[_T], timeout: float) -> _T:
+    def _answer(self, reply: pykka.ThreadingFuture[_T]) -> _T:
+        # A predecessor that releases, then a claim; each of them is bounded.
+        patience = 3 * self.config.connect_timeout + _GRACE
         try:
-            answer: _T = reply.get(timeout=timeout)
+            answer: _T = reply.get(timeout=patience)
         except pykka.Timeout as error:
             reason = self._gone(error)
             raise reason from reason.__cause__

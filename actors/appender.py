@@ -1,0 +1,83 @@
+"""The caller's side of an append: hands it to the writer, whichever there is, and waits."""
+
+from __future__ import annotations
+
+import time
+
+from actors.actor import try_tell
+from actors.messages import AppendRequest, Child, Ref
+from actors.tree import Phase, Tree
+from eventstore.errors import (
+    EventStoreError,
+    NotRunningError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+    TooManyAppendsError,
+)
+from eventstore.storage import Append, Committed
+
+__all__ = ["Appender"]
+
+_RESTART_POLL = 0.005
+"""Seconds between two looks whether the next writer is there."""
+
+
+class Appender:
+    """Appends for the callers of one store, in their own threads."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+
+    def append(self, append: Append, deadline: float) -> Committed:
+        """Have *append* stored; again, with the same ids, if a writer crashed over it.
+
+        Raises:
+            AppendError, OutcomeUnknownError, StorageUnavailableError, NotRunningError: As the
+                facade documents them.
+        """
+        size = sum(event.size for part in append for event in part.events)
+        maybe_stored: OutcomeUnknownError | None = None
+        while True:
+            writer: Ref | None = None
+            try:
+                request = AppendRequest(append, size, deadline, self._tree.queue.admit(size))
+                writer = self._tell_writer(request)
+                return request.reply.wait(deadline)
+            except OutcomeUnknownError as error:
+                maybe_stored = error
+                reason: EventStoreError = error
+            except (StorageUnavailableError, TooManyAppendsError, NotRunningError) as error:
+                reason = maybe_stored or error
+            if not self._has_crashed(writer) or not _pause_until(deadline):
+                raise reason
+
+    def _tell_writer(self, request: AppendRequest) -> Ref:
+        """Tell the writer, or the next one if it is being restarted; return which one."""
+        while self._tree.failure is None:
+            writer = self._tree.directory.find(Child.WRITER)
+            if try_tell(writer, request):
+                assert writer is not None
+                return writer
+            if self._tree.phase is not Phase.UP or not _pause_until(request.deadline):
+                break
+        reason = self._refusal()
+        # Nobody else knows of the request: so it stops counting.
+        request.reply.answer(reason)
+        raise reason
+
+    def _refusal(self) -> BaseException:
+        if self._tree.phase is Phase.UP:
+            return StorageUnavailableError("the deadline passed while the writer restarted")
+        return self._tree.reason()
+
+    def _has_crashed(self, writer: Ref | None) -> bool:
+        """Tell whether another writer will come after this one."""
+        return writer is not None and not writer.is_alive() and self._tree.phase is Phase.UP
+
+
+def _pause_until(deadline: float) -> bool:
+    """Wait a little; False: there is no time for that before *deadline*."""
+    if time.monotonic() + _RESTART_POLL >= deadline:
+        return False
+    time.sleep(_RESTART_POLL)
+    return True
