@@ -1,0 +1,207 @@
+"""One owner at a time: standbys, fences, second subscribers."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from eventstore import (
+    Config,
+    EventData,
+    EventStore,
+    SubscriptionInUseError,
+    SubscriptionLostError,
+    SubscriptionNotFoundError,
+    SubscriptionState,
+)
+from tests.acceptance.guarantees.conftest import QUICK, Record, Settings, Start, wait_for_checkpoint
+from tests.support.recorder import Seen
+from tests.support.waiting import wait_until
+
+NAME = "sub"
+LEASE: float = QUICK["lease"]
+POLL: float = QUICK["poll_interval"]
+SLACK = 3.0
+"""Seconds that a busy machine may add."""
+
+
+def append(store: EventStore, count: int) -> None:
+    info = store.read_stream_backward("s", count=1, missing_ok=True)
+    version = info[0].stream_version if info else 0
+    store.append_to_stream("s", version, [EventData("X", n) for n in range(count)])
+
+
+def checkpoint(store: EventStore) -> int:
+    return store.subscription_info("$all", NAME).checkpoint
+
+
+def test_a_standby_takes_over_at_once_when_the_owner_stops_in_order(
+    start: Start, observer: EventStore
+) -> None:
+    """G16, G17, G27: long before the lease ends, and right behind what was acknowledged."""
+    append(observer, 10)
+    owner, standby = start(2, lease=30.0)
+    owner.do("subscribe", name=NAME, ack_every=0)
+    owner.wait_delivered(NAME, 10)
+    standby.do("subscribe", name=NAME)
+    assert standby.wait("connected")["state"] == "waiting"
+    assert not standby.reports("subscribed")
+    owner.do("ack", name=NAME, position=6).wait("acked")
+    owner.do("close").wait("closed")
+    began = time.monotonic()
+    standby.wait_delivered(NAME, 4)
+    assert time.monotonic() - began < SLACK
+    assert standby.positions(NAME) == [7, 8, 9, 10]
+
+
+def test_a_standby_takes_over_within_the_lease_when_the_owner_is_killed(
+    start: Start, observer: EventStore
+) -> None:
+    """G16, G17, G27."""
+    append(observer, 10)
+    owner, standby = start(2)
+    owner.do("subscribe", name=NAME, ack_every=0)
+    owner.wait_delivered(NAME, 10)
+    owner.do("ack", name=NAME, position=3).wait("acked")
+    wait_for_checkpoint(observer, 3)
+    standby.do("subscribe", name=NAME).wait("connected")
+    owner.kill9()
+    killed = time.monotonic()
+    standby.wait("subscribed")
+    assert time.monotonic() - killed < LEASE + POLL + SLACK
+    standby.wait_delivered(NAME, 7)
+    assert standby.delivered(NAME)[0][0] == 4
+
+
+def test_a_frozen_owner_is_fenced_and_its_acks_do_not_count(
+    start: Start, observer: EventStore
+) -> None:
+    """G16: stopped beyond its lease and woken, it is told, refused, and waits as a standby."""
+    append(observer, 20)
+    frozen, successor = start(2)
+    frozen.do("subscribe", name=NAME, ack_every=0, max_batch_size=5)
+    frozen.wait_delivered(NAME, 20)
+    frozen.do("ack", name=NAME, position=5).wait("acked")
+    wait_for_checkpoint(observer, 5)
+    frozen.signal(signal.SIGSTOP)
+    try:
+        successor.do("subscribe", name=NAME, ack_every=0, max_batch_size=5)
+        successor.wait_delivered(NAME, 15)
+        successor.do("ack", name=NAME, position=10).wait("acked")
+        wait_for_checkpoint(observer, 10)
+        epoch = observer.subscription_info("$all", NAME).epoch
+        # The first thing that it finds when it wakes up: an ack beyond its successor's.
+        frozen.do("ack", name=NAME, position=20).do("look", name=NAME)
+    finally:
+        frozen.signal(signal.SIGCONT)
+    wait_until(lambda: frozen.reports("acked", position=20) or frozen.reports("error"))
+    wait_until(lambda: frozen.reports("lost"))
+    refused = frozen.reports("error")
+    assert all(error["error"] == "SubscriptionLostError" for error in refused)
+    assert frozen.reports("lost")[0]["reason"] == "SubscriptionLostError"
+
+    # A witness of time: the successor's next ack is stored, and nothing in between went further.
+    assert checkpoint(observer) == 10
+    successor.do("ack", name=NAME, position=15).wait("acked", position=15)
+    wait_for_checkpoint(observer, 15)
+    assert observer.subscription_info("$all", NAME).epoch == epoch
+    assert len(frozen.delivered(NAME)) == 20
+    append(observer, 1)
+    successor.until(lambda: successor.delivered(NAME)[-1][0] == 21)
+    assert len(frozen.delivered(NAME)) == 20
+
+    # It waits: when the successor ends, it goes on behind the successor's checkpoint.
+    successor.do("close").wait("closed")
+    frozen.wait_delivered(NAME, 26)
+    assert frozen.positions(NAME)[20:] == list(range(16, 22))
+
+
+def test_a_second_subscriber_in_the_same_runtime_is_refused(
+    store: EventStore, record: Record
+) -> None:
+    """G17: it is told by whom and since when; other streams and names are free."""
+    first, second = Seen(), Seen()
+    store.subscribe_to_all_streams(NAME, record(first))
+    for subscriber in (record(second), second.handle):
+        with pytest.raises(SubscriptionInUseError) as refused:
+            store.subscribe_to_all_streams(NAME, subscriber, when_owned="wait")
+        assert (refused.value.stream_id, refused.value.subscription_name) == ("$all", NAME)
+        assert refused.value.owner
+        assert refused.value.since is not None
+    store.subscribe_to_stream("s", NAME, record(second))
+    store.subscribe_to_all_streams("other", second.handle)
+    append(store, 1)
+    first.wait(1)
+    second.wait(2)
+
+
+def test_a_dead_subscriber_does_not_count_as_connected(store: EventStore, record: Record) -> None:
+    """G17, G21."""
+    seen, successor_seen = Seen(), Seen()
+    dying = record(seen, acks=False)
+    store.subscribe_to_all_streams(NAME, dying)
+    append(store, 3)
+    seen.wait(3)
+    dying.stop()
+    store.subscribe_to_all_streams(NAME, record(successor_seen))
+    wait_until(lambda: successor_seen.positions == [1, 2, 3])
+
+
+def test_who_asks_for_an_error_is_not_made_a_standby(
+    settings: Settings, store: EventStore, record: Record
+) -> None:
+    """G17: another runtime owns it."""
+    seen, second = Seen(), Seen()
+    subscription = store.subscribe_to_all_streams(NAME, record(seen))
+    with EventStore.connect(Config(**settings)) as other:
+        with pytest.raises(SubscriptionInUseError) as refused:
+            other.subscribe_to_all_streams(NAME, record(second), when_owned="error")
+        assert refused.value.owner == store.subscription_info("$all", NAME).owner
+        assert refused.value.since is not None
+        # The refusal left nothing behind: free again, it is had at once.
+        subscription.unsubscribe()
+        other.subscribe_to_all_streams(NAME, record(second), when_owned="error")
+        append(other, 1)
+        wait_until(lambda: second.positions == [1])
+    assert seen.positions == []
+
+
+def test_a_deleted_subscription_tells_its_subscriber_and_counts_none_of_its_acks(
+    observer: EventStore, store: EventStore, record: Record
+) -> None:
+    """G16: also when another one of the same name exists by then."""
+    seen, successor = Seen(), Seen()
+    old = store.subscribe_to_all_streams(NAME, record(seen, acks=False))
+    append(store, 5)
+    seen.wait(5)
+    observer.delete_subscription("$all", NAME)
+    with pytest.raises(SubscriptionNotFoundError):
+        observer.subscription_info("$all", NAME)
+    wait_until(lambda: seen.lost)
+    wait_until(lambda: old.state is SubscriptionState.STOPPED)
+    new = store.subscribe_to_all_streams(NAME, record(successor, acks=False), start_from=2)
+    wait_until(lambda: successor.positions == [3, 4, 5])
+    with pytest.raises(SubscriptionLostError):
+        old.ack(5)
+    new.ack(3)
+    wait_for_checkpoint(observer, 3)
+
+
+def test_a_reset_fences_the_owner_who_starts_again_from_there(
+    observer: EventStore, store: EventStore, record: Record
+) -> None:
+    """G16, G14: backwards and forwards; an epoch goes by."""
+    seen = Seen()
+    subscription = store.subscribe_to_all_streams(NAME, record(seen))
+    append(store, 5)
+    wait_for_checkpoint(observer, 5)
+    before = observer.subscription_info("$all", NAME).epoch
+    observer.reset_subscription("$all", NAME, 2)
+    seen.wait(8)
+    assert seen.positions == [1, 2, 3, 4, 5, 3, 4, 5]
+    assert seen.runs == 2
+    wait_for_checkpoint(observer, 5)
+    wait_until(lambda: subscription.checkpoint == 5)
+    assert observer.subscription_info("$all", NAME).epoch > before
