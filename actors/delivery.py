@@ -119,6 +119,11 @@ class Delivery:
         return in_flight[-1].position if in_flight else self.checkpoint
 
     @property
+    def read_up_to(self) -> int:
+        """Everything up to it was put in."""
+        return self._read
+
+    @property
     def in_flight(self) -> int:
         return len(self._in_flight)
 

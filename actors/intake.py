@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from uuid import UUID
 
 from actors.delivery import Delivery, Read
 from actors.surroundings import Surroundings
+from eventstore.errors import HistoryRewoundError, StorageUnavailableError
 from eventstore.storage import StoredEvent
 from eventstore.subscription import SubscriptionOptions
 
@@ -14,7 +16,7 @@ __all__ = ["Intake"]
 
 
 class Intake:
-    """Fills a delivery for one subscription. The newest events come from memory."""
+    """Fills deliveries for one subscription. The newest events come from memory."""
 
     def __init__(
         self, surroundings: Surroundings, stream_id: str, options: SubscriptionOptions
@@ -25,38 +27,73 @@ class Intake:
         self._select = options.selector
         self._map = options.mapper
         self._is_plain = options.selector is None and options.mapper is None
+        self._newest: tuple[int, UUID] | None = None
+        """Global position and id of the event read last; it must never be another one."""
+        self._is_suspect = False
 
-    def fill(self, delivery: Delivery, read: Read) -> None:
-        """Do the *read* that the delivery asked for, and end it.
+    def suspect(self) -> None:
+        """Look before the next read whether history is still what it was."""
+        self._is_suspect = self._newest is not None
+
+    def read(self, wanted: Read) -> Sequence[StoredEvent]:
+        """Return what was *wanted*, from memory if that holds it, else from the storage.
 
         Raises:
-            StorageUnavailableError: Nothing was put in; the read has to be done again.
-            Exception: The decoder, selector or mapper raised; what was before it is put in.
+            StorageUnavailableError: Read again later.
+            HistoryRewoundError: The database lost events that were read before.
         """
-        exhausted = False
-        try:
-            events = self._read(read)
-            exhausted = not events
-            for event in events:
-                self._put_in(delivery, event)
-        finally:
-            delivery.end_read(exhausted=exhausted)
-
-    def _read(self, read: Read) -> Sequence[StoredEvent]:
-        held = self._shared.recent.after(self._stream_id, read.after, read.count, read.max_bytes)
-        if held is not None:
-            return held
-        deadline = time.monotonic() + self._shared.config.connect_timeout
-        return self._shared.storage.read_after(
-            self._stream_id, read.after, read.count, read.max_bytes, deadline
+        if self._is_suspect:
+            self._check_history()
+        found = self._shared.recent.after(
+            self._stream_id, wanted.after, wanted.count, wanted.max_bytes
         )
+        if found is None:
+            found = self._read_storage(wanted)
+        if found:
+            self._newest = (found[-1].global_position, found[-1].event_id)
+        return found
 
-    def _put_in(self, delivery: Delivery, stored: StoredEvent) -> None:
-        event = self._decode(stored)
-        if self._is_plain:
-            delivery.put_in(stored.position, stored.stream_id, stored.size, event)
-        elif self._select is not None and not self._select(event):
-            delivery.pass_over(stored.position)
-        else:
-            mapped = event if self._map is None else self._map(event)
-            delivery.put_in(stored.position, stored.stream_id, stored.size, mapped)
+    def put_in(self, delivery: Delivery, events: Sequence[StoredEvent]) -> BaseException | None:
+        """Put *events* into *delivery*; return what decoder, selector or mapper raised.
+
+        What was before that event is put in, it and what follows is not. Nothing leaves it, not
+        even a SystemExit: user code must not end the actor.
+        """
+        decode, select, transform = self._decode, self._select, self._map
+        try:
+            for stored in events:
+                event = decode(stored)
+                if self._is_plain:
+                    delivery.put_in(stored.position, stored.stream_id, stored.size, event)
+                elif select is not None and not select(event):
+                    delivery.pass_over(stored.position)
+                else:
+                    mapped = event if transform is None else transform(event)
+                    delivery.put_in(stored.position, stored.stream_id, stored.size, mapped)
+        except BaseException as error:  # noqa: BLE001 - shown and retried by the subscription
+            return error
+        return None
+
+    def _read_storage(self, wanted: Read) -> tuple[StoredEvent, ...]:
+        try:
+            return tuple(
+                self._shared.storage.read_after(
+                    self._stream_id, wanted.after, wanted.count, wanted.max_bytes, self._deadline()
+                )
+            )
+        except StorageUnavailableError:
+            self.suspect()
+            raise
+
+    def _check_history(self) -> None:
+        assert self._newest is not None
+        position, event_id = self._newest
+        if not self._shared.storage.history_holds(position, event_id, self._deadline()):
+            raise HistoryRewoundError(
+                f"the event {event_id} at position {position}, which was read before, is gone:"
+                " the database went back in time"
+            )
+        self._is_suspect = False
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._shared.config.connect_timeout

@@ -12,7 +12,7 @@ from actors.actor import SupervisedActor, try_tell
 from actors.messages import Keep, Ref, Release, Renewed, Tick, Touched
 from actors.reply import answer
 from actors.surroundings import Surroundings
-from actors.timer import Handle
+from actors.timer import Alarm
 from eventstore.errors import EventStoreError, StorageError
 from eventstore.log import get_logger
 from eventstore.storage import Fence, KeeperSession, Kept, Progress
@@ -55,8 +55,7 @@ class Keeper(SupervisedActor):
         self._entries: dict[Fence, _Entry] = {}
         self._session: KeeperSession | None = None
         self._away = False
-        self._tick: Handle | None = None
-        self._tick_at = 0.0
+        self._alarm = Alarm(surroundings.timer, self.actor_ref, Tick())
         self._written_at = self._renewed_at = self._polled_at = time.monotonic()
 
     def setup(self) -> None:
@@ -71,9 +70,10 @@ class Keeper(SupervisedActor):
             case Touched():
                 # A row may have been fenced, which only a renewal tells.
                 self._renewed_at = -math.inf
-                self._wake_at(self._written_at + COALESCING)
+                self._alarm.at(self._written_at + COALESCING)
             case Tick():
-                self._ticked()
+                if self._alarm.rang():
+                    self._work()
             case _:
                 raise TypeError(f"not for the keeper: {message!r}")
 
@@ -102,7 +102,7 @@ class Keeper(SupervisedActor):
             entry.subscription = message.subscription
             entry.stored = False
         now = time.monotonic()
-        self._wake_at(now if message.urgent else max(now, self._written_at + COALESCING))
+        self._alarm.at(now if message.urgent else max(now, self._written_at + COALESCING))
 
     def _release(self, message: Release) -> None:
         self._entries.pop(message.progress.fence, None)
@@ -129,7 +129,7 @@ class Keeper(SupervisedActor):
             self._polled_at = now
             self._poll_pauses()
         if self._entries:
-            self._wake_at(time.monotonic() + self._pause())
+            self._alarm.at(time.monotonic() + self._pause())
 
     def _pause(self) -> float:
         """Return the seconds until there is something to do, unless somebody tells more."""
@@ -195,22 +195,6 @@ class Keeper(SupervisedActor):
         """Return when a renewal that got no answer is given up: in time for the next one."""
         patience = min(self._config.lease / RENEWALS, self._config.connect_timeout)
         return time.monotonic() + patience
-
-    def _wake_at(self, moment: float) -> None:
-        """Work at *moment*, or earlier if that was asked for already."""
-        if self._tick is not None:
-            if self._tick_at <= moment:
-                return
-            self._tick.cancel()
-        self._tick_at = moment
-        delay = max(0.0, moment - time.monotonic())
-        self._tick = self._shared.timer.after(delay, self.actor_ref, Tick())
-
-    def _ticked(self) -> None:
-        if time.monotonic() >= self._tick_at:
-            self._tick = None
-            self._work()
-        # Else it was cancelled too late, and the one that counts is still to come.
 
     def _note_away(self, error: EventStoreError) -> None:
         if not self._away:

@@ -8,22 +8,30 @@ from typing import Protocol
 import pykka
 
 from actors.actor import try_tell
+from actors.mailbox import Letter, Mailbox
 from actors.messages import Fetch, Ref, Stop
-from actors.subscriber import CallableSubscriber, Letter, Mailbox
+from actors.subscriber import CallableSubscriber
 from actors.surroundings import Seat
 from eventstore.errors import EventStoreError
 from eventstore.messages import Subscribed, SubscriptionLost
 
 __all__ = ["Outlet", "outlet_for"]
 
-_LEAST_WAIT = 0.2
+GRACE = 0.2
+"""Seconds that a function may go on beyond the moment at which its subscription should end."""
 
 
 class Outlet(Protocol):
     """Who receives. Nothing here blocks but `close`, and that not for long."""
 
+    grace: float
+    """Seconds that what is in flight gets at least before the end."""
+
     def begin(self) -> bool:
         """Tell that a delivery run starts; False: nobody is there any more."""
+
+    def renew(self, good_until: float) -> None:
+        """Hand out batches until this moment of `time.monotonic`."""
 
     def send(self, letter: Letter) -> bool:
         """Send a batch; False: nobody is there any more."""
@@ -31,7 +39,7 @@ class Outlet(Protocol):
     def is_alive(self) -> bool: ...
 
     def take_back(self) -> int | None:
-        """Take back what was sent and not begun; return the position before it."""
+        """Take back what was sent and not begun; return the position before it, None: nothing."""
 
     def lost(self, reason: EventStoreError) -> None:
         """Tell that the subscription is not the subscriber's any more."""
@@ -41,16 +49,20 @@ class Outlet(Protocol):
 
 
 class ActorOutlet:
-    """Tells an actor."""
+    """Tells an actor; what it was told cannot be taken back."""
+
+    grace = 0.0
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
         self._ref: Ref = seat.actor
-        self._told_lost = False
+        self._knows_loss = False
 
     def begin(self) -> bool:
-        self._told_lost = False
+        self._knows_loss = False
         return try_tell(self._ref, Subscribed(self._seat.handle))
+
+    def renew(self, good_until: float) -> None: ...
 
     def send(self, letter: Letter) -> bool:
         return try_tell(self._ref, letter.batch)
@@ -58,21 +70,23 @@ class ActorOutlet:
     def is_alive(self) -> bool:
         return bool(self._ref.is_alive())
 
-    def take_back(self) -> int | None:
+    def take_back(self) -> None:
         return None
 
     def lost(self, reason: EventStoreError) -> None:
-        self._told_lost = True
+        self._knows_loss = True
         try_tell(self._ref, SubscriptionLost(self._seat.handle, reason))
 
     def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - nothing runs
-        if not self._told_lost:
+        if not self._knows_loss:
             self.lost(reason)
         return True
 
 
 class CallableOutlet:
     """Puts batches into the mailbox of an actor that calls the function."""
+
+    grace = GRACE
 
     def __init__(self, seat: Seat, subscription: Ref, role: str) -> None:
         self._mailbox = Mailbox()
@@ -82,12 +96,15 @@ class CallableOutlet:
         self._mailbox.take_back()
         return True
 
+    def renew(self, good_until: float) -> None:
+        if self._mailbox.renew(good_until):
+            try_tell(self._ref, Fetch())
+
     def send(self, letter: Letter) -> bool:
-        self._mailbox.put(letter)
-        return try_tell(self._ref, Fetch())
+        return not self._mailbox.put(letter) or try_tell(self._ref, Fetch())
 
     def is_alive(self) -> bool:
-        return True
+        return bool(self._ref.is_alive())
 
     def take_back(self) -> int | None:
         return self._mailbox.take_back()
@@ -101,7 +118,7 @@ class CallableOutlet:
         if not try_tell(self._ref, Stop(deadline, reply)):
             return True
         try:
-            reply.get(timeout=max(_LEAST_WAIT, deadline - time.monotonic()))
+            reply.get(timeout=max(GRACE, deadline - time.monotonic()))
         except pykka.Timeout:
             return False
         return True

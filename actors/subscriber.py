@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
-from collections import deque
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import pykka
 
 from actors.actor import SupervisedActor, try_tell
+from actors.mailbox import Letter, Mailbox
 from actors.messages import Fetch, Handled, HandlerFailed, Ref
 from actors.surroundings import Seat
 from eventstore.identifiers import shown
 from eventstore.messages import Events
 
-__all__ = ["CallableSubscriber", "Mailbox", "check_subscriber"]
+__all__ = ["CallableSubscriber", "check_subscriber"]
 
 
 def check_subscriber(subscriber: object) -> None:
@@ -57,47 +56,6 @@ def _functions_of(subscriber: Any) -> list[Any]:
     return [subscriber, getattr(type(subscriber), "__call__", None)]  # noqa: B004 - wanted itself
 
 
-class Letter(NamedTuple):
-    """A batch, and the delivery run it belongs to."""
-
-    run: int
-    batch: Events
-    after: int
-    """The position before its first event."""
-
-
-class Mailbox:
-    """Batches that were sent and not fetched yet, so that a pause can take them back."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._letters: deque[Letter] = deque()
-        self._closed = False
-
-    def put(self, letter: Letter) -> None:
-        with self._lock:
-            if not self._closed:
-                self._letters.append(letter)
-
-    def fetch(self) -> Letter | None:
-        """Return the oldest batch; None: there is none."""
-        with self._lock:
-            return self._letters.popleft() if self._letters else None
-
-    def take_back(self) -> int | None:
-        """Take out what was not fetched; return the position before it, None: there was nothing."""
-        with self._lock:
-            after = self._letters[0].after if self._letters else None
-            self._letters.clear()
-        return after
-
-    def close(self) -> None:
-        """Drop everything, also what is put in later."""
-        with self._lock:
-            self._letters.clear()
-            self._closed = True
-
-
 class CallableSubscriber(SupervisedActor):
     """Runs the handler of a seat on what is in the mailbox."""
 
@@ -106,26 +64,34 @@ class CallableSubscriber(SupervisedActor):
         self._seat = seat
         self._mailbox = mailbox
         self._subscription = subscription
+        self._failed_run = 0
 
     def receive(self, message: Any) -> None:
         match message:
             case Fetch():
-                self._run_handler()
+                while self._handle_next():
+                    pass
             case _:
                 raise TypeError(f"not for a subscriber: {message!r}")
 
-    def _run_handler(self) -> None:
+    def _handle_next(self) -> bool:
+        """Run the handler on the next batch; False: there is none."""
         # The subscriber of before a crash may still be in its handler.
         with self._seat.turn:
             letter = self._mailbox.fetch()
             if letter is None:
-                return
-            error = _called(self._seat.subscriber, letter.batch)
+                return False
+            if letter.run > self._failed_run:
+                self._answer(letter, _called(self._seat.subscriber, letter.batch))
+        return True
+
+    def _answer(self, letter: Letter, error: BaseException | None) -> None:
         if error is None:
-            answer: Handled | HandlerFailed = Handled(letter.run, letter.batch.last_position)
+            try_tell(self._subscription, Handled(letter.run, letter.batch.last_position))
         else:
-            answer = HandlerFailed(letter.run, error)
-        try_tell(self._subscription, answer)
+            # What was sent behind the failed batch comes again after it, in another run.
+            self._failed_run = letter.run
+            try_tell(self._subscription, HandlerFailed(letter.run, error))
 
 
 def _called(handler: Any, batch: Events) -> BaseException | None:

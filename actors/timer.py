@@ -15,7 +15,7 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
-__all__ = ["Handle", "Timer"]
+__all__ = ["Alarm", "Handle", "Timer"]
 
 
 class Handle:
@@ -94,3 +94,34 @@ class Timer:
         while self._waiting and self._waiting[0][0] <= now:
             due.append(heapq.heappop(self._waiting)[2])
         return due
+
+
+class Alarm:
+    """The one next moment at which an actor wants to be told something; used by that actor alone.
+
+    However often it is set, one message is on its way, so that ticks never multiply.
+    """
+
+    def __init__(self, timer: Timer, ref: ActorRef[Any], message: Any) -> None:
+        self._timer = timer
+        self._ref = ref
+        self._message = message
+        self._set: Handle | None = None
+        self._due = 0.0
+
+    def at(self, moment: float) -> None:
+        """Ring at *moment* of `time.monotonic`, or earlier if that was asked for already."""
+        if self._set is not None:
+            if self._due <= moment:
+                return
+            self._set.cancel()
+        self._due = moment
+        delay = max(0.0, moment - time.monotonic())
+        self._set = self._timer.after(delay, self._ref, self._message)
+
+    def rang(self) -> bool:
+        """Take note of the message; False: it was told too late to be taken back, ignore it."""
+        if self._set is None or time.monotonic() < self._due:
+            return False
+        self._set = None
+        return True

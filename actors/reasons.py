@@ -1,0 +1,40 @@
+"""Why a subscription ended, in words for whoever asks its handle."""
+
+from __future__ import annotations
+
+from eventstore.errors import (
+    DeliveryTimeoutError,
+    SubscriptionInUseError,
+    SubscriptionLostError,
+)
+from eventstore.storage import Held
+from eventstore.subscription import Subscription
+
+__all__ = ["in_use", "lost", "overdue"]
+
+
+def lost(
+    handle: Subscription, what: str, cause: BaseException | None = None
+) -> SubscriptionLostError:
+    """Return the error that says *what* happened to the subscription of *handle*."""
+    stream_id, name = handle.stream_id, handle.subscription_name
+    error = SubscriptionLostError(f"subscription {name!r} to {stream_id!r} {what}", stream_id, name)
+    error.__cause__ = cause
+    return error
+
+
+def in_use(handle: Subscription, held: Held) -> SubscriptionInUseError:
+    return SubscriptionInUseError(
+        handle.stream_id, handle.subscription_name, held.owner_name, held.since
+    )
+
+
+def overdue(handle: Subscription, ack_timeout: float) -> DeliveryTimeoutError:
+    stream_id, name = handle.stream_id, handle.subscription_name
+    return DeliveryTimeoutError(
+        f"subscription {name!r} to {stream_id!r} stopped: nothing was acknowledged for"
+        f" {ack_timeout} s",
+        stream_id,
+        name,
+        handle.state,
+    )
