@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import msgspec
@@ -33,8 +34,10 @@ _decode = msgspec.json.Decoder(Report).decode
 
 
 def send(report: Report) -> None:
-    sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
-    sys.stdout.flush()
+    """Write *report* to standard output, if anybody still listens there."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+        sys.stdout.flush()
 
 
 def parse(line: bytes) -> Report:

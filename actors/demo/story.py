@@ -22,10 +22,13 @@ from eventstore import (
 
 __all__ = ["WRITERS", "BrokenPromiseError", "Story"]
 
-WRITERS = 16
+WRITERS = 32
 
 PATIENCE = 120.0
 """Seconds until something that takes a moment counts as broken."""
+
+_BACKLOG = 500
+"""Events that wait, from which their speed says more than their delay."""
 
 _ALL = "$all"
 _PAUSE = threading.Event()
@@ -79,7 +82,11 @@ class Story:
     def _listen(self, writers: Writers, happenings: Sequence[Happening]) -> None:
         self._screen.heading(f"1. {WRITERS} threads append, an actor in another process listens")
         process = self._connect()
-        self._screen.fact("listens", f"process {process.pid}, subscription {NAME!r} to all streams")
+        self._screen.fact(
+            "listens",
+            f"process {process.pid}, subscription {NAME!r} to all streams;\n"
+            "it saves what it counted together with the position, then acknowledges",
+        )
         self._append(writers.write(happenings))
         self._catch_up()
 
@@ -161,12 +168,18 @@ class Story:
     def _catch_up(self) -> None:
         """Wait until everything appended is delivered and counted."""
         begun, before = time.monotonic(), self.tally.position
-        with self._screen.bar("deliver", self.appended - before) as bar:
+        waiting = self.appended - before
+        with self._screen.bar("deliver", waiting) as bar:
             while (position := self.tally.position) < self.appended:
                 self.tally.wait_for(lambda: self.tally.position > position, PATIENCE)
                 bar.show(self.tally.position - before)
         seconds = time.monotonic() - begun
-        self._screen.fact("delivered", f"up to #{self.tally.position:,}, {seconds:.2f} s later")
+        if waiting > _BACKLOG:
+            text = f"{waiting:,} events that waited: {waiting / seconds:,.0f} events/s"
+        else:
+            milliseconds = max(1.0, 1_000 * seconds)
+            text = f"up to #{self.appended:,}, within {milliseconds:.0f} ms of the last append"
+        self._screen.fact("delivered", text)
 
     def _until_paused(self) -> None:
         deadline = time.monotonic() + PATIENCE
