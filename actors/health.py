@@ -24,7 +24,7 @@ def health_of(tree: Tree, *, running: bool, restarts: int) -> Health:
         queued_appends=tree.queue.queued_appends,
         queued_bytes=tree.queue.queued_bytes,
         restarts=restarts,
-        listening=reached,
+        listening=reached and not tree.recent.deaf,
         subscriptions=tuple(handle.health() for handle in tree.handles()),
         failure=None if tree.failure is None else str(tree.failure),
     )

@@ -120,6 +120,7 @@ class Publisher(SupervisedActor):
     def _heard(self, heard: Heard, events: Sequence[StoredEvent]) -> None:
         """Take what the listener read: nothing is missing before or between it."""
         self._touched = self._touched or heard.touched
+        self._recent.deaf = heard.deaf
         if events or heard.reconnected:
             self._looking = False
         if heard.reconnected:

@@ -42,6 +42,8 @@ class Recent:
         """The writer commits just now: what it commits is on its way into this memory."""
         self.listening = False
         """The publisher hears of new events; False: the database is away."""
+        self.deaf = False
+        """It hears of them by polling alone."""
 
     @property
     def max_events(self) -> int:

@@ -235,6 +235,8 @@ class Heard:
     """A subscription was released, paused, resumed, reset or deleted somewhere."""
     reconnected: bool
     """The connection is new: what was announced before may have been missed."""
+    deaf: bool = False
+    """Announcements do not arrive, through a pooler for instance: what is new is looked for."""
 
 
 class HeadListener(Protocol):

@@ -128,7 +128,12 @@ class PostgresHeadListener:
     def _heard(self, *, reconnected: bool) -> Heard:
         if self._news.head is not None:
             self._head = self._news.head
-        heard = Heard(self._head, touched=self._news.touched, reconnected=reconnected)
+        heard = Heard(
+            self._head,
+            touched=self._news.touched,
+            reconnected=reconnected,
+            deaf=not self.listening,
+        )
         self._news = _News()
         return heard
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
+from weakref import WeakSet
 
 from eventstore.config import Config
 from eventstore.errors import SubscriptionNotFoundError
@@ -66,9 +67,10 @@ class PostgresStorage:
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
         self._pool = Pool(self._connector, config.pool_size)
-        self._sessions: list[
+        # Those of crashed actors are gone with them.
+        self._sessions: WeakSet[
             PostgresAppendSession | PostgresKeeperSession | PostgresHeadListener
-        ] = []
+        ] = WeakSet()
 
     @property
     def dsn(self) -> str:
@@ -102,7 +104,7 @@ class PostgresStorage:
         self._closed = True
         for connector in {self._connector, self._listen_connector}:
             connector.close()
-        for session in self._sessions:
+        for session in list(self._sessions):
             session.close()
         self._pool.close()
         self._watchdog.close()
@@ -275,7 +277,7 @@ class PostgresStorage:
 
     def _joined(self, session: Session) -> Session:
         """Close *session* together with the storage; at once if that is closed already."""
-        self._sessions.append(session)
+        self._sessions.add(session)
         if self._closed:
             session.close()
         return session

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion
 from eventstore.config import Config
 from eventstore.errors import StorageUnavailableError
 from eventstore.postgres import PostgresStorage
@@ -18,6 +20,7 @@ from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.storage.conftest import Psql
 from tests.support.pgserver import TestServer
+from tests.support.waiting import wait_until
 
 CUT_LISTENER = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -71,12 +74,30 @@ def test_listening_that_does_not_hear_itself_is_no_listening(
     """G23: its own probe did not come back."""
     listener = PostgresHeadListener(storage._connector, storage._reader, DeafStatements(schema))
     try:
-        assert listener.wait(5).reconnected
+        heard = listener.wait(5)
+        assert heard.reconnected
+        assert heard.deaf
         assert not listener.listening
         user.store("order-1")
         assert listener.wait(0.05).head == 1
     finally:
         listener.close()
+
+
+def test_a_deaf_store_says_so_and_still_delivers(
+    dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G23, G32: health shows it; another process's events come within the poll interval."""
+    config = Config(dsn, schema=schema, poll_interval=0.1)
+    received = queue.SimpleQueue[int]()
+    with EventStore.connect(config, runtime=CallerRuntime, init=True) as another:
+        monkeypatch.setattr("eventstore.postgres.storage.Statements", DeafStatements)
+        with EventStore.connect(config) as store:
+            store.subscribe_to_all_streams("all", lambda events: received.put(len(events)))
+            wait_until(lambda: store.health().database_reachable)
+            assert not store.health().listening
+            another.append_to_stream("order-1", ExpectedVersion.ANY, [EventData("X", 1)])
+            assert received.get(timeout=5) == 1
 
 
 def test_somebody_elses_probe_wakes_nobody(
