@@ -63,6 +63,10 @@ class Service:
             if report["what"] == what and like.items() <= report.items()
         ]
 
+    def all_reports(self) -> list[Report]:
+        """Return whatever it reported so far, oldest first."""
+        return list(self._reports)
+
     def wait(self, what: str, *, count: int = 1, timeout: float = 20.0, **like: Any) -> Report:
         """Return its *count*-th report of that kind.
 

@@ -123,11 +123,12 @@ class Service:
         most_events: int = 4,
         most_streams: int = 1,
         timeout: float | None = None,
+        pause: float = 0.0,
     ) -> None:
         """Append random groups to random streams; for ever if *appends* is None."""
         rng = random.Random(seed)
         for _ in itertools.count() if appends is None else range(appends):
-            if self._stopping.is_set():
+            if self._stopping.wait(pause):
                 break
             chosen = rng.sample(streams, rng.randint(1, most_streams))
             groups = {

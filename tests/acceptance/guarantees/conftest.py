@@ -59,10 +59,10 @@ def observer(settings: Settings) -> Iterator[EventStore]:
 
 
 def wait_for_checkpoint(
-    store: EventStore, position: int, *, name: str = "sub", stream: str = "$all"
+    store: EventStore, position: int, *, name: str = "sub", timeout: float = 10.0
 ) -> None:
-    """Wait until exactly *position* is the stored checkpoint of a subscription."""
-    wait_until(lambda: store.subscription_info(stream, name).checkpoint == position)
+    """Wait until exactly *position* is the stored checkpoint of a subscription to all streams."""
+    wait_until(lambda: store.subscription_info("$all", name).checkpoint == position, timeout)
 
 
 class Start(Protocol):

@@ -237,3 +237,24 @@ def test_an_actor_that_returns_from_its_batch_has_not_acknowledged(
     assert subscription.checkpoint == 0
     subscription.ack(seen.batches[-1])
     wait_for_checkpoint(store, 3)
+
+
+def test_events_filtered_out_count_as_acknowledged_but_never_over_one_in_flight(
+    store: EventStore, record: Record
+) -> None:
+    """G15, G19: the checkpoint passes them when everything before them is acknowledged."""
+    seen = Seen()
+    subscription = store.subscribe_to_all_streams(
+        NAME, record(seen, acks=False), selector=lambda event: event.data in {5, 9}
+    )
+    store.subscribe_to_all_streams("nothing", Seen().handle, selector=lambda event: False)
+    append(store, 20)
+    wait_for_checkpoint(store, 20, name="nothing")
+    seen.wait(2)
+    # Four filtered ones lead the way; then one is in flight.
+    wait_for_checkpoint(store, 5)
+    subscription.ack(6)
+    wait_for_checkpoint(store, 9)
+    subscription.ack(seen.events[-1])
+    wait_for_checkpoint(store, 20)
+    assert seen.positions == [6, 10]

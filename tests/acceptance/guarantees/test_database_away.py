@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from eventstore import (
     CallerRuntime,
@@ -87,6 +92,73 @@ def test_calls_end_at_their_deadlines_and_everything_resumes_when_the_server_is_
         function.wait_for(result, timeout=10)
         assert [event.data for event in store.read_all_streams_forward()] == [0, 1, 2]
         wait_until(lambda: store.health().running and store.health().database_reachable)
+
+
+@contextmanager
+def frozen_backends(server: TestServer, name: str) -> Iterator[None]:
+    """Stop every server process of the store as an overloaded machine would, for the block."""
+    backends = server.backends(name)
+    assert backends
+    for pid in backends:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in backends:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("runtime", [None, CallerRuntime])
+def test_no_call_outlives_its_deadline_on_a_server_that_hangs(
+    fragile: TestServer, runtime: type[CallerRuntime] | None
+) -> None:
+    """G25, G6: its processes are frozen; connections stay open and new ones are accepted."""
+    settings = {**installed(fragile.dsn, "hangs"), "connect_timeout": 1.0}
+    event = EventData("Once", 1)
+    with EventStore.connect(Config(**settings), runtime=runtime) as store:
+        store.append_to_stream("s", 0, [EventData("X", 0)])
+        store.read_all_streams_forward()
+        with frozen_backends(fragile, "hangs"):
+            took, error = timed(lambda: store.append_to_stream("s", 1, [event], timeout=1.0))
+            assert isinstance(error, OutcomeUnknownError)
+            assert took < 1.0 + SLACK
+            took = elapsed(store.read_all_streams_forward)
+            assert took < 1.0 + SLACK
+        result = store.append_to_stream("s", 1, [event], timeout=20)
+        assert (result.last_version, result.last_global_position) == (2, 2)
+        assert len(store.read_all_streams_forward()) == 2
+
+
+def elapsed(call: Callable[[], Any]) -> float:
+    """Return the seconds of a call that may succeed, or tell that the storage is unavailable."""
+    began = time.monotonic()
+    with suppress(StorageUnavailableError):
+        call()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("runtime", [None, CallerRuntime])
+@pytest.mark.parametrize(
+    "statement", ["LOCK TABLE {events}", "SELECT FROM {write_lock} FOR UPDATE"]
+)
+def test_an_append_that_does_not_get_the_lock_in_time_wrote_nothing_and_says_so(
+    settings: Settings, runtime: type[CallerRuntime] | None, statement: str
+) -> None:
+    """G25, G1: somebody else holds it."""
+    names = {n: sql.Identifier(settings["schema"], n) for n in ("events", "write_lock")}
+    with (
+        EventStore.connect(Config(**settings), runtime=runtime) as store,
+        psycopg.connect(settings["dsn"]) as other,
+    ):
+        store.append_to_stream("s", 0, [EventData("X", 0)])
+        other.execute(sql.SQL(statement).format(**names))
+        for timeout in (0.3, 1.0):
+            never = [EventData("Never", 1)]
+            took, error = timed(partial(store.append_to_stream, "s", 1, never, timeout=timeout))
+            assert isinstance(error, StorageUnavailableError)
+            assert took < timeout + SLACK
+        other.rollback()
+        assert store.append_to_stream("s", 1, [EventData("X", 1)]).last_global_position == 2
 
 
 @pytest.fixture
