@@ -40,10 +40,10 @@ class BoardActor(pykka.ThreadingActor):
                 self._board = Board.load(self._path)
                 send(Started(subscription.checkpoint, self._board.position))
             case Events(subscription):
-                new = sum(map(self._board.add, message))
+                again = len(message) - sum(map(self._board.add, message))
                 self._board.save(self._path)
                 subscription.ack(message)
-                send(Counted(self._board.position, new, len(message) - new))
+                send(Counted(self._board.position, again))
             case _:
                 pass
 

@@ -23,7 +23,6 @@ class Counted(msgspec.Struct, frozen=True, tag=True):
     """A batch was counted and saved."""
 
     position: int
-    new: int
     again: int
     """Events of the batch that had been counted before."""
 

@@ -47,7 +47,7 @@ def run(
         board = Board.load(state)
     screen.heading("Delays per carrier, as the subscriber counted them")
     screen.table(TABLE_NAMES, table_rows(board, airlines()))
-    right = _judge(screen, differences(board, delays_of(flights), len(happenings)), tally)
+    right = _judge(screen, differences(board, delays_of(flights), len(happenings)), board, tally)
     _show_next(screen, folder, happenings)
     return right
 
@@ -75,7 +75,7 @@ def _tell(screen: Screen, folder: Path, state: Path, happenings: Sequence[Happen
         return story.tally
 
 
-def _judge(screen: Screen, found: Sequence[str], tally: Tally) -> bool:
+def _judge(screen: Screen, found: Sequence[str], board: Board, tally: Tally) -> bool:
     """Write whether the result is right, and tell it."""
     if found:
         screen.bad("\nNOT EQUAL to the sums straight from the file:")
@@ -84,7 +84,7 @@ def _judge(screen: Screen, found: Sequence[str], tally: Tally) -> bool:
         return False
     screen.good("\nEqual to the sums straight from the file: nothing lost, nothing counted twice.")
     screen.line(
-        f"{tally.new:,} events were delivered, {tally.again:,} of them a second time"
+        f"{board.position:,} events were delivered, {tally.again:,} of them a second time"
         f" after the kill,\nto {len(tally.runs)} processes, one after the other."
     )
     return True

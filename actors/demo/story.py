@@ -27,9 +27,6 @@ WRITERS = 32
 PATIENCE = 120.0
 """Seconds until something that takes a moment counts as broken."""
 
-_BACKLOG = 500
-"""Events that wait, from which their speed says more than their delay."""
-
 _ALL = "$all"
 _PAUSE = threading.Event()
 
@@ -73,8 +70,7 @@ class Story:
                 self._kill(writers, second)
                 self._pause(writers, third)
                 self._refuse(third[-1])
-                self._append(writers.write(fourth))
-                self._catch_up()
+                self._append_and_catch_up(writers.write(fourth))
         finally:
             if self._subscriber is not None:
                 self._subscriber.stop()
@@ -85,10 +81,9 @@ class Story:
         self._screen.fact(
             "listens",
             f"process {process.pid}, subscription {NAME!r} to all streams;\n"
-            "it saves what it counted together with the position, then acknowledges",
+            "it saves its sums together with the position, then acknowledges",
         )
-        self._append(writers.write(happenings))
-        self._catch_up()
+        self._append_and_catch_up(writers.write(happenings))
 
     def _kill(self, writers: Writers, happenings: Sequence[Happening]) -> None:
         self._screen.heading("2. kill -9, while events come in")
@@ -109,8 +104,7 @@ class Story:
             f"process {process.pid}, {time.monotonic() - killed:.1f} s after the kill,"
             f" from checkpoint #{self.tally.runs[-1].checkpoint:,}",
         )
-        self._append(writing)
-        self._catch_up()
+        self._append_and_catch_up(writing)
         self._screen.fact(
             "again", f"{self.tally.again - again:,} events came a second time, counted once"
         )
@@ -129,9 +123,15 @@ class Story:
             "delivered",
             f"none; {info.lag_events:,} events wait, the oldest for {info.lag_seconds:.1f} s",
         )
+        begun = time.monotonic()
         self._store.resume_subscription(_ALL, NAME)
-        self._screen.fact("resumed", "where it stopped")
         self._catch_up()
+        seconds = time.monotonic() - begun
+        self._screen.fact(
+            "resumed",
+            f"{info.lag_events:,} events delivered in {seconds:.2f} s:"
+            f" {info.lag_events / seconds:,.0f} events/s",
+        )
 
     def _refuse(self, happening: Happening) -> None:
         self._screen.heading("4. Twice, and too late")
@@ -167,19 +167,20 @@ class Story:
 
     def _catch_up(self) -> None:
         """Wait until everything appended is delivered and counted."""
-        begun, before = time.monotonic(), self.tally.position
-        waiting = self.appended - before
-        with self._screen.bar("deliver", waiting) as bar:
+        before = self.tally.position
+        with self._screen.bar("deliver", self.appended - before) as bar:
             while (position := self.tally.position) < self.appended:
                 self.tally.wait_for(lambda: self.tally.position > position, PATIENCE)
                 bar.show(self.tally.position - before)
-        seconds = time.monotonic() - begun
-        if waiting > _BACKLOG:
-            text = f"{waiting:,} events that waited: {waiting / seconds:,.0f} events/s"
-        else:
-            milliseconds = max(1.0, 1_000 * seconds)
-            text = f"up to #{self.appended:,}, within {milliseconds:.0f} ms of the last append"
-        self._screen.fact("delivered", text)
+
+    def _append_and_catch_up(self, writing: Writing) -> None:
+        self._append(writing)
+        begun = time.monotonic()
+        self._catch_up()
+        milliseconds = max(1.0, 1_000 * (time.monotonic() - begun))
+        self._screen.fact(
+            "delivered", f"up to #{self.appended:,}, {milliseconds:.0f} ms after the last append"
+        )
 
     def _until_paused(self) -> None:
         deadline = time.monotonic() + PATIENCE

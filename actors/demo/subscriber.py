@@ -24,7 +24,6 @@ class Tally:
     """What all the processes of the subscriber together have reported."""
 
     position: int = 0
-    new: int = 0
     again: int = 0
     """Events that were delivered a second time."""
     runs: list[Started] = field(default_factory=list)
@@ -39,7 +38,6 @@ class Tally:
                     self.runs.append(report)
                 case Counted():
                     self.position = report.position
-                    self.new += report.new
                     self.again += report.again
                 case _:
                     assert_never(report)
