@@ -20,7 +20,7 @@ from actors.messages import (
     Unsubscribe,
 )
 from actors.opener import opening_time
-from actors.subscriber import check_subscriber
+from actors.subscriber import CallableSubscriber, check_subscriber
 from actors.supervisor import StoreSupervisor
 from actors.tree import Phase, Tree, tree_of
 from eventstore.config import Config
@@ -162,10 +162,15 @@ class ActorRuntime:
 
     def _called_by_subscriber(self) -> bool:
         """Tell whether this thread runs a subscriber, or another actor of this store."""
-        actor = current_actor()
-        if isinstance(actor, SupervisedActor):
-            return True
-        return actor is not None and self._tree.has_subscriber(actor.actor_ref)
+        match current_actor():
+            case None:
+                return False
+            case CallableSubscriber() as actor:
+                return actor.handle in self._tree.handles()
+            case SupervisedActor() as actor:
+                return actor.supervisor is self._supervisor
+            case actor:
+                return self._tree.has_subscriber(actor.actor_ref)
 
     def _tell(self, message: Subscribe | Unsubscribe) -> None:
         self._tree.check()

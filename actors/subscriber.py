@@ -10,6 +10,7 @@ from typing import Any
 import pykka
 
 from actors.actor import SupervisedActor, try_tell
+from actors.handle import SubscriptionHandle
 from actors.mailbox import Letter, Mailbox
 from actors.messages import Fetch, Handled, HandlerFailed, Ref
 from actors.surroundings import Seat
@@ -65,6 +66,11 @@ class CallableSubscriber(SupervisedActor):
         self._mailbox = mailbox
         self._subscription = subscription
         self._failed_run = 0
+
+    @property
+    def handle(self) -> SubscriptionHandle:
+        """The subscription whose handler it runs."""
+        return self._seat.handle
 
     def receive(self, message: Any) -> None:
         match message:

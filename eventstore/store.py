@@ -68,7 +68,7 @@ class EventStore:
         self._runtime = runtime
         self._codec = Codec(runtime.config.serializer, runtime.config.types)
         self._pid = os.getpid()
-        self._closing = threading.Event()
+        self._closed = threading.Event()
         lifetime.remember(self)
 
     # ── living ───────────────────────────────────────────────────────────────────────────────
@@ -119,7 +119,7 @@ class EventStore:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing.is_set() else "open"
+        state = "closed" if self._closed.is_set() else "open"
         return f"<EventStore {self.config!r} {state}>"
 
     @property
@@ -142,12 +142,15 @@ class EventStore:
         Bounded by *timeout* seconds, `Config.stop_timeout` unless given. Harmless when repeated;
         may be called in a handler. After a fork it only forgets.
         """
-        self._closing.set()
         lifetime.forget(self)
-        if self._pid == os.getpid():
-            self._runtime.close(self.config.stop_timeout if timeout is None else timeout)
-        else:
-            self._runtime.abandon()
+        try:
+            if self._pid == os.getpid():
+                self._runtime.close(self.config.stop_timeout if timeout is None else timeout)
+            else:
+                self._runtime.abandon()
+        finally:
+            # Not before: the handlers that are waited for may append.
+            self._closed.set()
 
     def join(self, timeout: float | None = None) -> None:
         """Block until the store is closed, by anybody or by SIGTERM or SIGINT.
@@ -575,7 +578,7 @@ class EventStore:
             raise NotRunningError(
                 f"this store belongs to process {self._pid}: connect again after a fork"
             )
-        if self._closing.is_set():
+        if self._closed.is_set():
             raise NotRunningError("this store is closed")
         return self._runtime
 

@@ -52,6 +52,28 @@ def test_it_waits_for_acks_in_flight_and_stores_them(config: Config) -> None:
         assert subscription.checkpoint == 1
 
 
+def test_a_handler_that_is_waited_for_may_append(connected: EventStore) -> None:
+    """G26: what is in flight is finished, not broken off."""
+    entered, released = threading.Event(), threading.Event()
+
+    def echo(events: Events) -> None:
+        entered.set()
+        released.wait(10)
+        append_one(connected, 2, "echoes")
+
+    subscription = connected.subscribe_to_all_streams("echo", echo)
+    append_one(connected, 1)
+    assert entered.wait(10)
+    closing = threading.Thread(target=connected.close)
+    closing.start()
+    wait_until(lambda: not connected.health().running)
+    released.set()
+    closing.join(10)
+    assert (subscription.checkpoint, subscription.last_error) == (1, None)
+    with pytest.raises(NotRunningError):
+        append_one(connected, 3)
+
+
 def test_a_checkpoint_that_was_acknowledged_is_stored_by_the_time_it_is_closed(
     config: Config, request: pytest.FixtureRequest
 ) -> None:
@@ -150,6 +172,20 @@ def test_a_subscriber_may_close_the_store_and_its_own_acknowledgement_counts(
         subscriber.stop(timeout=5)
     with EventStore.connect(config) as again:
         assert again.subscription_info("$all", "all").checkpoint == 2
+
+
+def test_a_handler_that_closes_another_store_waits_for_its_end(connected: EventStore) -> None:
+    ended: list[bool] = []
+
+    def close_the_other(events: Events) -> None:
+        other.close()
+        ended.append(other._runtime.wait_stopped(0))
+
+    other = EventStore.connect("memory:")
+    subscription = connected.subscribe_to_all_streams("all", close_the_other)
+    append_one(connected, 1)
+    wait_until(lambda: subscription.checkpoint == 1)
+    assert ended == [True]
 
 
 def test_closing_again_and_from_many_threads_is_harmless(connected: EventStore) -> None:
