@@ -13,7 +13,7 @@ from actors.messages import Keep, Ref, Release, Renewed, Tick, Touched
 from actors.reply import answer
 from actors.surroundings import Surroundings
 from actors.timer import Alarm
-from eventstore.errors import EventStoreError, StorageError
+from eventstore.errors import EventStoreError
 from eventstore.log import get_logger
 from eventstore.storage import Fence, KeeperSession, Kept, Progress
 
@@ -142,14 +142,18 @@ class Keeper(SupervisedActor):
 
     def _write(self, entries: Iterable[_Entry], deadline: float) -> bool:
         """Renew and store; False if the storage could not be reached."""
-        progress = [entry.progress for entry in entries]
-        if not progress:
+        written = list(entries)
+        if not written:
             return True
+        progress = [entry.progress for entry in written]
+        # A row that somebody locks is left out of the answer: it is tried again soon.
+        for entry in written:
+            entry.stored = False
         assert self._session is not None
         sent_at = self._written_at = time.monotonic()
         try:
             answers = self._session.keep(progress, self._config.lease, deadline)
-        except StorageError as error:
+        except EventStoreError as error:
             self._note_away(error)
             return False
         self._note_back()
@@ -177,7 +181,7 @@ class Keeper(SupervisedActor):
         asked_at = time.monotonic()
         try:
             paused = self._session.paused(list(by_id), self._deadline())
-        except StorageError as error:
+        except EventStoreError as error:
             self._note_away(error)
             return
         for subscription_id, entry in by_id.items():

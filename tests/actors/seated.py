@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from eventstore.storage import Fence, Kept
 from eventstore.subscription import Subscription, SubscriptionOptions
 from tests.support.rooms import LONG, Rooms, encoded, one, soon
 
-__all__ = ["Seated", "append", "numbers", "start_keeper"]
+__all__ = ["Seated", "append", "let_pass", "numbers", "start_keeper"]
 
 
 class Seated:
@@ -83,6 +84,11 @@ def append(rooms: Rooms, count: int, stream_id: str = "order-1", *, size: int = 
     finally:
         session.close()
     return rooms.storage.stream_info(ALL_STREAMS, soon()).stream_version
+
+
+def let_pass(seconds: float) -> None:
+    """Let time go by where the passing of time is what the test is about."""
+    threading.Event().wait(seconds)
 
 
 def start_keeper(rooms: Rooms) -> Ref:

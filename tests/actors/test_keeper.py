@@ -1,0 +1,326 @@
+"""The keeper over both storages: renewals, checkpoints, pauses, releases, a database away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import psycopg
+import pykka
+import pytest
+
+from actors.messages import Keep, Release, Renewed, Touched
+from eventstore.config import Config
+from eventstore.postgres import PostgresStorage
+from eventstore.postgres.subscriptions import PostgresKeeperSession
+from eventstore.storage import Claimed, Fence, Held, KeeperSession, Kept, Progress, Storage
+from eventstore.subscription import Origin, SubscriptionInfo, SubscriptionState
+from tests.actors.seated import append, start_keeper
+from tests.support.pgserver import TestServer
+from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
+from tests.support.waiting import wait_until
+
+LEASE = 0.9
+POLL = 0.1
+
+
+class CountingSession:
+    """A session that notes how many fences each statement was about."""
+
+    def __init__(self, real: KeeperSession, statements: list[int]) -> None:
+        self._real = real
+        self._statements = statements
+
+    def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
+        self._statements.append(len(progress))
+        return self._real.keep(progress, lease, deadline)
+
+    def release(self, progress: Sequence[Progress], deadline: float) -> None:
+        self._real.release(progress, deadline)
+
+    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
+        return self._real.paused(subscription_ids, deadline)
+
+    def close(self) -> None:
+        self._real.close()
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    return replace(config, lease=LEASE, poll_interval=POLL)
+
+
+@pytest.fixture
+def rooms(config: Config) -> Iterator[Rooms]:
+    with rooms_over(config) as rooms:
+        yield rooms
+
+
+def claim(
+    storage: Storage, name: str = "shipping", *, lease: float = LEASE, owner: UUID | None = None
+) -> Claimed | Held:
+    return storage.claim(
+        "$all",
+        name,
+        start=Origin.ORIGIN,
+        owner=owner or uuid4(),
+        owner_name="a test",
+        lease=lease,
+        watched=None,
+        deadline=soon(),
+    )
+
+
+def owned(storage: Storage, name: str = "shipping", *, lease: float = LEASE) -> Fence:
+    claimed = claim(storage, name, lease=lease)
+    assert isinstance(claimed, Claimed)
+    return claimed.fence
+
+
+def progress(fence: Fence, checkpoint: int = 0) -> Progress:
+    return Progress(fence, checkpoint, SubscriptionState.LIVE, None, 0)
+
+
+def row(rooms: Rooms, name: str = "shipping") -> SubscriptionInfo:
+    return rooms.storage.subscription_info("$all", name, soon())
+
+
+def test_a_lease_is_renewed_until_it_is_released(rooms: Rooms) -> None:
+    """G16: nobody else gets it, though three leases pass."""
+    keeper, subscription = start_keeper(rooms), Ear()
+    fence = owned(rooms.storage)
+    keeper.tell(Keep(progress(fence), subscription.ref))
+
+    until = time.monotonic() + 3 * LEASE
+    while time.monotonic() < until:
+        asked_at = time.monotonic()
+        renewed = subscription.next(Renewed)
+        assert renewed.kept == Kept(fence, owned=True, checkpoint=0, paused=False)
+        assert renewed.good_until > asked_at, "it is good when it is told"
+        assert isinstance(claim(rooms.storage), Held)
+
+    done = pykka.ThreadingFuture[bool]()
+    keeper.tell(Release(progress(fence), done))
+    assert done.get(timeout=LONG) is True
+    assert isinstance(claim(rooms.storage), Claimed)
+
+
+def test_a_lease_is_good_from_the_moment_at_which_its_renewal_was_sent(rooms: Rooms) -> None:
+    """G16, G27."""
+    keeper, subscription = start_keeper(rooms), Ear()
+    before = time.monotonic()
+    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+
+    renewed = subscription.next(Renewed)
+
+    assert before + LEASE <= renewed.good_until <= time.monotonic() + LEASE
+    assert renewed.good_until == pytest.approx(renewed.asked_at + LEASE)
+
+
+def test_the_progress_of_all_goes_into_one_statement(config: Config) -> None:
+    """ACK-02: at most one every tenth of a second, however much is acknowledged."""
+    statements: list[int] = []
+
+    def count(storage: Storage) -> Storage:
+        session = storage.keeper_session
+        storage.keeper_session = lambda: CountingSession(session(), statements)  # type: ignore[method-assign]
+        return storage
+
+    with rooms_over(config, count) as rooms:
+        head = append(rooms, 200)
+        keeper, subscription = start_keeper(rooms), Ear()
+        fences = [owned(rooms.storage, f"s-{number}") for number in range(5)]
+        began = time.monotonic()
+        for position in range(1, head + 1):
+            for fence in fences:
+                keeper.tell(Keep(progress(fence, position), subscription.ref))
+        for number in range(5):
+            wait_until(lambda number=number: row(rooms, f"s-{number}").checkpoint == head)  # type: ignore[misc]
+        took = time.monotonic() - began
+
+        assert len(statements) <= 3 + took / 0.1
+        assert max(statements) == 5
+
+
+def test_what_is_urgent_does_not_wait(rooms: Rooms) -> None:
+    head = append(rooms, 2)
+    keeper, subscription = start_keeper(rooms), Ear()
+    fence = owned(rooms.storage)
+    keeper.tell(Keep(progress(fence, 1), subscription.ref))
+    assert subscription.next(Renewed).kept.checkpoint == 1
+    began = time.monotonic()
+
+    keeper.tell(Keep(progress(fence, head), subscription.ref, urgent=True))
+
+    while subscription.next(Renewed).kept.checkpoint < head:
+        pass
+    assert time.monotonic() - began < 0.1
+
+
+def test_an_older_progress_never_replaces_a_newer_one(rooms: Rooms) -> None:
+    """G16: within an epoch the checkpoint never moves backwards."""
+    append(rooms, 3)
+    keeper, subscription = start_keeper(rooms), Ear()
+    fence = owned(rooms.storage)
+
+    keeper.tell(Keep(progress(fence, 3), subscription.ref))
+    assert subscription.next(Renewed).kept.checkpoint == 3
+    keeper.tell(Keep(progress(fence, 1), subscription.ref, urgent=True))
+
+    assert subscription.next(Renewed).kept.checkpoint == 3
+
+
+def test_who_was_fenced_is_told_once_and_forgotten(rooms: Rooms) -> None:
+    """G16: another one of the runtime is not concerned."""
+    append(rooms, 1)
+    keeper, subscription, other = start_keeper(rooms), Ear(), Ear()
+    fence = owned(rooms.storage)
+    keeper.tell(Keep(progress(fence), subscription.ref))
+    keeper.tell(Keep(progress(owned(rooms.storage, "other")), other.ref))
+    subscription.next(Renewed)
+
+    rooms.storage.reset_subscription("$all", "shipping", 1, soon())
+
+    while (renewed := subscription.next(Renewed)).kept.owned:
+        pass
+    assert renewed.kept.fence == fence
+    other.next(Renewed)
+    other.next(Renewed)
+    assert subscription.so_far() == []
+
+
+def test_a_change_that_is_announced_is_looked_at_at_once(rooms: Rooms) -> None:
+    """G16: a reset elsewhere ends the ownership here before the next renewal."""
+    keeper, subscription = start_keeper(rooms), Ear()
+    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+    subscription.next(Renewed)
+    rooms.storage.reset_subscription("$all", "shipping", 0, soon())
+    began = time.monotonic()
+
+    keeper.tell(Touched())
+
+    while subscription.next(Renewed).kept.owned:
+        pass
+    assert time.monotonic() - began < LEASE / 3
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_pause_or_an_end_elsewhere_is_seen_within_the_poll_interval(
+    rooms: Rooms, *, deleted: bool
+) -> None:
+    """G20: by a read; nothing announces it here."""
+    keeper, subscription = start_keeper(rooms), Ear()
+    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+    subscription.next(Renewed)
+    began = time.monotonic()
+
+    if deleted:
+        rooms.storage.delete_subscription("$all", "shipping", soon())
+        while subscription.next(Renewed).kept.owned:
+            pass
+    else:
+        rooms.storage.set_paused("$all", "shipping", paused=True, deadline=soon())
+        while not subscription.next(Renewed).kept.paused:
+            pass
+
+    assert time.monotonic() - began < POLL + LEASE / 3
+
+
+def test_the_lease_of_a_dead_subscription_is_not_renewed(rooms: Rooms) -> None:
+    """G21, G24."""
+    keeper, subscription = start_keeper(rooms), Ear()
+    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+    subscription.next(Renewed)
+
+    subscription.ref.stop(timeout=LONG)
+
+    wait_until(lambda: isinstance(claim(rooms.storage), Claimed))
+
+
+def test_a_stopped_keeper_has_stored_what_it_was_told(rooms: Rooms) -> None:
+    """G26."""
+    head = append(rooms, 3)
+    keeper, subscription = start_keeper(rooms), Ear()
+    fence = owned(rooms.storage)
+    keeper.tell(Keep(progress(fence), subscription.ref))
+    subscription.next(Renewed)
+    keeper.tell(Keep(progress(fence, head), subscription.ref))
+
+    stop(keeper)
+
+    assert row(rooms).checkpoint == head
+
+
+def test_a_killed_connection_delays_and_loses_nothing(dsn: str, schema: str) -> None:
+    """G24, G25."""
+    config = Config(dsn, schema=schema, lease=LEASE, poll_interval=POLL)
+    with rooms_over(config) as rooms:
+        head = append(rooms, 1)
+        keeper, subscription = start_keeper(rooms), Ear()
+        fence = owned(rooms.storage)
+        keeper.tell(Keep(progress(fence), subscription.ref))
+        subscription.next(Renewed)
+
+        kill_keeper(rooms)
+        keeper.tell(Keep(progress(fence, head), subscription.ref))
+
+        wait_until(lambda: row(rooms).checkpoint == head)
+        assert keeper.is_alive()
+
+
+def kill_keeper(rooms: Rooms) -> None:
+    """End the keeper's backend, as an administrator may."""
+    assert isinstance(rooms.storage, PostgresStorage)
+    (session,) = (
+        each for each in rooms.storage._sessions if isinstance(each, PostgresKeeperSession)
+    )
+    connection = session._connection._connection
+    assert connection is not None
+    with psycopg.connect(rooms.storage.dsn, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.raw.info.backend_pid])
+
+
+def test_a_row_that_is_locked_delays_no_other(dsn: str, schema: str) -> None:
+    """G22: and is renewed soon after it is free, not a third of a lease later."""
+    config = Config(dsn, schema=schema, lease=60, poll_interval=POLL)
+    with rooms_over(config) as rooms, psycopg.connect(dsn) as locking:
+        head = append(rooms, 1)
+        keeper, subscription = start_keeper(rooms), Ear()
+        fence, other = owned(rooms.storage), owned(rooms.storage, "other")
+        table = psycopg.sql.Identifier(schema, "subscriptions")
+        lock = psycopg.sql.SQL(
+            "SELECT FROM {} WHERE subscription_name = 'shipping' FOR UPDATE"
+        ).format(table)
+        locking.execute(lock)
+        for each in (fence, other):
+            keeper.tell(Keep(progress(each, head), subscription.ref))
+        assert subscription.next(Renewed).kept.fence == other
+        assert row(rooms).checkpoint == 0
+
+        locking.commit()
+
+        wait_until(lambda: row(rooms).checkpoint == head, timeout=5)
+
+
+def test_it_goes_on_by_itself_when_the_server_is_back() -> None:
+    """G25: releases are answered meanwhile; what is to be stored waits."""
+    with TestServer() as server, rooms_over(Config(server.dsn, lease=LEASE)) as rooms:
+        head = append(rooms, 1)
+        keeper, subscription = start_keeper(rooms), Ear()
+        fence = owned(rooms.storage, lease=LONG)
+        other = owned(rooms.storage, "other")
+        keeper.tell(Keep(progress(fence), subscription.ref))
+        subscription.next(Renewed)
+
+        server.stop("immediate")
+        keeper.tell(Keep(progress(fence, head), subscription.ref))
+        done = pykka.ThreadingFuture[bool]()
+        keeper.tell(Release(progress(other), done))
+        assert done.get(timeout=LONG) is False
+        assert keeper.is_alive()
+        server.start()
+
+        while subscription.next(Renewed).kept.checkpoint < head:
+            pass

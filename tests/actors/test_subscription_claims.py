@@ -1,0 +1,189 @@
+"""Claims: standbys, takeovers, restarts, deleted rows. The test is the other runtime."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pykka
+import pytest
+
+from actors.messages import Touched
+from eventstore.config import Config
+from eventstore.errors import (
+    SubscriptionInUseError,
+    SubscriptionLostError,
+    SubscriptionNotFoundError,
+)
+from eventstore.messages import Events, Subscribed
+from eventstore.storage import Claimed, Fence, Progress
+from eventstore.subscription import Origin, SubscriptionState, WhenOwned
+from tests.actors.seated import Seated, append, numbers, start_keeper
+from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
+from tests.support.waiting import wait_until
+
+LEASE = 0.6
+POLL = 0.1
+
+
+@pytest.fixture
+def rooms() -> Iterator[Rooms]:
+    with rooms_over(Config("memory:", lease=LEASE, poll_interval=POLL)) as rooms:
+        start_keeper(rooms)
+        yield rooms
+
+
+def claim(rooms: Rooms, *, lease: float, owner: UUID | None = None) -> Fence:
+    """Own the subscription, as another runtime does whose database grants it *lease*."""
+    claimed = rooms.storage.claim(
+        "$all",
+        "shipping",
+        start=Origin.ORIGIN,
+        owner=owner or uuid4(),
+        owner_name="elsewhere",
+        lease=lease,
+        watched=None,
+        deadline=soon(),
+    )
+    assert isinstance(claimed, Claimed)
+    return claimed.fence
+
+
+def release(rooms: Rooms, fence: Fence, checkpoint: int = 0) -> None:
+    session = rooms.storage.keeper_session()
+    progress = Progress(fence, checkpoint, SubscriptionState.STOPPED, None, 0)
+    session.release([progress], soon())
+    session.close()
+
+
+def state(seated: Seated) -> SubscriptionState:
+    return seated.handle.state
+
+
+def test_a_standby_is_told_nothing_until_it_takes_over(rooms: Rooms) -> None:
+    """G17, SLK-05, SLK-06: it starts after the checkpoint of the owner before."""
+    append(rooms, 3)
+    fence = claim(rooms, lease=LONG)
+    subscriber = Ear()
+    seated = Seated(rooms, subscriber.ref)
+    seated.settle()
+    assert state(seated) is SubscriptionState.WAITING
+    assert subscriber.so_far() == []
+
+    release(rooms, fence, checkpoint=2)
+
+    subscriber.next(Subscribed)
+    assert numbers(subscriber.next(Events)) == [3]
+
+
+def test_a_standby_that_is_woken_claims_at_once() -> None:
+    """G27, SLK-04: a clean stop elsewhere is announced; nobody waits for the next poll."""
+    with rooms_over(Config("memory:", poll_interval=LONG)) as rooms:
+        start_keeper(rooms)
+        fence = claim(rooms, lease=LONG)
+        subscriber = Ear()
+        seated = Seated(rooms, subscriber.ref)
+        release(rooms, fence)
+
+        seated.ref.tell(Touched())
+
+        subscriber.next(Subscribed, timeout=LONG / 4)
+
+
+def test_an_owner_that_does_not_renew_is_followed_whatever_the_databases_clock_says(
+    rooms: Rooms,
+) -> None:
+    """G16, G27: the lease is good for an hour by that clock, and its owner is frozen."""
+    claim(rooms, lease=3_600)
+    since = time.monotonic()
+    subscriber = Ear()
+
+    Seated(rooms, subscriber.ref)
+
+    subscriber.next(Subscribed)
+    assert time.monotonic() - since >= LEASE
+
+
+def test_an_owner_that_renews_is_not_followed(rooms: Rooms) -> None:
+    """G16, G17."""
+    fence = claim(rooms, lease=LEASE)
+    session = rooms.storage.keeper_session()
+    subscriber = Ear()
+    seated = Seated(rooms, subscriber.ref)
+
+    until = time.monotonic() + 3 * LEASE
+    while time.monotonic() < until:
+        progress = Progress(fence, 0, SubscriptionState.LIVE, None, 0)
+        assert session.keep([progress], LEASE, soon())[0].owned
+        seated.settle()
+    session.close()
+
+    assert state(seated) is SubscriptionState.WAITING
+
+
+def test_who_will_not_wait_is_refused(rooms: Rooms) -> None:
+    """G17."""
+    claim(rooms, lease=LONG)
+
+    with pytest.raises(SubscriptionInUseError) as refused:
+        Seated(rooms, Ear().ref, when_owned=WhenOwned.ERROR)
+
+    assert refused.value.owner == "elsewhere"
+    assert refused.value.since is not None
+
+
+def test_a_subscription_deleted_while_it_waits_is_not_created_again(rooms: Rooms) -> None:
+    """G16."""
+    claim(rooms, lease=LONG)
+    seated = Seated(rooms, Ear().ref)
+    rooms.storage.delete_subscription("$all", "shipping", soon())
+
+    with pytest.raises(SubscriptionLostError, match="was deleted"):
+        seated.handle.join(LONG)
+
+    assert state(seated) is SubscriptionState.STOPPED
+    with pytest.raises(SubscriptionNotFoundError):
+        rooms.storage.subscription_info("$all", "shipping", soon())
+
+
+def test_a_deleted_subscription_stops_its_owner(rooms: Rooms) -> None:
+    """G16."""
+    seated = Seated(rooms, Ear().ref)
+
+    rooms.storage.delete_subscription("$all", "shipping", soon())
+
+    with pytest.raises(SubscriptionLostError, match="was deleted"):
+        seated.handle.join(LONG)
+
+
+def test_a_subscription_that_was_created_anew_elsewhere_is_waited_for(rooms: Rooms) -> None:
+    """G16: nothing of the deleted one counts for it."""
+    seated = Seated(rooms, Ear().ref)
+
+    rooms.storage.delete_subscription("$all", "shipping", soon())
+    claim(rooms, lease=LONG)
+
+    wait_until(lambda: state(seated) is SubscriptionState.WAITING)
+    assert rooms.storage.subscription_info("$all", "shipping", soon()).owner == "elsewhere"
+
+
+def test_a_restarted_actor_owns_it_at_once(rooms: Rooms) -> None:
+    """G24: it goes on after the checkpoint, in a new run, though the old lease is still good."""
+    append(rooms, 3)
+    subscriber = Ear()
+    seated = Seated(rooms, subscriber.ref, max_batch_size=1)
+    subscriber.next(Events)
+    seated.handle.ack(1)
+    wait_until(lambda: rooms.storage.subscription_info("$all", "shipping", soon()).checkpoint == 1)
+    seated.ref.tell("what nobody understands")
+    wait_until(lambda: not seated.ref.is_alive())
+    with pytest.raises(SubscriptionLostError, match="crashed"):
+        seated.handle.ack(2)
+
+    since = time.monotonic()
+    seated.sit(pykka.ThreadingFuture())
+
+    subscriber.next(Subscribed)
+    assert time.monotonic() - since < LEASE
+    assert numbers(subscriber.next(Events)) == [2]
