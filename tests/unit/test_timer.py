@@ -9,7 +9,7 @@ from typing import Any
 import pykka
 import pytest
 
-from actors.timer import Timer
+from actors.timer import Alarm, Timer
 
 
 class Recorder(pykka.ThreadingActor):
@@ -91,3 +91,32 @@ def test_a_stopped_timer_tells_nothing_and_leaves_no_thread(
     assert not [thread for thread in threading.enumerate() if thread.name == "eventstore-timer"]
     recorder.tell("kept")
     assert heard.get(timeout=5)[0] == "kept"
+
+
+def test_an_alarm_rings_once_at_the_earliest_moment_asked_for(
+    timer: Timer, recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    """However often it is set: else ticks would multiply."""
+    alarm = Alarm(timer, recorder, "ring")
+    start = time.monotonic()
+    for delay in (60, 0.05, 0.1, 0.05, 70):
+        alarm.at(start + delay)
+
+    _, rang_at = heard.get(timeout=5)
+
+    assert 0.05 <= rang_at - start < 5
+    assert alarm.rang()
+    timer.after(0.1, recorder, "kept")
+    assert heard.get(timeout=5)[0] == "kept"
+
+
+def test_an_alarm_can_be_set_again_when_it_rang(
+    timer: Timer, recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    alarm = Alarm(timer, recorder, "ring")
+    for _ in range(3):
+        alarm.at(time.monotonic())
+        heard.get(timeout=5)
+        assert alarm.rang()
+
+    assert not alarm.rang(), "a ring that was taken back too late does not count"
