@@ -94,8 +94,6 @@ class StoreSupervisor(SupervisedActor):
                 answer(reply, self._health())
             case _ if self._parts is not None:
                 self._received(message, self._parts)
-            case Subscribe() | Unsubscribe():
-                refuse(message.reply, self._tree.reason())
             case _:
                 raise TypeError(f"not for a supervisor: {message!r}")
 

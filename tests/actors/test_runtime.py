@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -61,6 +62,21 @@ def test_a_schema_that_is_missing_is_an_error_at_once_and_leaves_nothing(
     with pytest.raises(SchemaVersionError):
         EventStore.connect(Config(dsn, schema=schema, connect_timeout=10))
     assert time.monotonic() - before < 5
+    assert not pykka.ActorRegistry.get_all()
+
+
+def test_a_connect_that_is_interrupted_leaves_nothing_that_goes_on_trying() -> None:
+    main_thread = threading.get_ident()
+
+    def interrupt() -> None:
+        wait_until(pykka.ActorRegistry.get_all)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        EventStore.connect(Config(NOBODY, connect_timeout=30))
+    interrupting.join()
     assert not pykka.ActorRegistry.get_all()
 
 

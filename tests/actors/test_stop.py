@@ -9,6 +9,7 @@ import psycopg
 import pykka
 import pytest
 
+from actors.messages import Child
 from eventstore import (
     Config,
     Events,
@@ -215,6 +216,19 @@ def test_stop_all_leaves_no_connection_and_answers_what_was_accepted(config: Con
     with pytest.raises(NotRunningError):
         append_one(store, 1)
     store.close()
+
+
+@pytest.mark.parametrize("child", Child)
+def test_a_store_whose_part_was_stopped_by_somebody_ends_instead_of_living_by_half(
+    application: Application, child: Child
+) -> None:
+    """G24: nothing is half alive."""
+    store = application.attach()
+    application.find(child).stop(timeout=5)
+    wait_until(lambda: not application.supervisor.is_alive())
+    store.join(timeout=5)
+    with pytest.raises(NotRunningError):
+        append_one(store, 1)
 
 
 def test_a_stopped_store_has_given_back_every_connection(
