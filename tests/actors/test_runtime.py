@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 
 import pykka
@@ -69,7 +71,7 @@ def test_a_connect_that_is_interrupted_leaves_nothing_that_goes_on_trying() -> N
     main_thread = threading.get_ident()
 
     def interrupt() -> None:
-        wait_until(pykka.ActorRegistry.get_all)
+        wait_until(lambda: "wait_up" in _methods_of(main_thread))
         signal.pthread_kill(main_thread, signal.SIGINT)
 
     interrupting = threading.Thread(target=interrupt)
@@ -245,6 +247,12 @@ def test_after_a_fork_every_call_is_refused_and_closing_touches_nothing(config: 
         assert os.waitstatus_to_exitcode(status) == 0
         append_one(store, 2)
         assert len(store.read_all_streams_forward()) == 2
+
+
+def _methods_of(thread: int) -> list[str]:
+    """Return the names of what the thread is in the middle of."""
+    frame = sys._current_frames().get(thread)
+    return [each.f_code.co_name for each, _ in traceback.walk_stack(frame)]
 
 
 def _deliver(store: EventStore, positions: list[int]) -> None:
