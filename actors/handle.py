@@ -9,14 +9,13 @@ from typing import Any
 
 import pykka
 
+from actors import reasons
 from actors.actor import try_tell
 from actors.messages import Acknowledge, Ref, SetPaused, Unsubscribe
 from eventstore.config import Config
 from eventstore.errors import (
-    DeliveryTimeoutError,
     EventStoreError,
     StorageUnavailableError,
-    SubscriptionLostError,
     UnexpectedAckError,
 )
 from eventstore.events import AppendResult, RecordedEvent
@@ -123,13 +122,13 @@ class SubscriptionHandle:
                 self._stream_id, self._subscription_name, position, self._sent_ever
             )
         if lost is not None:
-            raise self._lost_error(f"is not ours any more: {lost}") from lost
+            raise reasons.lost(self, f"is not ours any more: {lost}") from lost
         if position <= self._checkpoint:
             return
         if position > self._sent:
-            raise self._lost_error(f"started a new run: position {position} will come again")
+            raise reasons.lost(self, f"started a new run: position {position} will come again")
         if not try_tell(self._actor, Acknowledge(run, position)):
-            raise self._lost_error(f"is being restarted: position {position} will come again")
+            raise reasons.lost(self, f"is being restarted: position {position} will come again")
 
     def pause(self) -> None:
         """Send no batch any more; takes effect before this returns.
@@ -174,7 +173,7 @@ class SubscriptionHandle:
             if time.monotonic() >= deadline:
                 break
         if self._checkpoint < position:
-            raise self._timed_out(position, timeout) from self._last_error
+            raise reasons.too_late(self, position, timeout) from self._last_error
 
     def join(self, timeout: float | None = None) -> None:
         """Block until it stopped.
@@ -233,7 +232,7 @@ class SubscriptionHandle:
 
     def stopped(self, reason: EventStoreError | None) -> None:
         """Show that it ended: as it was asked to, or because of *reason*."""
-        self._lost = reason or self._lost_error("was closed")
+        self._lost = reason or reasons.lost(self, "was closed")
         self._reason = reason
         if reason is not None and self._last_error is None:
             self._last_error = reason
@@ -254,7 +253,7 @@ class SubscriptionHandle:
         while not try_tell(self._actor, SetPaused(paused, reply)):
             # Its actor is being restarted.
             if self.join_quietly(0.02):
-                raise self._lost_error("has stopped")
+                raise reasons.lost(self, "has stopped")
             if time.monotonic() >= deadline:
                 raise StorageUnavailableError(f"{self!r} is being restarted")
         try:
@@ -291,24 +290,6 @@ class SubscriptionHandle:
         if self._waiting:
             with self._changed:
                 self._changed.notify_all()
-
-    def _lost_error(self, reason: str) -> SubscriptionLostError:
-        return SubscriptionLostError(
-            f"subscription {self._subscription_name!r} to {self._stream_id!r} {reason}",
-            self._stream_id,
-            self._subscription_name,
-        )
-
-    def _timed_out(self, position: int, timeout: float) -> DeliveryTimeoutError:
-        error = f", last error: {self._last_error!r}" if self._last_error is not None else ""
-        return DeliveryTimeoutError(
-            f"subscription {self._subscription_name!r} to {self._stream_id!r} is {self._state} at"
-            f" checkpoint {self._checkpoint}, position {position} was not acknowledged within"
-            f" {timeout} s{error}",
-            self._stream_id,
-            self._subscription_name,
-            self._state,
-        )
 
 
 def _position_of(what: object) -> int:

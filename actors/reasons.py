@@ -1,4 +1,4 @@
-"""Why a subscription ended, in words for whoever asks its handle."""
+"""What became of a subscription, in words for whoever holds its handle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventstore.errors import (
 from eventstore.storage import Held
 from eventstore.subscription import Subscription
 
-__all__ = ["in_use", "lost", "overdue"]
+__all__ = ["in_use", "lost", "overdue", "too_late"]
 
 
 def lost(
@@ -34,6 +34,18 @@ def overdue(handle: Subscription, ack_timeout: float) -> DeliveryTimeoutError:
     return DeliveryTimeoutError(
         f"subscription {name!r} to {stream_id!r} stopped: nothing was acknowledged for"
         f" {ack_timeout} s",
+        stream_id,
+        name,
+        handle.state,
+    )
+
+
+def too_late(handle: Subscription, position: int, timeout: float) -> DeliveryTimeoutError:
+    stream_id, name, last_error = handle.stream_id, handle.subscription_name, handle.last_error
+    error = "" if last_error is None else f", last error: {last_error!r}"
+    return DeliveryTimeoutError(
+        f"subscription {name!r} to {stream_id!r} is {handle.state} at checkpoint"
+        f" {handle.checkpoint}, position {position} was not acknowledged within {timeout} s{error}",
         stream_id,
         name,
         handle.state,

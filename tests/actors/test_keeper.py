@@ -17,7 +17,7 @@ from eventstore.postgres import PostgresStorage
 from eventstore.postgres.subscriptions import PostgresKeeperSession
 from eventstore.storage import Claimed, Fence, Held, KeeperSession, Kept, Progress, Storage
 from eventstore.subscription import Origin, SubscriptionInfo, SubscriptionState
-from tests.actors.seated import append, start_keeper
+from tests.actors.seated import append, let_pass, start_keeper
 from tests.support.pgserver import TestServer
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
 from tests.support.waiting import wait_until
@@ -129,18 +129,19 @@ def test_the_progress_of_all_goes_into_one_statement(config: Config) -> None:
         return storage
 
     with rooms_over(config, count) as rooms:
-        head = append(rooms, 200)
+        head = append(rooms, 50)
         keeper, subscription = start_keeper(rooms), Ear()
         fences = [owned(rooms.storage, f"s-{number}") for number in range(5)]
         began = time.monotonic()
         for position in range(1, head + 1):
             for fence in fences:
                 keeper.tell(Keep(progress(fence, position), subscription.ref))
+            let_pass(0.01)
         for number in range(5):
             wait_until(lambda number=number: row(rooms, f"s-{number}").checkpoint == head)  # type: ignore[misc]
         took = time.monotonic() - began
 
-        assert len(statements) <= 3 + took / 0.1
+        assert len(statements) <= 2 + took / 0.1
         assert max(statements) == 5
 
 
@@ -186,46 +187,47 @@ def test_who_was_fenced_is_told_once_and_forgotten(rooms: Rooms) -> None:
     while (renewed := subscription.next(Renewed)).kept.owned:
         pass
     assert renewed.kept.fence == fence
+    other.so_far()
     other.next(Renewed)
     other.next(Renewed)
     assert subscription.so_far() == []
 
 
-def test_a_change_that_is_announced_is_looked_at_at_once(rooms: Rooms) -> None:
+def test_a_change_that_is_announced_is_looked_at_at_once(config: Config) -> None:
     """G16: a reset elsewhere ends the ownership here before the next renewal."""
-    keeper, subscription = start_keeper(rooms), Ear()
-    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
-    subscription.next(Renewed)
-    rooms.storage.reset_subscription("$all", "shipping", 0, soon())
-    began = time.monotonic()
+    with rooms_over(replace(config, lease=3_600)) as rooms:
+        keeper, subscription = start_keeper(rooms), Ear()
+        keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+        subscription.next(Renewed)
+        rooms.storage.reset_subscription("$all", "shipping", 0, soon())
 
-    keeper.tell(Touched())
+        keeper.tell(Touched())
 
-    while subscription.next(Renewed).kept.owned:
-        pass
-    assert time.monotonic() - began < LEASE / 3
+        while subscription.next(Renewed).kept.owned:
+            pass
 
 
 @pytest.mark.parametrize("deleted", [False, True])
 def test_a_pause_or_an_end_elsewhere_is_seen_within_the_poll_interval(
-    rooms: Rooms, *, deleted: bool
+    config: Config, *, deleted: bool
 ) -> None:
-    """G20: by a read; nothing announces it here."""
-    keeper, subscription = start_keeper(rooms), Ear()
-    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
-    subscription.next(Renewed)
-    began = time.monotonic()
+    """G20: by a read; nothing announces it here, and the next renewal is an age away."""
+    with rooms_over(replace(config, lease=3_600)) as rooms:
+        keeper, subscription = start_keeper(rooms), Ear()
+        keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+        subscription.next(Renewed)
+        began = time.monotonic()
 
-    if deleted:
-        rooms.storage.delete_subscription("$all", "shipping", soon())
-        while subscription.next(Renewed).kept.owned:
-            pass
-    else:
-        rooms.storage.set_paused("$all", "shipping", paused=True, deadline=soon())
-        while not subscription.next(Renewed).kept.paused:
-            pass
+        if deleted:
+            rooms.storage.delete_subscription("$all", "shipping", soon())
+            while subscription.next(Renewed).kept.owned:
+                pass
+        else:
+            rooms.storage.set_paused("$all", "shipping", paused=True, deadline=soon())
+            while not subscription.next(Renewed).kept.paused:
+                pass
 
-    assert time.monotonic() - began < POLL + LEASE / 3
+        assert time.monotonic() - began < 10 * POLL
 
 
 def test_the_lease_of_a_dead_subscription_is_not_renewed(rooms: Rooms) -> None:
@@ -319,6 +321,7 @@ def test_it_goes_on_by_itself_when_the_server_is_back() -> None:
         done = pykka.ThreadingFuture[bool]()
         keeper.tell(Release(progress(other), done))
         assert done.get(timeout=LONG) is False
+        let_pass(LEASE)
         assert keeper.is_alive()
         server.start()
 
