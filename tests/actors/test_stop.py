@@ -243,7 +243,8 @@ def test_a_stopped_store_has_given_back_every_connection(
         store.subscribe_to_all_streams("all", Seen().handle)
         append_one(store, 1)
         assert _connections(config) >= 3
-    assert _connections(config) == 0
+    # The server needs a moment to notice.
+    wait_until(lambda: _connections(config) == 0, timeout=2)
 
 
 def _connections(config: Config) -> int:
