@@ -103,9 +103,11 @@ class Home:
         """Read ``postmaster.pid``; None if it is missing or only half written."""
         try:
             lines = (self.data / "postmaster.pid").read_text("utf-8").splitlines()
-            return Postmaster(pid=int(lines[0]), socket_folder=Path(lines[4]))
+            pid, socket_folder = int(lines[0]), Path(lines[4])
         except (FileNotFoundError, IndexError, ValueError):
             return None
+        # The line is empty until the server listens.
+        return Postmaster(pid, socket_folder) if socket_folder.is_absolute() else None
 
     def adopt(self, data: Path) -> None:
         """Make *data*, complete and on disk, the data of this home: all of it or nothing."""

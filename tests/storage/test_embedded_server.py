@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from eventstore.embedded import EmbeddedServer, binaries
-from eventstore.embedded.home import LOG_LIMIT
+from eventstore.embedded.home import LOG_LIMIT, Home
 from eventstore.errors import StorageError
 from tests.support.pgserver import prepare
 
@@ -123,6 +123,24 @@ def test_a_socket_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
             EmbeddedServer.start(tmp_path)
     finally:
         usual.rmdir()
+
+
+def test_a_start_in_a_private_working_folder_finds_its_own_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the server starts, the line of its socket folder is still empty: that is not "."."""
+    tmp_path.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two", "three"):
+        with EmbeddedServer.start(name) as server, psycopg.connect(server.dsn) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_half_written_pid_file_names_no_server(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.data.mkdir()
+    (home.data / "postmaster.pid").write_text("17\n/data\n1700000000\n5432\n\n\n")
+    assert home.postmaster() is None
 
 
 def test_a_copied_folder_gets_a_server_of_its_own(tmp_path: Path) -> None:
