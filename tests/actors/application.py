@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import queue
 import threading
 from itertools import count
@@ -119,3 +120,11 @@ class Load:
         except EventStoreError as error:
             return error
         return None
+
+
+def raise_in_thread(name: str, error: type[BaseException]) -> None:
+    """Raise *error* in the thread of that name, wherever it is."""
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == name)
+    assert thread.ident is not None
+    set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    assert set_error(ctypes.c_ulong(thread.ident), ctypes.py_object(error)) == 1

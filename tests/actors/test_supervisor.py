@@ -7,6 +7,7 @@ import pytest
 
 from actors.messages import Child, HistoryRewound
 from eventstore import (
+    CallerRuntime,
     Config,
     EventStore,
     HistoryRewoundError,
@@ -15,7 +16,7 @@ from eventstore import (
     SubscriptionLostError,
     SubscriptionState,
 )
-from tests.actors.application import NONSENSE, Application, Load, append_one
+from tests.actors.application import NONSENSE, Application, Load, append_one, raise_in_thread
 from tests.support.recorder import Recorder, Seen
 from tests.support.waiting import wait_until
 
@@ -38,6 +39,27 @@ def test_after_a_crash_everything_goes_on_where_the_storage_says(
     wait_until(lambda: store.subscription_info("$all", "all").checkpoint == 3)
     assert store.health().running
     assert store.health().restarts == 2
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_after_a_crash_of_the_listener_events_of_other_processes_are_still_heard_of(
+    dsn: str, schema: str, error: type[BaseException]
+) -> None:
+    """G24."""
+    config = Config(dsn, schema=schema, poll_interval=0.2)
+    seen = Seen()
+    with (
+        EventStore.connect(config, init=True) as store,
+        EventStore.connect(config, runtime=CallerRuntime) as other,
+    ):
+        subscription = store.subscribe_to_all_streams("all", seen.handle)
+        append_one(other, 1)
+        wait_until(lambda: subscription.checkpoint == 1)
+        raise_in_thread("eventstore-listener", error)
+        wait_until(lambda: store.health().restarts == 1)
+        append_one(other, 2)
+        wait_until(lambda: subscription.checkpoint == 2)
+        assert seen.positions == [1, 2]
 
 
 def test_a_crashed_writer_answers_every_caller_and_the_next_one_takes_new_appends(
