@@ -9,6 +9,7 @@ import pytest
 
 from eventstore import Config, EventStore
 from tests.actors.application import Application
+from tests.support.pgserver import TestServer
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -33,3 +34,10 @@ def application(config: Config) -> Iterator[Application]:
 def store(application: Application) -> Iterator[EventStore]:
     with application.attach() as attached:
         yield attached
+
+
+@pytest.fixture
+def own_server() -> Iterator[TestServer]:
+    """A server of the test's own, to be hurt."""
+    with TestServer() as server:
+        yield server

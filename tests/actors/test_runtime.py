@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
 
 import pykka
 import pytest
@@ -33,12 +32,6 @@ from tests.support.waiting import wait_until
 
 NOBODY = "host=/nowhere dbname=postgres"
 """No server listens there."""
-
-
-@pytest.fixture
-def own_server() -> Iterator[TestServer]:
-    with TestServer() as server:
-        yield server
 
 
 def test_it_is_what_connect_runs_on(config: Config) -> None:

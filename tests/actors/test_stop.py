@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pykka
@@ -14,10 +17,12 @@ from eventstore import (
     Config,
     Events,
     EventStore,
+    EventStoreError,
     NotRunningError,
     SubscriptionState,
 )
 from tests.actors.application import Application, Load, append_one
+from tests.support.pgserver import TestServer
 from tests.support.recorder import Recorder, Seen, Stuck
 from tests.support.waiting import wait_until
 
@@ -119,7 +124,7 @@ def test_a_handler_that_does_not_return_is_named_and_the_close_is_in_time(
         connected.close(timeout=1)
         assert time.monotonic() - before < 2
         assert "hangs" in caplog.text
-    left = [thread for thread in threading.enumerate() if thread.name.startswith("eventstore")]
+    left = _library_threads()
     assert all(thread.daemon for thread in left)
     assert len(left) <= 1
     stuck.released.set()
@@ -231,6 +236,35 @@ def test_a_store_whose_part_was_stopped_by_somebody_ends_instead_of_living_by_ha
         append_one(store, 1)
 
 
+@pytest.mark.parametrize("fault", ["gone", "frozen"])
+def test_a_close_is_in_time_and_leaves_no_thread_though_the_database_is_away(
+    own_server: TestServer, fault: str
+) -> None:
+    """G25, G26: also on connections that neither answer nor end."""
+    store = EventStore.connect(Config(own_server.dsn, poll_interval=0.2), init=True)
+    subscription = store.subscribe_to_all_streams("all", Seen().handle)
+    append_one(store, 1)
+    wait_until(lambda: subscription.checkpoint == 1)
+    appending = threading.Thread(target=_append_in_vain, args=(store,))
+    with ExitStack() as thawed:
+        if fault == "gone":
+            own_server.stop("immediate")
+        else:
+            for pid in own_server.backends():
+                os.kill(pid, signal.SIGSTOP)
+                thawed.callback(os.kill, pid, signal.SIGCONT)
+        appending.start()
+        wait_until(lambda: store.health().queued_appends == 1)
+        before = time.monotonic()
+        store.close(timeout=2)
+        assert time.monotonic() - before < 3.5
+        appending.join(2)
+        assert not appending.is_alive()
+        wait_until(lambda: not _library_threads(), timeout=3)
+    if fault == "gone":
+        own_server.start()
+
+
 def test_a_stopped_store_has_given_back_every_connection(
     config: Config, request: pytest.FixtureRequest
 ) -> None:
@@ -245,6 +279,15 @@ def test_a_stopped_store_has_given_back_every_connection(
         assert _connections(config) >= 3
     # The server needs a moment to notice.
     wait_until(lambda: _connections(config) == 0, timeout=2)
+
+
+def _append_in_vain(store: EventStore) -> None:
+    with pytest.raises(EventStoreError):
+        append_one(store, 2)
+
+
+def _library_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("eventstore")]
 
 
 def _connections(config: Config) -> int:
