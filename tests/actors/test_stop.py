@@ -26,6 +26,9 @@ from tests.support.pgserver import TestServer
 from tests.support.recorder import Recorder, Seen, Stuck
 from tests.support.waiting import wait_until
 
+ON_DISK = pytest.mark.parametrize("config", ["postgres"], indirect=True)
+"""What is in memory does not outlive its store."""
+
 
 @pytest.fixture
 def connected(config: Config) -> Iterator[EventStore]:
@@ -80,11 +83,11 @@ def test_a_handler_that_is_waited_for_may_append(connected: EventStore) -> None:
         append_one(connected, 3)
 
 
+@ON_DISK
 def test_a_checkpoint_that_was_acknowledged_is_stored_by_the_time_it_is_closed(
-    config: Config, request: pytest.FixtureRequest
+    config: Config,
 ) -> None:
     """G26: checkpoints are flushed and the ownership is released."""
-    _only_postgres(config)
     with EventStore.connect(config, init=True) as store:
         subscription = store.subscribe_to_all_streams("all", Seen().handle)
         for number in range(1, 101):
@@ -146,12 +149,12 @@ def test_a_subscriber_actor_that_never_acknowledges_delays_the_close_only_until_
     recorder.stop(timeout=5)
 
 
+@ON_DISK
 @pytest.mark.parametrize("kind", ["callable", "actor"])
 def test_a_subscriber_may_close_the_store_and_its_own_acknowledgement_counts(
     config: Config, kind: str
 ) -> None:
     """G26: closing in a handler never waits for that handler."""
-    _only_postgres(config)
     took: list[float] = []
 
     def close_at_the_second(events: Events) -> None:
@@ -265,11 +268,9 @@ def test_a_close_is_in_time_and_leaves_no_thread_though_the_database_is_away(
         own_server.start()
 
 
-def test_a_stopped_store_has_given_back_every_connection(
-    config: Config, request: pytest.FixtureRequest
-) -> None:
+@ON_DISK
+def test_a_stopped_store_has_given_back_every_connection(config: Config) -> None:
     """G26."""
-    _only_postgres(config)
     name = f"application_name={config.schema}"
     with EventStore.connect(
         Config(f"{config.dsn} {name}", schema=config.schema), init=True
@@ -297,8 +298,3 @@ def _connections(config: Config) -> int:
         ).fetchone()
     assert found is not None
     return int(found[0])
-
-
-def _only_postgres(config: Config) -> None:
-    if config.dsn.startswith("memory:"):
-        pytest.skip("what is in memory does not outlive its store")
