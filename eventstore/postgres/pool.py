@@ -2,6 +2,10 @@
 
 Both connect in the calling thread and only when needed: no thread of their own, no connection that
 nobody uses, and nothing that has to notice the return of a database that was away.
+
+Not `psycopg_pool`: it connects in threads of its own, one connection after the other while it
+grows. There a connect that hangs holds up every call that needs a new connection, also when the
+network is back, and the error of a connect does not reach the caller who waits.
 """
 
 from __future__ import annotations
