@@ -162,7 +162,7 @@ class EventStore:
             EventStoreError: The runtime failed, and why.
             TimeoutError: It still runs after *timeout* seconds.
         """
-        runtime = self._running()
+        runtime = self._own_runtime()
         with lifetime.closing_on_signals(self):
             if not runtime.wait_stopped(timeout):
                 raise TimeoutError(f"the store still runs after {timeout} s")
@@ -574,12 +574,16 @@ class EventStore:
     # ── inside ───────────────────────────────────────────────────────────────────────────────
 
     def _running(self) -> Runtime:
+        runtime = self._own_runtime()
+        if self._closed.is_set():
+            raise NotRunningError("this store is closed")
+        return runtime
+
+    def _own_runtime(self) -> Runtime:
         if self._pid != os.getpid():
             raise NotRunningError(
                 f"this store belongs to process {self._pid}: connect again after a fork"
             )
-        if self._closed.is_set():
-            raise NotRunningError("this store is closed")
         return self._runtime
 
     def _storage(self) -> Storage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ import pytest
 
 from eventstore.embedded import EmbeddedServer
 from tests.support.waiting import wait_until
+
+# In the background of a shell SIGINT is ignored, by us and by everything that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -41,22 +46,37 @@ def schema(dsn: str) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """Fail the test that leaves an actor or a thread behind."""
+def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves an actor, a thread or a connection behind."""
+    shared: EmbeddedServer | None = None
+    if "server" in request.fixturenames:
+        shared = request.getfixturevalue("server")
     threads_before = set(threading.enumerate())
     yield
     try:
         wait_until(lambda: not pykka.ActorRegistry.get_all(), timeout=5)
         wait_until(lambda: not _new_threads(threads_before), timeout=5)
+        if shared is not None:
+            wait_until(lambda: not _connections(shared.dsn), timeout=5)
     except TimeoutError:
         actors = [str(ref) for ref in pykka.ActorRegistry.get_all()]
         threads = [thread.name for thread in _new_threads(threads_before)]
+        connections = _connections(shared.dsn) if shared is not None else []
         pykka.ActorRegistry.stop_all(block=True, timeout=5)
-        pytest.fail(f"left behind: actors {actors}, threads {threads}")
+        pytest.fail(f"left behind: actors {actors}, threads {threads}, connections {connections}")
 
 
 def _new_threads(before: set[threading.Thread]) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread not in before]
+
+
+def _connections(dsn: str) -> list[tuple[str, str]]:
+    """Return application and last query of every client of the server, but ourselves."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT application_name, query FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchall()
 
 
 @pytest.fixture

@@ -56,6 +56,12 @@ def test_join_ends_with_a_timeout() -> None:
         store.join(timeout=0.05)
 
 
+def test_joining_a_closed_store_returns_at_once() -> None:
+    store = EventStore.connect("memory:")
+    store.close()
+    store.join()
+
+
 def test_a_forgotten_store_is_closed_at_exit_with_a_warning() -> None:
     process = service("print('end')")
     out, err = process.communicate(timeout=20)
