@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 Settings = dict[str, Any]
 
-QUICK: Settings = {"poll_interval": 0.1, "lease": 1.5, "pool_size": 4, "stop_timeout": 3.0}
+QUICK: Settings = {"poll_interval": 0.1, "lease": 1.5, "pool_size": 4, "stop_timeout": 1.5}
 
 
 def installed(dsn: str, schema: str) -> Settings:

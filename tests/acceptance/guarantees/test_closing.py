@@ -89,7 +89,7 @@ def test_closing_waits_for_acks_in_flight_and_stores_them(
 ) -> None:
     """G26: the handler at work may finish; the next batch is not sent; the owner lets go."""
     stuck = Stuck()
-    store = EventStore.connect(Config(**settings))
+    store = EventStore.connect(Config(**{**settings, "stop_timeout": 10.0}))
     store.subscribe_to_all_streams("sub", stuck, max_batch_size=1)
     store.append_to_stream("s", 0, [EventData("X", number) for number in range(3)])
     assert stuck.entered.wait(10)
