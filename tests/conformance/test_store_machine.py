@@ -30,7 +30,7 @@ from eventstore import (
     Subscription,
     WrongExpectedVersionError,
 )
-from tests.conformance.conftest import opened
+from tests.conformance.conftest import SHORT_STOP, opened
 from tests.conformance.model import (
     ALL,
     Duplicate,
@@ -257,6 +257,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert stored.checkpoint == self.model.subscriptions[key].checkpoint
         assert stored.paused == self.model.subscriptions[key].paused
 
+    @precondition(lambda self: self.running)
     @rule()
     def restart(self) -> None:
         """G15, G20: checkpoints and pauses are stored before the store is closed."""
@@ -281,10 +282,10 @@ class StoreMachine(RuleBasedStateMachine):
         return sorted(self.running)[which % len(self.running)]
 
     def close_store(self) -> None:
+        self.store.close(timeout=SHORT_STOP)
         for _, subscriber in self.running.values():
             subscriber.die()
         self.running.clear()
-        self.store.close()
 
 
 def new_ids(count: int) -> tuple[UUID, ...]:
@@ -311,10 +312,7 @@ def drop_schema(config: Config) -> None:
 
 
 HISTORIES = settings(
-    max_examples=15,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
+    stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
@@ -326,7 +324,7 @@ def test_a_store_in_postgresql_is_what_its_model_is(dsn: str) -> None:
         def new_config() -> Config:
             return Config(dsn, schema=f"t_{uuid4().hex[:12]}", poll_interval=0.05)
 
-    run_state_machine_as_test(PostgresMachine, settings=HISTORIES)
+    run_state_machine_as_test(PostgresMachine, settings=settings(HISTORIES, max_examples=25))
 
 
 def test_a_store_in_memory_is_what_its_model_is() -> None:
@@ -337,4 +335,4 @@ def test_a_store_in_memory_is_what_its_model_is() -> None:
         def new_config() -> Config:
             return Config(f"memory:{uuid4().hex}", poll_interval=0.05)
 
-    run_state_machine_as_test(MemoryMachine, settings=HISTORIES)
+    run_state_machine_as_test(MemoryMachine, settings=settings(HISTORIES, max_examples=75))
