@@ -52,31 +52,34 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if "server" in request.fixturenames:
         shared = request.getfixturevalue("server")
     threads_before = set(threading.enumerate())
+    clients_before = _clients(shared)
     yield
     try:
         wait_until(lambda: not pykka.ActorRegistry.get_all(), timeout=5)
         wait_until(lambda: not _new_threads(threads_before), timeout=5)
-        if shared is not None:
-            wait_until(lambda: not _connections(shared.dsn), timeout=5)
+        wait_until(lambda: not _clients(shared).keys() - clients_before.keys(), timeout=5)
     except TimeoutError:
         actors = [str(ref) for ref in pykka.ActorRegistry.get_all()]
         threads = [thread.name for thread in _new_threads(threads_before)]
-        connections = _connections(shared.dsn) if shared is not None else []
+        clients = [what for pid, what in _clients(shared).items() if pid not in clients_before]
         pykka.ActorRegistry.stop_all(block=True, timeout=5)
-        pytest.fail(f"left behind: actors {actors}, threads {threads}, connections {connections}")
+        pytest.fail(f"left behind: actors {actors}, threads {threads}, connections {clients}")
 
 
 def _new_threads(before: set[threading.Thread]) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread not in before]
 
 
-def _connections(dsn: str) -> list[tuple[str, str]]:
-    """Return application and last query of every client of the server, but ourselves."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        return connection.execute(
-            "SELECT application_name, query FROM pg_stat_activity"
+def _clients(server: EmbeddedServer | None) -> dict[int, str]:
+    """Return what every client of *server* but ourselves is, by its process."""
+    if server is None:
+        return {}
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT pid, application_name || ': ' || query FROM pg_stat_activity"
             " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        ).fetchall()
+        )
+        return dict(rows)
 
 
 @pytest.fixture

@@ -57,6 +57,10 @@ class PostgresAppendSession:
             raise translated(error, "the append failed") from error
         return list(_outcomes(appends, rows))
 
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
     def close(self) -> None:
         """Give up the connection."""
         self._connection.close()

@@ -106,6 +106,10 @@ class PostgresHeadListener:
         """Make `wait` return at once, from any thread."""
         self._bell.ring()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """Make `wait` end, and close. Harmless when repeated."""
         self._closed = True

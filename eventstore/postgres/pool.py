@@ -143,6 +143,10 @@ class KeptConnection:
         """
         return _repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
 
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
     def close(self) -> None:
         """Cut off the call under way, if any, and close."""
         self._closed.set()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
-from weakref import WeakSet
 
 from eventstore.config import Config
 from eventstore.errors import SubscriptionNotFoundError
@@ -67,10 +66,9 @@ class PostgresStorage:
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
         self._pool = Pool(self._connector, config.pool_size)
-        # Those of crashed actors are gone with them.
-        self._sessions: WeakSet[
+        self._sessions: list[
             PostgresAppendSession | PostgresKeeperSession | PostgresHeadListener
-        ] = WeakSet()
+        ] = []
 
     @property
     def dsn(self) -> str:
@@ -104,7 +102,7 @@ class PostgresStorage:
         self._closed = True
         for connector in {self._connector, self._listen_connector}:
             connector.close()
-        for session in list(self._sessions):
+        for session in self._sessions:
             session.close()
         self._pool.close()
         self._watchdog.close()
@@ -277,7 +275,9 @@ class PostgresStorage:
 
     def _joined(self, session: Session) -> Session:
         """Close *session* together with the storage; at once if that is closed already."""
-        self._sessions.add(session)
+        # Those that crashed actors closed are only in the way.
+        self._sessions = [known for known in self._sessions if not known.closed]
+        self._sessions.append(session)
         if self._closed:
             session.close()
         return session

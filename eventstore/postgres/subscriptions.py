@@ -149,6 +149,10 @@ class PostgresKeeperSession:
             )
         )
 
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
     def close(self) -> None:
         """Give up the connection."""
         self._connection.close()

@@ -151,3 +151,5 @@ def test_closing_cuts_off_what_is_in_use(pool: Pool, psql: Psql) -> None:
         pool.run_once(asked, soon())
     assert not pool._idle
     assert not pool._lent
+    # The server would notice at the end of its sleep.
+    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
