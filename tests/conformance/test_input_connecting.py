@@ -70,7 +70,6 @@ def test_a_runtime_that_is_not_installed_is_named(runtime_name: str) -> None:
         lambda s: s.subscribe_to_all_streams("name", lambda events: None),
         lambda s: s.subscriptions(),
         lambda s: s.health(),
-        lambda s: s.join(),
     ],
     ids=[
         "append",
@@ -82,7 +81,6 @@ def test_a_runtime_that_is_not_installed_is_named(runtime_name: str) -> None:
         "subscribe",
         "subscriptions",
         "health",
-        "join",
     ],
 )
 def test_a_closed_store_says_so(connect: Connect, use: Callable[[EventStore], object]) -> None:
@@ -94,6 +92,14 @@ def test_a_closed_store_says_so(connect: Connect, use: Callable[[EventStore], ob
         use(store)
 
     store.close()
+
+
+def test_a_closed_store_is_joined_at_once(connect: Connect) -> None:
+    """G26: it has ended, which is what was waited for."""
+    store = connect()
+    store.close()
+
+    store.join(timeout=1)
 
 
 def test_an_iteration_that_outlives_the_store_is_told(connect: Connect) -> None:
