@@ -128,7 +128,7 @@ def test_a_frozen_owner_is_fenced_and_its_acks_do_not_count(
 
     # It waits: when the successor ends, it goes on behind the successor's checkpoint.
     successor.do("close").wait("closed")
-    frozen.wait_delivered(NAME, 26)
+    wait_until(lambda: len(frozen.delivered(NAME)) == 26)
     assert frozen.positions(NAME)[20:] == list(range(16, 22))
 
 
