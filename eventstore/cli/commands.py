@@ -24,6 +24,10 @@ def run(options: Namespace) -> None:
             _database(options, config, out)
         case "append":
             _append(options, config, out)
+        case "verify":
+            from eventstore.cli.verify import verify
+
+            verify(config, out)
         case _:
             with opened(config) as store:
                 _on_store(options, store, out)

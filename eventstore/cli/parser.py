@@ -145,6 +145,12 @@ def _add_database(commands: _Commands) -> None:
 
 def _add_reading(commands: _Commands) -> None:
     commands.add("status", "show head, streams and subscriptions")
+    commands.add(
+        "verify",
+        "look for damage: missing or repeated positions, versions and ids, checkpoints ahead",
+        "Compares every event with its neighbours as of one moment, while the store is in use.\n"
+        "Prints each problem on a line and ends with 1, or one line and ends with 0.",
+    )
     streams = commands.add("streams", "list the streams by id")
     streams.add_argument("--after", metavar="STREAM", help="only those that come after this id")
     streams.add_argument("--count", type=_one_or_more, metavar="N", help="at most N streams")

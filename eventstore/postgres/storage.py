@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
+import psycopg
+
 from eventstore.config import Config
 from eventstore.errors import SubscriptionNotFoundError
 from eventstore.events import StreamInfo
@@ -19,8 +21,10 @@ from eventstore.postgres.listen import PostgresHeadListener
 from eventstore.postgres.pool import KeptConnection, Pool
 from eventstore.postgres.read import Reader
 from eventstore.postgres.schema import StoreSchema
+from eventstore.postgres.sqlstates import translated
 from eventstore.postgres.statements import Statements
 from eventstore.postgres.subscriptions import PostgresKeeperSession, SubscriptionRows
+from eventstore.postgres.verify import Checked, Finding, StoreCheck
 from eventstore.storage import (
     AppendSession,
     Claimed,
@@ -94,6 +98,19 @@ class PostgresStorage:
         return self._run(
             "dropping", lambda c: self._schema.drop(c, lock_timeout, deadline), deadline
         )
+
+    def verify(self, found: Callable[[Finding], object], deadline: float) -> Checked:
+        """Tell *found* of everything that breaks a promise, and return how much there is.
+
+        Raises:
+            StorageUnavailableError: Not done before *deadline*; not repeated.
+            StorageError: The database refused.
+        """
+        check = StoreCheck(self._config.schema)
+        try:
+            return self._pool.run_once(lambda c: check.run(c, found, deadline), deadline)
+        except psycopg.Error as error:
+            raise translated(error, "verifying the store failed") from error
 
     def close(self) -> None:
         """Give up every connection; after a fork, none: they are the parent's."""

@@ -18,7 +18,18 @@ from eventstore.errors import (
 from tests.support.cli import Shell
 
 NOWHERE = "host=127.0.0.1 port=1 user=shop password=hunter2 dbname=shop"
-COMMANDS = ["create", "init", "migrate", "drop", "status", "streams", "read", "tail", "append"]
+COMMANDS = [
+    "create",
+    "init",
+    "migrate",
+    "drop",
+    "status",
+    "verify",
+    "streams",
+    "read",
+    "tail",
+    "append",
+]
 
 
 @pytest.fixture
@@ -112,6 +123,7 @@ def test_a_setting_of_the_environment_that_cannot_be_read_is_named(shell: Shell,
         ["migrate"],
         ["drop", "--yes"],
         ["status"],
+        ["verify"],
         ["streams"],
         ["read", "s"],
         ["tail"],

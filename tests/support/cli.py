@@ -46,6 +46,14 @@ class Shell:
         assert "Traceback" not in complaint, done
         return complaint.removeprefix("eventstore: ").rstrip()
 
+    def found(self, *arguments: str) -> list[str]:
+        """Run a command that finds fault: it says what, and ends with 1 and how much it was."""
+        done = self._ended(arguments, b"")
+        lines = done.stdout.decode().splitlines()
+        assert done.returncode == 1, done
+        assert done.stderr.decode().startswith(f"eventstore: {len(lines)} problem"), done
+        return lines
+
     def _ended(
         self, arguments: Sequence[str], stdin: str | bytes
     ) -> subprocess.CompletedProcess[bytes]:

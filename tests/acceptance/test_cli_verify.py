@@ -1,0 +1,251 @@
+"""What a store must not look like is found; it is made here, with triggers disabled."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from eventstore import CallerRuntime, Config, EventData, EventStore
+from tests.support.cli import Shell
+
+AN_EVENT = "'2026-01-01', gen_random_uuid(), NULL, NULL, 'T', '1', NULL"
+SAME_ID = """
+    UPDATE events e SET event_id = o.event_id FROM events o
+     WHERE (e.global_position, o.global_position) = (5, 2)
+"""
+
+
+@pytest.fixture
+def shell(dsn: str, schema: str) -> Shell:
+    return Shell(dsn, schema)
+
+
+@pytest.fixture
+def store(dsn: str, schema: str) -> Iterator[EventStore]:
+    """Two streams, a and b, that take turns: a has the odd positions of 1 to 8, b the even ones."""
+    config = Config(dsn, schema=schema)
+    with EventStore.connect(config, runtime=CallerRuntime, init=True) as store:
+        for version in range(4):
+            for stream in ("a", "b"):
+                store.append_to_stream(stream, version, [EventData("T", version)])
+        yield store
+
+
+@pytest.fixture
+def subscribed(dsn: str, schema: str, store: EventStore) -> None:
+    """Two subscriptions that acknowledged everything, and one to a stream that is not there yet."""
+    newest = store.read_all_streams_forward()[-2:]
+    with EventStore.connect(Config(dsn, schema=schema)) as service:
+        handles = [
+            service.subscribe_to_all_streams("all", lambda events: None),
+            service.subscribe_to_stream("a", "one", lambda events: None),
+        ]
+        service.subscribe_to_stream("later", "early", lambda events: None)
+        for handle, event in zip(handles, reversed(newest), strict=True):
+            handle.wait_for(event, timeout=10)
+
+
+def damage(dsn: str, schema: str, *statements: str) -> None:
+    """Do what the triggers, and nobody else, would have refused."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            sql.SQL("SET search_path = {}").format(sql.Identifier(schema)),
+        )
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def found(shell: Shell) -> list[dict[str, object]]:
+    return [json.loads(line) for line in shell.found("verify", "--json")]
+
+
+def brief(shell: Shell) -> list[tuple[object, ...]]:
+    return [(f["problem"], f["stream_id"], f["first"], f["last"]) for f in found(shell)]
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_sound_store_is_one_line_and_exit_code_0(shell: Shell) -> None:
+    assert shell.run("verify") == "no problem in 8 events, 2 streams, 3 subscriptions\n"
+    [summary] = shell.json("verify")
+    assert summary == {"problems": 0, "events": 8, "streams": 2, "subscriptions": 3}
+
+
+def test_an_empty_store_is_sound(dsn: str, schema: str, shell: Shell) -> None:
+    EventStore.connect(Config(dsn, schema=schema), runtime=CallerRuntime, init=True).close()
+    assert shell.run("verify") == "no problem in 0 events, 0 streams, 0 subscriptions\n"
+
+
+def test_links_count_in_the_stream_they_are_in(
+    dsn: str, schema: str, store: EventStore, shell: Shell
+) -> None:
+    """G3."""
+    damage(dsn, schema, "INSERT INTO links VALUES (1, 5, 8), (1, 6, 2)")
+    assert "no problem" in shell.run("verify")
+
+
+def test_recorded_deletes_are_no_holes(
+    dsn: str, schema: str, store: EventStore, shell: Shell
+) -> None:
+    """G3: also at the end, where a deleted position is never given out again."""
+    damage(
+        dsn,
+        schema,
+        "DELETE FROM events WHERE stream_no = 2 OR global_position = 7",
+        "INSERT INTO tombstones SELECT p, p, 'b', now() FROM unnest('{2,4}'::bigint[]) p",
+        "INSERT INTO tombstones VALUES (8, 6, 'b', now())",
+    )
+    assert "no problem" in shell.run("verify")
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        pytest.param(
+            ["DELETE FROM events WHERE global_position IN (7, 8)"],
+            [],
+            id="a tail that is gone leaves no trace",
+        ),
+        pytest.param(
+            ["DELETE FROM events WHERE global_position <= 3"],
+            [
+                ("positions_missing", "$all", 1, 3),
+                ("versions_missing", "a", 1, 2),
+                ("versions_missing", "b", 1, 1),
+            ],
+            id="events are missing",
+        ),
+        pytest.param(
+            [
+                "DELETE FROM events WHERE global_position > 4",
+                "INSERT INTO tombstones VALUES (8, 7, 'a', now())",
+            ],
+            [("positions_missing", "$all", 5, 6)],
+            id="events before a recorded delete are missing",
+        ),
+        pytest.param(
+            ["INSERT INTO tombstones VALUES (9, 7, 'a', now())"],
+            [("positions_repeated", "$all", 7, 7), ("positions_repeated", "$all", 8, 8)],
+            id="deleted events are there",
+        ),
+        pytest.param(
+            [
+                "ALTER TABLE links DROP CONSTRAINT links_global_position_fkey",
+                "ALTER TABLE events DROP CONSTRAINT events_pkey",
+                f"INSERT INTO events VALUES (8, 1, 5, {AN_EVENT})",
+            ],
+            [("positions_repeated", "$all", 8, 8)],
+            id="two events at one position",
+        ),
+        pytest.param(
+            ["UPDATE events SET stream_version = 7 WHERE global_position = 7"],
+            [("versions_missing", "a", 4, 6)],
+            id="a stream has a hole",
+        ),
+        pytest.param(
+            ["INSERT INTO links VALUES (1, 4, 2)"],
+            [("versions_repeated", "a", 4, 4)],
+            id="an event and a link at one version",
+        ),
+        pytest.param(
+            [
+                "UPDATE events SET stream_version = 10 WHERE global_position = 3",
+                "UPDATE events SET stream_version = 2 WHERE global_position = 5",
+                "UPDATE events SET stream_version = 3 WHERE global_position = 3",
+            ],
+            [("order_disagrees", "a", 3, 3)],
+            id="two events of a stream changed places",
+        ),
+        pytest.param(
+            ["DELETE FROM streams WHERE stream_id = 'b'"],
+            [("stream_missing", "stream number 2", p, p) for p in (2, 4, 6, 8)],
+            id="a stream is missing",
+        ),
+        pytest.param(
+            ["INSERT INTO links VALUES (2, 5, 9)"],
+            [("event_missing", "b", 5, 5)],
+            id="a link to nothing",
+        ),
+        pytest.param(
+            [
+                "ALTER TABLE events DROP CONSTRAINT events_event_id_key",
+                SAME_ID,
+            ],
+            [("event_id_repeated", "$all", 2, 5)],
+            id="an id is there twice",
+        ),
+    ],
+)
+def test_every_kind_of_damage_is_found(
+    dsn: str,
+    schema: str,
+    store: EventStore,
+    shell: Shell,
+    statements: list[str],
+    expected: list[tuple[object, ...]],
+) -> None:
+    """G3."""
+    damage(dsn, schema, *statements)
+    if expected:
+        assert sorted(brief(shell), key=str) == sorted(expected, key=str)
+    else:
+        assert "no problem" in shell.run("verify")
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_checkpoints_beyond_what_is_subscribed_are_found(
+    dsn: str, schema: str, shell: Shell
+) -> None:
+    """G15."""
+    damage(dsn, schema, "UPDATE subscriptions SET checkpoint = checkpoint + 1")
+    places = [(f["subscription_name"], f["stream_id"], f["first"], f["last"]) for f in found(shell)]
+    assert places == [("all", "$all", 9, 8), ("one", "a", 5, 4), ("early", "later", 1, 0)]
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_a_subscription_to_a_stream_that_is_another_one_now_starts_over(
+    dsn: str, schema: str, shell: Shell
+) -> None:
+    damage(
+        dsn, schema, "UPDATE subscriptions SET stream_no = 7, checkpoint = 99 WHERE stream_id = 'a'"
+    )
+    assert "no problem" in shell.run("verify")
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_every_kind_of_damage_is_said_in_one_line(dsn: str, schema: str, shell: Shell) -> None:
+    damage(
+        dsn,
+        schema,
+        "ALTER TABLE events DROP CONSTRAINT events_event_id_key",
+        SAME_ID,
+        "INSERT INTO links VALUES (1, 4, 2), (1, 7, 12)",
+        "UPDATE events SET stream_version = 10 - stream_version WHERE stream_no = 2",
+        f"INSERT INTO events VALUES (11, 7, 1, {AN_EVENT})",
+        "INSERT INTO tombstones VALUES (8, 8, 'b', now())",
+        "UPDATE subscriptions SET checkpoint = 12 WHERE subscription_name = 'all'",
+    )
+    lines = [re.sub("[0-9a-f-]{36}", "ID", line) for line in shell.found("verify")]
+    assert lines == [
+        "$all: no event at position 9 to 10, and no delete was recorded",
+        "$all: position 8 is there more than once",
+        "a: no event at version 5 to 6",
+        "b: no event at version 1 to 5",
+        "a: version 4 is there more than once",
+        "b: the event at version 7 has a position before its predecessor's",
+        "b: the event at version 8 has a position before its predecessor's",
+        "b: the event at version 9 has a position before its predecessor's",
+        "stream number 7: does not exist, but the event at position 11 is in it",
+        "a: the link at version 7 is to an event that does not exist",
+        "$all: the events at positions 2 and 5 have the same id ID",
+        "$all: checkpoint 12 is beyond the head 11, in subscription all",
+    ]
+
+
+def test_a_schema_without_a_store_is_exit_code_4(shell: Shell) -> None:
+    shell.refused("verify", code=4)
