@@ -42,6 +42,8 @@ class Listener(threading.Thread):
         self._connected = False
         self._told = 0
         """Newest position that the publisher was told of."""
+        self._seen = 0
+        """Head as the server gave it last."""
 
     def look(self) -> None:
         """Read what there is, announced or not; from any thread."""
@@ -82,11 +84,18 @@ class Listener(threading.Thread):
     def _tell_of(self, heard: Heard) -> None:
         if heard.reconnected or not self._connected:
             self._tell_of_connection(heard)
+        elif self._fell(heard.head) and not self._history_holds():
+            self._ended.set()
         elif self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
             self._look.clear()
             self._tell_of_news(heard)
         elif heard.touched:
             self._tell(heard)
+
+    def _fell(self, head: int) -> bool:
+        """Tell of a head lower than before: an old announcement, or a restore in place."""
+        before, self._seen = self._seen, head
+        return head < before
 
     def _known(self) -> int:
         return max(self._told, self._recent.head or 0)
@@ -105,7 +114,7 @@ class Listener(threading.Thread):
             return
         newest = self._read(heard.head - 1, 1)
         self._tell(replace(heard, reconnected=True), newest)
-        self._told = heard.head
+        self._told = self._seen = heard.head
         self._connected = True
 
     def _history_holds(self) -> bool:

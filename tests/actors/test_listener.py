@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from actors.listener import Listener
 from actors.messages import HeadHeard, HistoryRewound, ListenerDeaf, ListenerFailed
@@ -22,6 +23,7 @@ from tests.support.heads import (
     touched,
 )
 from tests.support.rooms import ANY, Ear, Rooms, encoded, one, rooms_over, soon
+from tests.support.waiting import wait_until
 
 
 class DoubtfulStorage(ScriptedHeadsStorage):
@@ -146,6 +148,25 @@ def test_a_lost_history_is_told_to_the_supervisor_and_nothing_more(scene: Scene)
     lost = type(event)(7, 7, "a", 7, event.event_id, "T", b"", None, None, None, event.created_at)
     scene.rooms.shared.recent.extend([lost])
     scene.heads.say(connected(1))
+    assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
+    scene.listener.join(10)
+    assert not scene.listener.is_alive()
+    assert scene.publisher.so_far() == []
+
+
+def test_a_head_that_falls_is_compared_with_the_history(scene: Scene) -> None:
+    """G31: restored in place, no connection breaks."""
+    scene.append(3)
+    events = scene.storage.read_after(ALL_STREAMS, 0, 10, 10**6, soon())
+    scene.rooms.shared.recent.extend(events)
+    scene.heads.say(connected(3))
+    scene.told()
+    scene.heads.say(moved(2))  # announced before what was read
+    wait_until(lambda: scene.storage.asked == [3, 3])
+    lost = replace(events[-1], position=4, global_position=4, stream_version=4)
+    scene.rooms.shared.recent.extend([lost])
+    scene.heads.say(moved(3))
+    scene.heads.say(moved(2))
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
     scene.listener.join(10)
     assert not scene.listener.is_alive()
