@@ -44,6 +44,9 @@ class Outlet(Protocol):
     def lost(self, reason: EventStoreError) -> None:
         """Tell that the subscription is not the subscriber's any more."""
 
+    def refused(self) -> None:
+        """Tell nothing any more: the call that should connect the subscriber fails."""
+
     def close(self, reason: EventStoreError, deadline: float) -> bool:
         """End it; False: a handler is still running."""
 
@@ -76,6 +79,9 @@ class ActorOutlet:
     def lost(self, reason: EventStoreError) -> None:
         self._knows_loss = True
         try_tell(self._ref, SubscriptionLost(self._seat.handle, reason))
+
+    def refused(self) -> None:
+        self._knows_loss = True
 
     def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - nothing runs
         if not self._knows_loss:
@@ -111,6 +117,8 @@ class CallableOutlet:
 
     def lost(self, reason: EventStoreError) -> None:  # noqa: ARG002 - a function is not told
         self._mailbox.take_back()
+
+    def refused(self) -> None: ...
 
     def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - the same
         self._mailbox.close()

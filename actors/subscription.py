@@ -213,6 +213,8 @@ class SubscriptionActor(SupervisedActor):
     def _refuse(self, error: Exception) -> None:
         """Let the subscriber's call fail, or stop what waited for nothing."""
         if self._reply is not None:
+            assert self._outlet is not None
+            self._outlet.refused()
             refuse(self._reply, error)
             self._reply = None
         self._reason = error if isinstance(error, EventStoreError) else None

@@ -91,6 +91,9 @@ class Config:
     serializer: Serializer = field(default_factory=JsonSerializer, kw_only=True)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.types, Mapping):
+            # Read more than once, which an iterator is not.
+            object.__setattr__(self, "types", tuple(self.types))
         _check_text("dsn", self.dsn)
         if self.listen_dsn is not None:
             _check_text("listen_dsn", self.listen_dsn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from eventstore.events import RecordedEvent
-from eventstore.identifiers import shown
+from eventstore.identifiers import MAX_POSITION, shown
 from eventstore.storage import ReadDirection
 
 __all__ = [
@@ -23,8 +23,6 @@ MAX_PAGE = 10_000
 
 FROM_END = -1
 """Where a backward read starts unless it is told."""
-
-_LAST = 2**63 - 1
 
 Page = Callable[[int, int], list[RecordedEvent]]
 """Reads one page: start, count."""
@@ -54,7 +52,7 @@ def check_position(name: str, value: object, *, least: int = 0) -> int:
         raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}: {value}")
-    return min(value, _LAST)
+    return min(value, MAX_POSITION)
 
 
 def check_start(name: str, value: object, direction: ReadDirection) -> int:
@@ -65,7 +63,7 @@ def check_start(name: str, value: object, direction: ReadDirection) -> int:
     """
     if direction is ReadDirection.FORWARD:
         return check_position(name, value, least=1)
-    return _LAST if value == FROM_END else check_position(name, value)
+    return MAX_POSITION if value == FROM_END else check_position(name, value)
 
 
 def pages(

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 from uuid import UUID
 
+from eventstore.identifiers import MAX_POSITION
+
 __all__ = ["parse"]
 
-_MAX_POSITION = 2**63 - 1
 
 _EXPECTED = {"any": -1, "no-stream": 0, "stream-exists": -2}
 """The values of `ExpectedVersion`, which would load the library."""
@@ -239,7 +240,7 @@ def _zero_or_more(text: str) -> int:
 
 
 def _number(text: str, *, least: int) -> int:
-    if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= _MAX_POSITION):
+    if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= MAX_POSITION):
         raise argparse.ArgumentTypeError(f"must be a number, {least} or more: {text!r}")
     return int(text)
 
@@ -247,7 +248,7 @@ def _number(text: str, *, least: int) -> int:
 def _expected_version(text: str) -> int:
     if text in _EXPECTED:
         return _EXPECTED[text]
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= _MAX_POSITION):
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_POSITION):
         raise argparse.ArgumentTypeError(
             f"must be a version (0 or more), any, no-stream or stream-exists: {text!r}"
         )

@@ -11,15 +11,13 @@ from psycopg.types.numeric import Int8
 
 from eventstore.errors import StreamDeletedError, StreamNotFoundError
 from eventstore.events import StreamInfo
-from eventstore.identifiers import ALL_STREAMS
+from eventstore.identifiers import ALL_STREAMS, MAX_POSITION
 from eventstore.postgres.connection import GuardedConnection
 from eventstore.postgres.moments import utc, utc_or_none
 from eventstore.postgres.statements import Statements
 from eventstore.storage import ReadDirection, StoredEvent
 
 __all__ = ["Reader"]
-
-_GREATEST = 2**63 - 1
 
 
 class Reader:
@@ -132,7 +130,7 @@ class Reader:
 
 def _int8(value: int) -> Int8:
     """One type whatever the value is, so that a statement is prepared once."""
-    return Int8(min(value, _GREATEST))
+    return Int8(min(value, MAX_POSITION))
 
 
 def _info(

@@ -13,12 +13,21 @@ import pytest
 from eventstore import EventData, EventStore, ExpectedVersion, NotRunningError
 
 SERVICE = """
-import sys, warnings
+import signal, sys, threading, warnings
 from eventstore import EventData, EventStore, ExpectedVersion
 
 warnings.simplefilter("default")
 store = EventStore.connect("memory:")
 seen = store.subscribe_to_all_streams("all", lambda events: None)
+
+def when_joined(tell):
+    def watch():
+        default = {signal.SIG_DFL, signal.default_int_handler}
+        while default & {signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}:
+            threading.Event().wait(0.005)
+        tell()
+    threading.Thread(target=watch, daemon=True).start()
+
 seen.wait_for(store.append_to_stream("s", ExpectedVersion.ANY, [EventData("X", 1)]), timeout=10)
 """
 
@@ -35,7 +44,9 @@ def service(rest: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_closes_a_joined_store_and_the_process_ends_in_order(number: int) -> None:
     """G26."""
-    process = service("print('ready', flush=True); store.join(); print('joined')")
+    process = service(
+        "when_joined(lambda: print('ready', flush=True)); store.join(); print('joined')"
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)

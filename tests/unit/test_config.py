@@ -64,6 +64,10 @@ def test_the_rest_of_a_connection_string_is_shown() -> None:
     assert masked("postgresql://h:5432/d") == "postgresql://h:5432/d"
 
 
+def test_types_can_be_given_as_any_iterable() -> None:
+    assert Config("memory:", types=(kind for kind in (int, str))).types == (int, str)
+
+
 def test_settings_come_from_the_environment() -> None:
     environ = {
         "EVENTSTORE_DSN": "memory:",
