@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FLIGHTS ?= slice
 QUICK ?=
+SECONDS ?= 300
+SEED ?= 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench torture clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +32,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
+
+torture: $(STAMP)
+	$(BIN)/python -m tests.torture --seconds $(SECONDS) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV)

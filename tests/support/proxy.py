@@ -1,10 +1,11 @@
-"""A TCP proxy in front of a PostgreSQL server, to be a bad network: silent, or cut."""
+"""A TCP proxy in front of a PostgreSQL server, to be a bad network: slow, silent, or cut."""
 
 from __future__ import annotations
 
 import contextlib
 import selectors
 import socket
+import struct
 import threading
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 __all__ = ["Proxy"]
 
 _CHUNK = 65_536
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Proxy:
@@ -27,6 +29,8 @@ class Proxy:
         self.dsn = make_conninfo(dsn, host="127.0.0.1", port=port, sslmode="disable")
         self._changed = threading.Lock()
         self._swallowed: int | None = None
+        self._delay = 0.0
+        self._pause = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._closed = False
         self._threads: list[threading.Thread] = []
@@ -40,6 +44,10 @@ class Proxy:
         """
         with self._changed:
             self._swallowed = after_bytes_to_server
+
+    def delay(self, seconds: float) -> None:
+        """Hold back everything that arrives for so long, in both directions."""
+        self._delay = seconds
 
     def pass_on(self) -> None:
         """Let new connections through again; old ones have lost bytes and are cut."""
@@ -55,6 +63,15 @@ class Proxy:
             for side in pair:
                 with contextlib.suppress(OSError):
                     side.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """End every connection with an error instead of an end (RST)."""
+        with self._changed:
+            pairs, self._pairs = self._pairs, []
+        for client, server in pairs:
+            with contextlib.suppress(OSError):
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                server.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._closed = True
@@ -85,7 +102,11 @@ class Proxy:
                 client, _ = self._listening.accept()
             except OSError:
                 return
-            server = self._connect()
+            try:
+                server = self._connect()
+            except OSError:  # there is no server for the moment
+                client.close()
+                continue
             with self._changed:
                 self._pairs.append((client, server))
             self._start(self._pump, client, server)
@@ -110,6 +131,7 @@ class Proxy:
                     data = source.recv(_CHUNK)
                     if not data:
                         return
+                    self._pause.wait(self._delay)
                     sink.sendall(self._let_through(data, to_server=sink is server))
 
     def _let_through(self, data: bytes, *, to_server: bool) -> bytes:

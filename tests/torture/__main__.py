@@ -1,0 +1,52 @@
+"""Tortures a store, prints figures and the seed, and exits with 1 if a promise did not hold."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.torture.mutations import FAULTS, Mutation
+from tests.torture.plan import ALL_KINDS, plan
+from tests.torture.report import reasons, report
+from tests.torture.stage import torture
+from tests.torture.verdict import verdict
+
+
+def main() -> int:
+    """Run as the command line says; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long faults happen")
+    parser.add_argument("--seed", type=int, default=1, help="what the schedule is drawn from")
+    parser.add_argument("--writers", type=int, default=3, help="processes that append")
+    parser.add_argument("--readers", type=int, default=3, help="processes with subscriptions")
+    parser.add_argument("--mutation", type=Mutation, choices=list(Mutation), help="break the build")
+    parser.add_argument("--journals", type=Path, help="keep the journals in this empty folder")
+    options = parser.parse_args()
+    if options.journals is not None:
+        return run(options, options.journals)
+    with TemporaryDirectory(prefix="torture-") as folder:
+        return run(options, Path(folder))
+
+
+def run(options: argparse.Namespace, folder: Path) -> int:
+    """Torture, judge, report."""
+    kinds = FAULTS[options.mutation] if options.mutation else ALL_KINDS
+    outcome = torture(
+        plan(options.seed, options.seconds, kinds),
+        folder,
+        seed=options.seed,
+        writers=options.writers,
+        readers=options.readers,
+        mutation=options.mutation,
+    )
+    violations = verdict(outcome.evidence)
+    print(f"seed         {options.seed}")
+    print(*report(outcome.evidence, outcome.faults), sep="\n")
+    print(*(reasons(violations) if violations else ["every promise held"]), sep="\n")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

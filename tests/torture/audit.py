@@ -1,0 +1,62 @@
+"""The database's own journal: every change of a checkpoint or an owner, and who made it."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from tests.torture.evidence import Change, StoredEvent
+
+__all__ = ["changes", "install_audit", "stored_events"]
+
+_INSTALL = """
+CREATE SCHEMA {audit};
+CREATE TABLE {audit}.changes (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text, process text, epoch_before bigint, epoch bigint, owner_before uuid, owner uuid,
+  checkpoint_before bigint, checkpoint bigint, idle double precision);
+CREATE FUNCTION {audit}.note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO {audit}.changes (name, process, epoch_before, epoch, owner_before, owner,
+                               checkpoint_before, checkpoint, idle)
+  VALUES (NEW.subscription_name,
+          regexp_replace(current_setting('application_name'), '-listen$', ''),
+          OLD.epoch, NEW.epoch, OLD.owner, NEW.owner, OLD.checkpoint, NEW.checkpoint,
+          extract(epoch FROM clock_timestamp() - OLD.renewed_at));
+  RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER UPDATE ON {schema}.subscriptions FOR EACH ROW
+  WHEN ((OLD.epoch, OLD.owner, OLD.checkpoint)
+        IS DISTINCT FROM (NEW.epoch, NEW.owner, NEW.checkpoint))
+  EXECUTE FUNCTION {audit}.note();
+"""
+
+_EVENTS = """
+SELECT e.global_position, s.stream_id, e.stream_version, e.event_id::text
+  FROM {schema}.events e LEFT JOIN {schema}.streams s USING (stream_no)
+ ORDER BY e.global_position
+"""
+
+_CHANGES = """
+SELECT name, process, epoch_before, epoch, owner_before::text, owner::text, checkpoint_before,
+       checkpoint, idle
+  FROM {audit}.changes ORDER BY number
+"""
+
+
+def _of(text: str, schema: str) -> sql.Composed:
+    names = {"schema": sql.Identifier(schema), "audit": sql.Identifier(f"{schema}_audit")}
+    return sql.SQL(text).format(**names)
+
+
+def install_audit(connection: psycopg.Connection, schema: str) -> None:
+    connection.execute(_of(_INSTALL, schema))
+
+
+def stored_events(connection: psycopg.Connection, schema: str) -> list[StoredEvent]:
+    """Return everything that is stored, in order, past all functions of the store."""
+    return [StoredEvent(*row) for row in connection.execute(_of(_EVENTS, schema)).fetchall()]
+
+
+def changes(connection: psycopg.Connection, schema: str) -> list[Change]:
+    return [Change(*row) for row in connection.execute(_of(_CHANGES, schema)).fetchall()]

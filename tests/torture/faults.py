@@ -1,0 +1,119 @@
+"""Does what the plan says: each fault begins here, and returns how it ends."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from eventstore import EventStore
+from tests.support.pgserver import TestServer
+from tests.support.proxy import Proxy
+from tests.torture.plan import Fault, Kind
+from tests.torture.processes import PREFIX, Crew, Process, Program
+from tests.torture.subscribers import ROLES
+
+__all__ = ["OTHER_DATABASE", "Injector"]
+
+OTHER_DATABASE = "other"
+
+Heal = Callable[[], None]
+
+
+def _nothing() -> None:
+    """Heal what is over at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injector:
+    """Everything that can be hurt."""
+
+    server: TestServer
+    proxy: Proxy
+    crew: Crew
+    observer: EventStore
+
+    def begin(self, fault: Fault) -> Heal:
+        """Let a fault happen; returns what ends it."""
+        match fault.kind:
+            case Kind.CUT_LISTENERS:
+                self.server.terminate_backends(f"{PREFIX}%-listen")
+            case Kind.CUT_SOME:
+                self._cut_some(random.Random(fault.dice))
+            case Kind.CUT_ALL:
+                self.server.terminate_backends(f"{PREFIX}%")
+            case Kind.KILL_RUNTIME:
+                self.crew.replace(self._victim(Program.READER, fault))
+            case Kind.ROLL_RUNTIME:
+                self.crew.roll(self._victim(Program.READER, fault))
+            case Kind.KILL_WRITER:
+                self.crew.replace(self._victim(Program.WRITER, fault))
+            case Kind.RESTART_SERVER:
+                self.server.restart("immediate")
+            case Kind.RESET:
+                self.proxy.reset()
+            case _:
+                return self._begin_lasting(fault)
+        return _nothing
+
+    def _begin_lasting(self, fault: Fault) -> Heal:
+        match fault.kind:
+            case Kind.FREEZE_RUNTIME:
+                return _freeze(self._victim(Program.READER, fault))
+            case Kind.DELAY:
+                self.proxy.delay(0.02 + 0.2 * fault.dice)
+                return lambda: self.proxy.delay(0.0)
+            case Kind.BLACK_HOLE:
+                self.proxy.swallow()
+                return self.proxy.pass_on
+            case Kind.HALF_OPEN:
+                self.proxy.swallow(after_bytes_to_server=int(20_000 * fault.dice))
+                return self.proxy.pass_on
+            case Kind.FOREIGN_SAME:
+                return _idle_transaction(self.server.dsn)
+            case Kind.FOREIGN_OTHER:
+                return _idle_transaction(make_conninfo(self.server.dsn, dbname=OTHER_DATABASE))
+            case Kind.PAUSE:
+                return self._pause(fault)
+            case _:
+                raise AssertionError(f"no way to do {fault.kind}")
+
+    def _victim(self, program: Program, fault: Fault) -> Process:
+        living = self.crew.living(program)
+        return living[int(fault.dice * len(living))]
+
+    def _cut_some(self, rng: random.Random) -> None:
+        chosen = [pid for pid in self.server.backends(f"{PREFIX}%") if rng.random() < 0.5]
+        with self.server.connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", [chosen]
+            )
+
+    def _pause(self, fault: Fault) -> Heal:
+        role = ROLES[int(fault.dice * len(ROLES))]
+        self.observer.pause_subscription(role.stream_id, role.name)
+        return lambda: self.observer.resume_subscription(role.stream_id, role.name)
+
+
+def _freeze(process: Process) -> Heal:
+    process.signal(signal.SIGSTOP)
+    return lambda: process.signal(signal.SIGCONT)
+
+
+def _idle_transaction(dsn: str) -> Heal:
+    """Hold a transaction id and a snapshot, as a forgotten session or a dump would."""
+    connection = psycopg.connect(dsn)
+    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    connection.execute("SELECT pg_current_xact_id()")
+
+    def end() -> None:
+        with suppress(psycopg.OperationalError):  # the server was restarted
+            connection.rollback()
+        connection.close()
+
+    return end

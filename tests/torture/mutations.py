@@ -1,0 +1,106 @@
+"""Builds that are broken on purpose: a torture that does not notice them proves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import psycopg
+from psycopg import sql
+
+from tests.torture.plan import Kind
+
+__all__ = ["FAULTS", "Mutation", "install_mutation"]
+
+
+class Mutation(StrEnum):
+    UNLOCKED_SEQUENCE = "unlocked-sequence"
+    """Positions come from a sequence, and nothing keeps commits in their order."""
+    UNFENCED_CHECKPOINT = "unfenced-checkpoint"
+    """A checkpoint is stored for whoever sends it, owner or not."""
+    REWINDING_CHECKPOINT = "rewinding-checkpoint"
+    """The same, and it may go back."""
+    EAGER_CHECKPOINT = "eager-checkpoint"
+    """As soon as something is acknowledged, all there is counts as acknowledged."""
+
+
+FAULTS: dict[Mutation, tuple[Kind, ...]] = {
+    Mutation.UNLOCKED_SEQUENCE: (Kind.CUT_LISTENERS,),
+    Mutation.UNFENCED_CHECKPOINT: (Kind.FREEZE_RUNTIME,),
+    Mutation.REWINDING_CHECKPOINT: (Kind.FREEZE_RUNTIME,),
+    Mutation.EAGER_CHECKPOINT: (Kind.KILL_RUNTIME,),
+}
+"""The faults of a short torture that should bring each to light."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """In the source of *function*, *old* becomes *new*, each time."""
+
+    function: str
+    old: str
+    new: str
+
+
+_UNFENCED = (
+    _Edit("keep_subscriptions", "AND s.owner = p.owner AND s.epoch = p.epoch", ""),
+    _Edit(
+        "keep_subscriptions",
+        "coalesce(s.owner = p.owner AND s.epoch = p.epoch, false)",
+        "s.subscription_id IS NOT NULL",
+    ),
+)
+
+_EDITS: dict[Mutation, tuple[_Edit, ...]] = {
+    Mutation.UNLOCKED_SEQUENCE: (
+        _Edit(
+            "append_events",
+            "lock_head(p_wait_ms)",
+            "mutant_places(coalesce(cardinality(p_event_ids), 0))",
+        ),
+    ),
+    Mutation.UNFENCED_CHECKPOINT: _UNFENCED,
+    Mutation.REWINDING_CHECKPOINT: (
+        *_UNFENCED,
+        _Edit("keep_subscriptions", "p.checkpoint > s.checkpoint AND", ""),
+    ),
+    Mutation.EAGER_CHECKPOINT: (
+        _Edit("keep_subscriptions", "THEN p.checkpoint ELSE", "THEN n.head ELSE"),
+    ),
+}
+
+# The places of one call are consecutive, which is more than most do who order by a sequence.
+_SEQUENCE = """
+CREATE SEQUENCE {schema}.mutant_position;
+CREATE FUNCTION {schema}.mutant_places(p_count integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  v_last bigint := 0;
+BEGIN
+  PERFORM pg_advisory_lock(1);
+  FOR i IN 1 .. p_count LOOP
+    v_last := nextval({name});
+  END LOOP;
+  PERFORM pg_advisory_unlock(1);
+  RETURN v_last - p_count;
+END $$;
+"""
+
+_SOURCE = """
+SELECT pg_get_functiondef(p.oid) FROM pg_proc p
+  JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE n.nspname = %s AND p.proname = %s
+"""
+
+
+def install_mutation(connection: psycopg.Connection, schema: str, mutation: Mutation) -> None:
+    """Replace functions of the store in *schema* by worse ones."""
+    if mutation is Mutation.UNLOCKED_SEQUENCE:
+        names = {"schema": sql.Identifier(schema), "name": sql.Literal(f"{schema}.mutant_position")}
+        connection.execute(sql.SQL(_SEQUENCE).format(**names))
+    for edit in _EDITS[mutation]:
+        row = connection.execute(_SOURCE, [schema, edit.function]).fetchone()
+        assert row is not None, f"no function {edit.function}"
+        source = str(row[0])
+        assert edit.old in source, f"{edit.function} has changed: no {edit.old!r}"
+        connection.execute(source.replace(edit.old, edit.new).encode())

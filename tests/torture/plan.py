@@ -1,0 +1,84 @@
+"""Which fault comes when: drawn from a seed, so that a schedule can be run again. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["ALL_KINDS", "NETWORK", "Fault", "Kind", "plan"]
+
+
+class Kind(StrEnum):
+    """What can be done to a store."""
+
+    CUT_LISTENERS = "cut listeners"
+    CUT_SOME = "cut random backends"
+    CUT_ALL = "cut all backends"
+    KILL_RUNTIME = "kill -9 a runtime"
+    ROLL_RUNTIME = "replace a runtime"
+    FREEZE_RUNTIME = "freeze a runtime"
+    KILL_WRITER = "kill -9 a writer"
+    RESTART_SERVER = "restart the server"
+    DELAY = "slow network"
+    BLACK_HOLE = "black hole"
+    HALF_OPEN = "half open"
+    RESET = "connections reset"
+    FOREIGN_SAME = "foreign transaction"
+    FOREIGN_OTHER = "foreign database"
+    PAUSE = "pause"
+
+
+ALL_KINDS = tuple(Kind)
+
+NETWORK = frozenset({Kind.DELAY, Kind.BLACK_HOLE, Kind.HALF_OPEN})
+"""They share one proxy, which is bad in one way at a time."""
+
+_SECONDS: dict[Kind, tuple[float, float]] = {
+    Kind.FREEZE_RUNTIME: (2.0, 3.5),
+    Kind.DELAY: (1.0, 2.0),
+    Kind.BLACK_HOLE: (0.5, 2.0),
+    Kind.HALF_OPEN: (0.5, 2.0),
+    Kind.FOREIGN_SAME: (2.0, 8.0),
+    Kind.FOREIGN_OTHER: (2.0, 8.0),
+    Kind.PAUSE: (0.3, 1.5),
+}
+"""How long a fault lasts; the others are over at once. A freeze outlives the lease."""
+
+_MEAN_GAP = 1.0
+"""Seconds between two faults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something bad, *at* seconds after the start, for a number of *seconds*."""
+
+    at: float
+    kind: Kind
+    seconds: float
+    dice: float
+    """0 up to 1: decides who is hit."""
+
+
+def plan(seed: int, seconds: float, kinds: Sequence[Kind] = ALL_KINDS) -> list[Fault]:
+    """Return faults that begin in the next *seconds*, by time; each kind comes once per round."""
+    rng = random.Random(seed)
+    faults: list[Fault] = []
+    at, network_free_at = 0.5, 0.0
+    for kind in _rounds(rng, kinds):
+        if kind in NETWORK:
+            at = max(at, network_free_at)
+        lasts = rng.uniform(*_SECONDS.get(kind, (0.0, 0.0)))
+        if at > seconds:
+            break
+        if kind in NETWORK:
+            network_free_at = at + lasts
+        faults.append(Fault(at, kind, lasts, rng.random()))
+        at += _MEAN_GAP * rng.uniform(0.5, 1.5)
+    return faults
+
+
+def _rounds(rng: random.Random, kinds: Sequence[Kind]) -> Iterator[Kind]:
+    while True:
+        yield from rng.sample(kinds, len(kinds))

@@ -1,0 +1,152 @@
+"""The writers and readers of a torture: started, hurt, replaced, and their journals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import make_conninfo
+
+from tests.support.waiting import wait_until
+from tests.torture.journal import Entry, entries
+
+__all__ = ["PREFIX", "Crew", "Process", "Program"]
+
+PREFIX = "torture-"
+"""What the names of all their connections start with."""
+
+_ROOT = Path(__file__).parents[2]
+
+
+class Program(StrEnum):
+    WRITER = "writers"
+    READER = "readers"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, with the number of its kind and of its generation in its name."""
+
+    program: Program
+    index: int
+    name: str
+    journal: Path
+    popen: subprocess.Popen[bytes]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; harmless if it has ended."""
+        self.popen.send_signal(number)
+
+    def kill9(self) -> None:
+        self.popen.kill()
+        self.popen.wait(10)
+
+    @property
+    def is_ready(self) -> bool:
+        return any(entry["what"] == "ready" for entry in self.entries())
+
+    def entries(self) -> Iterator[Entry]:
+        return entries(self.journal)
+
+
+class Crew:
+    """All processes, dead and alive; each of an odd index uses the bad network."""
+
+    def __init__(
+        self, folder: Path, seed: int, settings: dict[str, Any], dsn: str, remote_dsn: str
+    ) -> None:
+        self._folder = folder
+        self._seed = seed
+        self._settings = settings
+        self._dsns = (dsn, remote_dsn)
+        self.alive: list[Process] = []
+        self.past: list[Process] = []
+        self.incidents: list[str] = []
+
+    def start(self, program: Program, index: int) -> Process:
+        """Start another process of that kind."""
+        generation = sum(1 for p in self.all if (p.program, p.index) == (program, index))
+        name = f"{PREFIX}{program}-{index}-{generation}"
+        journal = self._folder / f"{name}.jsonl"
+        dsn = self._dsns[index % 2]
+        settings = {
+            **self._settings,
+            "dsn": make_conninfo(dsn, application_name=name),
+            "listen_dsn": make_conninfo(dsn, application_name=f"{name}-listen"),
+        }
+        numbers = [str(index), str(self._seed * 1_000 + len(self.all))]
+        with (self._folder / f"{name}.log").open("wb") as log:
+            popen = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", f"tests.torture.{program}"),
+                    *(str(journal), json.dumps(settings), *numbers),
+                ],
+                cwd=_ROOT,
+                stdout=log,
+                stderr=log,
+            )
+        process = Process(program, index, name, journal, popen)
+        self.alive.append(process)
+        return process
+
+    @property
+    def all(self) -> list[Process]:
+        return [*self.past, *self.alive]
+
+    def living(self, program: Program) -> list[Process]:
+        return [process for process in self.alive if process.program is program]
+
+    def replace(self, victim: Process) -> None:
+        """Kill one as a crash would, and start it anew."""
+        victim.kill9()
+        self._retire(victim)
+        self.start(victim.program, victim.index)
+
+    def roll(self, victim: Process) -> None:
+        """Start a successor, and end the process in order once that is ready."""
+        successor = self.start(victim.program, victim.index)
+        wait_until(lambda: successor.is_ready or successor.popen.poll() is not None, timeout=20)
+        self.end(victim)
+
+    def end(self, process: Process, timeout: float = 30.0) -> None:
+        """End a process in order; it is an incident if it does not."""
+        process.signal(signal.SIGCONT)
+        process.signal(signal.SIGTERM)
+        try:
+            code = process.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+            process.kill9()
+        if code != 0 and (process.is_ready or process.program is Program.WRITER):
+            self.incidents.append(f"{process.name} was told to end, and its exit code was {code}")
+        self._retire(process)
+
+    def look(self) -> None:
+        """Note who ended without being told to, and start it anew."""
+        for process in [p for p in self.alive if p.popen.poll() is not None]:
+            self.incidents.append(f"{process.name} ended with {process.popen.returncode}")
+            self._retire(process)
+            self.start(process.program, process.index)
+
+    def kill_all(self) -> None:
+        for process in list(self.alive):
+            process.kill9()
+            self._retire(process)
+
+    def crashes(self) -> Iterator[str]:
+        """Return what threads died of."""
+        for process in self.all:
+            for entry in process.entries():
+                if entry["what"] == "crashed":
+                    yield f"{process.name}: {entry['error']}"
+
+    def _retire(self, process: Process) -> None:
+        self.alive.remove(process)
+        self.past.append(process)

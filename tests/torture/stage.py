@@ -1,0 +1,197 @@
+"""A whole torture: set up, hurt, let it calm down, and collect the evidence."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eventstore import CallerRuntime, Config, EventData, EventStore
+from tests.support.pgserver import TestServer
+from tests.support.proxy import Proxy
+from tests.support.waiting import wait_until
+from tests.torture.audit import changes, install_audit, stored_events
+from tests.torture.evidence import Evidence, attempts, notes
+from tests.torture.faults import OTHER_DATABASE, Injector
+from tests.torture.journal import Journal, entries
+from tests.torture.mutations import Mutation, install_mutation
+from tests.torture.plan import Fault, Kind
+from tests.torture.processes import Crew, Program
+from tests.torture.subscribers import ROLES
+from tests.torture.writers import STREAMS, Appender
+
+__all__ = ["LEASE", "POLL", "Outcome", "torture"]
+
+SCHEMA = "torture"
+LEASE = 1.5
+POLL = 0.2
+_SETTINGS: dict[str, Any] = {
+    "schema": SCHEMA,
+    "poll_interval": POLL,
+    "lease": LEASE,
+    "pool_size": 4,
+    "stop_timeout": 2.0,
+    "connect_timeout": 3.0,
+}
+_CALM = 2.0
+"""Seconds for which the writers go on after the last fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a torture leaves: the evidence, and how often each fault happened."""
+
+    evidence: Evidence
+    faults: Counter[Kind]
+
+
+def torture(
+    faults: Sequence[Fault],
+    folder: Path,
+    *,
+    seed: int,
+    writers: int = 3,
+    readers: int = 3,
+    settle: float = 60.0,
+    mutation: Mutation | None = None,
+) -> Outcome:
+    """Run *faults* against a store with writers and readers; returns what happened.
+
+    Args:
+        faults: By time, as `plan` draws them.
+        folder: Where the journals are written; empty.
+        seed: What writers and readers draw from.
+        writers: Processes that append.
+        readers: Processes with a runtime that subscribes to everything.
+        settle: Most seconds to wait at the end until every subscription caught up.
+        mutation: How the build is broken, if it is.
+    """
+    with _stage(folder, seed, mutation) as stage:
+        for program, count in ((Program.READER, readers), (Program.WRITER, writers)):
+            for index in range(count):
+                stage.crew.start(program, index)
+        wait_until(lambda: all(p.is_ready for p in stage.crew.living(Program.READER)), timeout=30)
+        done = _hurt(stage, faults)
+        calm_since = time.monotonic()
+        _pass_by(_CALM)
+        for writer in stage.crew.living(Program.WRITER):
+            stage.crew.end(writer)
+        _settle(stage.observer, settle)
+        stage.crew.look()
+        for reader in stage.crew.living(Program.READER):
+            stage.crew.end(reader)
+        return Outcome(_collect(stage, calm_since), done)
+
+
+def _hurt(injector: Injector, faults: Sequence[Fault]) -> Counter[Kind]:
+    """Begin and end every fault when its time has come, or as soon as the one before allows."""
+    done: Counter[Kind] = Counter()
+    order = itertools.count()
+    due: list[tuple[float, int, Fault | Callable[[], None]]]
+    due = [(fault.at, next(order), fault) for fault in faults]
+    began = time.monotonic()
+    while due:
+        at, _, what = heapq.heappop(due)
+        _pass_by(began + at - time.monotonic())
+        injector.crew.look()
+        if isinstance(what, Fault):
+            heal = injector.begin(what)
+            done[what.kind] += 1
+            until = time.monotonic() - began + what.seconds
+            heapq.heappush(due, (until, next(order), heal))
+        else:
+            what()
+    return done
+
+
+def _pass_by(seconds: float) -> None:
+    """Let time pass: that is all there is to wait for between faults."""
+    threading.Event().wait(max(0.0, seconds))
+
+
+def _settle(observer: EventStore, timeout: float) -> None:
+    """Wait until every subscription caught up; that one did not is for the verdict to say."""
+
+    def caught_up() -> bool:
+        return all(info.lag_events == 0 for info in observer.subscriptions())
+
+    try:
+        wait_until(caught_up, timeout)
+    except TimeoutError:
+        return
+
+
+# ── setting up ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage(Injector):
+    folder: Path
+
+
+@contextmanager
+def _stage(folder: Path, seed: int, mutation: Mutation | None) -> Iterator[_Stage]:
+    """A server, a proxy before it, a store, a crew; all gone afterwards."""
+    with ExitStack() as stack:
+        server = stack.enter_context(TestServer())
+        config = Config(dsn=server.dsn, **_SETTINGS)
+        EventStore.connect(config, runtime=CallerRuntime, init=True).close()
+        with server.connect() as connection:
+            connection.execute(f"CREATE DATABASE {OTHER_DATABASE}")
+            install_audit(connection, SCHEMA)
+            if mutation is not None:
+                install_mutation(connection, SCHEMA, mutation)
+        observer = stack.enter_context(EventStore.connect(config, runtime=CallerRuntime))
+        _create_streams(observer, folder)
+        proxy = stack.enter_context(Proxy(server.dsn))
+        crew = Crew(folder, seed, _SETTINGS, server.dsn, proxy.dsn)
+        stack.callback(crew.kill_all)
+        yield _Stage(server, proxy, crew, observer, folder)
+
+
+def _create_streams(observer: EventStore, folder: Path) -> None:
+    """Begin every stream, so that expecting one to exist is never wrong."""
+    journal = Journal(folder / "setup.jsonl")
+    appender = Appender(observer, journal, random.Random(0))
+    groups = [(stream, 0, [EventData("Begun", {})]) for stream in STREAMS]
+    appender.append(groups, 1, threading.Event())
+    journal.close()
+
+
+# ── collecting ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _collect(stage: _Stage, calm_since: float) -> Evidence:
+    processes = stage.crew.all
+    writers = [p.entries() for p in processes if p.program is Program.WRITER]
+    with stage.server.connect() as connection:
+        stored, audit = stored_events(connection, SCHEMA), changes(connection, SCHEMA)
+    return Evidence(
+        stored=stored,
+        attempts=[
+            attempt
+            for journal in [entries(stage.folder / "setup.jsonl"), *writers]
+            for attempt in attempts(journal)
+        ],
+        subscriptions={role.name: role.stream_id for role in ROLES},
+        notes={
+            (process.name, name): about
+            for process in processes
+            if process.program is Program.READER
+            for name, about in notes(process.entries()).items()
+        },
+        changes=audit,
+        checkpoints={
+            info.subscription_name: info.checkpoint for info in stage.observer.subscriptions()
+        },
+        calm_since=calm_since,
+        incidents=[*stage.crew.incidents, *stage.crew.crashes()],
+    )

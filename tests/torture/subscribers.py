@@ -1,0 +1,189 @@
+"""Subscribers with habits: prompt, slow, late, hanging, raising, dying; all note what they get."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pykka
+
+from eventstore import (
+    Events,
+    EventStoreError,
+    RecordedEvent,
+    Retry,
+    Subscribed,
+    Subscription,
+    SubscriptionLost,
+)
+from tests.torture.journal import Journal
+
+__all__ = ["ROLES", "Notes", "Role"]
+
+
+class Notes:
+    """The journal of one subscription in one process."""
+
+    def __init__(self, journal: Journal, name: str, rng: random.Random) -> None:
+        self._journal = journal
+        self._name = name
+        self.rng = rng
+
+    def note(self, what: str, **details: Any) -> None:
+        self._journal.note(what, name=self._name, **details)
+
+    def received(self, events: Events) -> None:
+        self.note("received", events=[[e.position, str(e.event_id)] for e in events])
+
+    def acking(self, position: int) -> None:
+        """Note it before it is done, so that no stored checkpoint is ahead of the notes."""
+        self.note("acking", position=position)
+
+    def ack(self, subscription: Subscription, what: Events | RecordedEvent) -> None:
+        """Acknowledge; what is not ours any more may be refused."""
+        self.acking(what.last_position if isinstance(what, Events) else what.position)
+        with contextlib.suppress(EventStoreError):
+            subscription.ack(what)
+
+    def happens(self, probability: float) -> bool:
+        return self.rng.random() < probability
+
+
+# ── functions ────────────────────────────────────────────────────────────────────────────────────
+
+
+def prompt(notes: Notes) -> Callable[[Events], None]:
+    def handle(events: Events) -> None:
+        notes.received(events)
+        notes.acking(events.last_position)
+
+    return handle
+
+
+def slow(notes: Notes) -> Callable[[Events], None]:
+    """Work on each batch for a while: that is what is slow about it."""
+    work = threading.Event()
+
+    def handle(events: Events) -> None:
+        notes.received(events)
+        work.wait(0.01)
+        notes.acking(events.last_position)
+
+    return handle
+
+
+def raising(notes: Notes) -> Callable[[Events], None]:
+    def handle(events: Events) -> None:
+        notes.received(events)
+        if notes.happens(0.03):
+            raise RuntimeError("a handler that fails now and then")
+        notes.acking(events.last_position)
+
+    return handle
+
+
+# ── actors ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class OneByOne(pykka.ThreadingActor):
+    """Acknowledges each event on its own."""
+
+    use_daemon_thread = True
+
+    def __init__(self, notes: Notes) -> None:
+        super().__init__()
+        self.notes = notes
+
+    def on_receive(self, message: object) -> None:
+        match message:
+            case Subscribed():
+                self.notes.note("run")
+                self.begin()
+            case SubscriptionLost(_, reason):
+                self.notes.note("lost", reason=type(reason).__name__)
+            case Events():
+                self.notes.received(message)
+                self.take(message)
+
+    def begin(self) -> None:
+        """A delivery run starts."""
+
+    def take(self, events: Events) -> None:
+        for event in events:
+            self.notes.ack(events.subscription, event)
+
+
+class Late(OneByOne):
+    """Acknowledges each batch half a second after it came, from another thread."""
+
+    def __init__(self, notes: Notes) -> None:
+        super().__init__(notes)
+        self._due: queue.SimpleQueue[tuple[float, Events] | None] = queue.SimpleQueue()
+
+    def on_start(self) -> None:
+        threading.Thread(target=self._ack_late, daemon=True).start()
+
+    def on_stop(self) -> None:
+        self._due.put(None)
+
+    def take(self, events: Events) -> None:
+        self._due.put((time.monotonic() + 0.5, events))
+
+    def _ack_late(self) -> None:
+        pause = threading.Event()
+        while (item := self._due.get()) is not None:
+            due, events = item
+            pause.wait(max(0.0, due - time.monotonic()))
+            self.notes.ack(events.subscription, events)
+
+
+class Hanging(OneByOne):
+    """Now and then stops acknowledging, until somebody starts a new run."""
+
+    hangs = False
+
+    def begin(self) -> None:
+        self.hangs = False
+
+    def take(self, events: Events) -> None:
+        self.hangs = self.hangs or self.notes.happens(0.01)
+        if not self.hangs:
+            self.notes.ack(events.subscription, events)
+
+
+class Dying(OneByOne):
+    """Now and then dies of a batch."""
+
+    def take(self, events: Events) -> None:
+        if self.notes.happens(0.02):
+            self.stop()
+        else:
+            self.notes.ack(events.subscription, events)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A subscription that every runtime wants, and what kind of subscriber it has."""
+
+    name: str
+    stream_id: str
+    start: Callable[[Notes], Any]
+    """Makes a new subscriber."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+ROLES = (
+    Role("prompt", "$all", prompt, {"batch_by": "any"}),
+    Role("slow", "$all", slow, {"max_batch_size": 50}),
+    Role("one-by-one", "$all", OneByOne.start),
+    Role("late", "$all", Late.start, {"buffer_size": 2_000}),
+    Role("hanging", "$all", Hanging.start, {"ack_timeout": 1.0}),
+    Role("raising", "s-0", raising, {"on_error": Retry(first=0.05, longest=0.2)}),
+    Role("dying", "s-1", Dying.start),
+)
