@@ -172,7 +172,7 @@ class _Attempt(threading.Thread):
             case Exception() as error:
                 raise error
             case None:
-                raise StorageUnavailableError(f"cannot connect: no answer within {timeout:.1f} s")
+                raise StorageUnavailableError("cannot connect: no answer before the deadline")
 
     def abandon(self) -> None:
         """Make `result` give up now."""
