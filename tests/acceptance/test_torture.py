@@ -30,13 +30,14 @@ def test_every_promise_holds_under_every_fault(tmp_path: Path) -> None:
 CAUGHT_AS = {
     Mutation.UNLOCKED_SEQUENCE: {Broken.HOLE, Broken.DISORDER},
     Mutation.UNFENCED_CHECKPOINT: {Broken.TWO_OWNERS},
+    Mutation.EAGER_CHECKPOINT: {Broken.UNACKNOWLEDGED},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutation", CAUGHT_AS)
 def test_a_broken_build_is_caught(mutation: Mutation, tmp_path: Path) -> None:
-    """G3, G16; the others are run by ``python -m tests.torture --mutation NAME``."""
+    """G3, G15, G16; the others are run by ``python -m tests.torture --mutation NAME``."""
     faults = plan(SEED, 1.0, FAULTS[mutation])
     outcome = torture(faults, tmp_path, seed=SEED, readers=2, settle=2.0, mutation=mutation)
 

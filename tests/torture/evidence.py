@@ -144,13 +144,15 @@ def attempts(journal: Iterable[Entry]) -> list[Attempt]:
 def _follow(attempt: Attempt, entry: Entry) -> None:
     what = entry["what"]
     if what == "trying":
-        attempt.outcome = Outcome.UNKNOWN
+        if attempt.outcome is not Outcome.STORED:
+            attempt.outcome = Outcome.UNKNOWN
         attempt.began_at, attempt.timeout = entry["at"], entry["timeout"]
         return
     attempt.overdue = max(attempt.overdue, entry["at"] - attempt.began_at - attempt.timeout)
     match what:
         case "stored":
-            attempt.outcome, attempt.stored_at = Outcome.STORED, entry["at"]
+            attempt.outcome = Outcome.STORED
+            attempt.stored_at = attempt.stored_at or entry["at"]
             attempt.places = {s: (first, at) for s, (first, at) in entry["places"].items()}
         case "refused":
             attempt.outcome = Outcome.NOT_STORED
@@ -158,7 +160,7 @@ def _follow(attempt: Attempt, entry: Entry) -> None:
             attempt.duplicate = True
         case "unknown":
             attempt.doubtful = True
-        case "unavailable" if not attempt.doubtful:
+        case "unavailable" if not (attempt.doubtful or attempt.stored_at):
             attempt.outcome = Outcome.NOT_STORED
 
 

@@ -30,8 +30,8 @@ def report(evidence: Evidence, faults: Counter[Kind]) -> Iterator[str]:
     claims = [change for change in evidence.changes if change.is_claim]
     takeover = _worst_takeover(evidence)
     yield f"takeovers    {len(claims):,}, the worst {takeover:.2f} s after the last renewal"
-    stall, name = max((max(stalls(evidence, n), default=0.0), n) for n in evidence.subscriptions)
-    yield f"worst stall  {stall:.2f} s after the last fault ({name})"
+    during, after = _worst_stall(evidence, 0.0), _worst_stall(evidence, evidence.calm_since)
+    yield f"worst stall  {during:.2f} s in all, {after:.2f} s after the last fault"
     overdue = max((attempt.overdue for attempt in evidence.attempts), default=0.0)
     yield f"worst delay  {overdue:.2f} s of an append beyond its deadline"
 
@@ -57,6 +57,13 @@ def _deliveries(evidence: Evidence) -> tuple[int, int]:
                 delivered += len(note.events)
                 distinct.update((name, position) for position, _ in note.events)
     return delivered, delivered - len(distinct)
+
+
+def _worst_stall(evidence: Evidence, since: float) -> float:
+    return max(
+        (stall for name in evidence.subscriptions for stall in stalls(evidence, name, since)),
+        default=0.0,
+    )
 
 
 def _worst_takeover(evidence: Evidence) -> float:

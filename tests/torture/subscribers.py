@@ -72,7 +72,7 @@ def slow(notes: Notes) -> Callable[[Events], None]:
 
     def handle(events: Events) -> None:
         notes.received(events)
-        work.wait(0.01)
+        work.wait(0.005)
         notes.acking(events.last_position)
 
     return handle

@@ -225,19 +225,19 @@ def _judge_change(
 
 
 def _judge_stall(evidence: Evidence, name: str, bounds: Bounds) -> Iterator[Violation]:
-    worst = max(stalls(evidence, name), default=0.0)
+    worst = max(stalls(evidence, name, evidence.calm_since), default=0.0)
     if worst > bounds.stall:
         yield Violation(Broken.STALLED, f"{name} for {worst:.1f} s")
 
 
-def stalls(evidence: Evidence, name: str) -> Iterator[float]:
-    """Return how long each event was the next one due, from the last fault on.
+def stalls(evidence: Evidence, name: str, since: float) -> Iterator[float]:
+    """Return how long each event was the next one due, from the moment *since* on.
 
     Due is what was reported as stored, once everything before it was delivered.
     """
     stored_at = _stored_at(evidence.attempts)
     delivered_at = _delivered_at(evidence.notes_about(name))
-    before = evidence.calm_since
+    before = since
     for position, event_id in evidence.expected(name):
         delivered = delivered_at.get(position)
         if delivered is None:

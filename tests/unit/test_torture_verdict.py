@@ -241,7 +241,7 @@ def test_a_subscription_to_one_stream_counts_in_versions_of_that_stream() -> Non
 
 def test_a_stall_is_counted_from_when_the_event_was_due() -> None:
     evidence = with_notes("two", run(), received(3, at=20.0), received(4, at=21.0), acking(4))
-    assert list(stalls(evidence, "sub")) == [0.5, 0.0, 0.0, 19.0]
+    assert list(stalls(evidence, "sub", 1.0)) == [0.5, 0.0, 0.0, 19.0]
     assert broken(replace(evidence, calm_since=18.0)) == set()
     assert {v.broken for v in verdict(evidence, Bounds(stall=18.0))} == {Broken.STALLED}
 
@@ -271,6 +271,11 @@ def journal(*whats: str) -> list[dict[str, Any]]:
         (["trying", "unknown", "trying", "unavailable"], Outcome.UNKNOWN),
         (["trying", "unknown", "trying", "stored"], Outcome.STORED),
         (["trying", "unavailable", "trying"], Outcome.UNKNOWN),
+        (["trying", "refused", "trying"], Outcome.UNKNOWN),
+        (["trying", "stored", "trying"], Outcome.STORED),
+        (["trying", "stored", "trying", "unknown"], Outcome.STORED),
+        (["trying", "stored", "trying", "unavailable"], Outcome.STORED),
+        (["trying", "stored", "trying", "refused"], Outcome.NOT_STORED),
     ],
 )
 def test_the_outcome_is_what_the_writer_could_know(whats: list[str], outcome: Outcome) -> None:
