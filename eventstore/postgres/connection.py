@@ -40,7 +40,10 @@ class GuardedConnection:
         self._guard = guard
         self._never_prepare = never_prepare
         self._doubtful = False
+        self.pooled = False
+        """A pooler is in between, which may give each statement another session."""
         raw.add_notice_handler(self._notice)
+        raw.add_notify_handler(_ignore)
 
     @property
     def lost(self) -> bool:
@@ -123,3 +126,7 @@ class GuardedConnection:
         if diagnostic.sqlstate == "01000":
             self._doubtful = True
         _log.debug("notice from the server", text=diagnostic.message_primary)
+
+
+def _ignore(_notify: psycopg.Notify) -> None:
+    """Drop what a session of a pooler hears for others; without a handler psycopg keeps it all."""

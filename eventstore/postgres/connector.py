@@ -27,7 +27,8 @@ _SHORTEST_TIMEOUT = 2
 
 _CHECK = b"""
     SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
-           current_setting('fsync') = 'on', current_setting('synchronous_commit') <> 'off'
+           current_setting('fsync') = 'on', current_setting('synchronous_commit') <> 'off',
+           pg_backend_pid()
 """
 
 _DEFAULTS: dict[str, str | int] = {
@@ -71,13 +72,18 @@ class Connector:
         connection = GuardedConnection(raw, guard, self._never_prepare)
         try:
             with self._stoppable(connection.interrupt):
-                self._check(connection.execute(_CHECK, (), deadline)[0])
+                *properties, session = connection.execute(_CHECK, (), deadline)[0]
+                self._check(properties)
+                connection.pooled = session != raw.info.backend_pid
         except psycopg.Error as error:
             connection.close()
             raise translated(error, "the new connection failed") from error
         except BaseException:
             connection.close()
             raise
+        # Behind a pooler the session changes, and others give the same names to their statements.
+        if self._prepares and not connection.pooled:
+            raw.prepare_threshold = _PREPARE_THRESHOLD
         return connection
 
     def close(self) -> None:
@@ -92,7 +98,7 @@ class Connector:
         left = deadline - time.monotonic()
         if left <= 0:
             raise StorageUnavailableError("the deadline passed before a connection was made")
-        attempt = _Attempt(self._conninfo, left / self._hosts, prepares=self._prepares)
+        attempt = _Attempt(self._conninfo, left / self._hosts)
         with self._stoppable(attempt.abandon):
             attempt.start()
             raw = attempt.result(left)
@@ -115,8 +121,8 @@ class Connector:
     def _never_prepare(self) -> None:
         self._prepares = False
 
-    def _check(self, row: tuple[Any, ...]) -> None:
-        version, encoding, fsync, synchronous_commit = row
+    def _check(self, properties: list[Any]) -> None:
+        version, encoding, fsync, synchronous_commit = properties
         if version < OLDEST_SERVER:
             raise StorageError(f"PostgreSQL {version} is too old, {OLDEST_SERVER} is the oldest")
         if encoding != "UTF8":
@@ -134,11 +140,10 @@ class Connector:
 class _Attempt(threading.Thread):
     """Connects in a thread of its own: name resolution and libpq's timeouts obey no deadline."""
 
-    def __init__(self, conninfo: str, timeout: float, *, prepares: bool) -> None:
+    def __init__(self, conninfo: str, timeout: float) -> None:
         super().__init__(name="eventstore-connect", daemon=True)
         self._conninfo = conninfo
         self._timeout = timeout
-        self._prepares = prepares
         self._settled = threading.Lock()
         self._done = threading.Event()
         self._abandoned = False
@@ -151,7 +156,7 @@ class _Attempt(threading.Thread):
                 self._conninfo,
                 autocommit=True,
                 connect_timeout=max(_SHORTEST_TIMEOUT, int(self._timeout)),
-                prepare_threshold=_PREPARE_THRESHOLD if self._prepares else None,
+                prepare_threshold=None,
             )
         except Exception as error:  # noqa: BLE001 - raised again where the result is waited for
             self._error = error

@@ -151,10 +151,15 @@ class PostgresHeadListener:
             if readable:
                 connection.raw.pgconn.consume_input()
                 while notify := connection.raw.pgconn.notifies():
-                    self._news.take_in(notify.extra.decode())
+                    self._hear(notify.relname.decode(), notify.extra.decode())
             elif rings or left <= 0:
                 return False
         return True
+
+    def _hear(self, channel: str, payload: str) -> None:
+        # A session that a pooler lent to others may still listen to their channels.
+        if channel == self._statements.channel:
+            self._news.take_in(payload)
 
     def _bell_rang(self) -> bool:
         rang, _ = self._bell.wait(0)
@@ -191,7 +196,7 @@ class PostgresHeadListener:
             raise
 
     def _listen(self, connection: GuardedConnection, deadline: float) -> None:
-        connection.raw.add_notify_handler(lambda notify: self._news.take_in(notify.payload))
+        connection.raw.add_notify_handler(lambda notify: self._hear(notify.channel, notify.payload))
         connection.execute(self._statements.listen, (), deadline)
         self.listening = self._probe_returns(connection, deadline)
         # After LISTEN: whatever is committed from here on is announced.
@@ -199,7 +204,7 @@ class PostgresHeadListener:
 
     def _probe_returns(self, connection: GuardedConnection, deadline: float) -> bool:
         probe = f"p{uuid4()}"
-        connection.execute(self._statements.notify, (self._statements.channel, probe), deadline)
+        self._announce(probe, connection, deadline)
         until = min(deadline, time.monotonic() + _PROBE_TIMEOUT)
         returned = self._receive(connection, until, lambda: probe in self._news.probes)
         if not returned:
@@ -208,6 +213,22 @@ class PostgresHeadListener:
                 " Config(listen_dsn=...) can go around it"
             )
         return returned
+
+    def _announce(self, probe: str, connection: GuardedConnection, deadline: float) -> None:
+        """Send *probe*; through a pooler over another client connection.
+
+        On our own the statement may get the session that listens, by chance, and the probe comes
+        back with its answer; later announcements come while the session is not ours, and are lost.
+        """
+        notify = (self._statements.notify, (self._statements.channel, probe), deadline)
+        if not connection.pooled:
+            connection.execute(*notify)
+            return
+        another = self._connector.connect(deadline)
+        try:
+            another.execute(*notify)
+        finally:
+            another.close()
 
     def _drop(self) -> None:
         self.listening = False

@@ -14,6 +14,8 @@ from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion
 from eventstore.config import Config
 from eventstore.errors import StorageUnavailableError
 from eventstore.postgres import PostgresStorage
+from eventstore.postgres.append import PostgresAppendSession
+from eventstore.postgres.connection import GuardedConnection
 from eventstore.postgres.listen import PostgresHeadListener
 from eventstore.postgres.statements import Statements
 from tests.conformance.conftest import soon
@@ -150,3 +152,32 @@ def test_a_listener_waits_for_a_server_that_is_away() -> None:
         user.store("order-1")
         assert listener.wait(5).head == 2
         storage.close()
+
+
+def test_what_another_store_announces_is_not_heard(
+    listener: PostgresHeadListener, user: User, psql: Psql
+) -> None:
+    """G34: a session that a pooler lends to several clients may listen for all of them."""
+    assert listener._connection is not None
+    listener._connection.raw.execute("LISTEN another_events")
+    psql("NOTIFY another_events, '500'")
+    assert listener.wait(0.2).head == 0
+    # Also what comes with the answer to a statement of ours.
+    listener._connection.raw.execute("NOTIFY another_events, '500'")
+    assert listener.wait(0.2).head == 0
+    user.store("order-1")
+    assert listener.wait(5).head == 1
+
+
+def test_announcements_for_others_are_not_kept(user: User) -> None:
+    """G34, G22: psycopg itself would keep each of them for ever."""
+    session = user.appender
+    assert isinstance(session, PostgresAppendSession)
+
+    def hear(connection: GuardedConnection) -> int:
+        connection.raw.execute("LISTEN another_events")
+        connection.raw.execute("NOTIFY another_events")
+        connection.raw.execute("UNLISTEN another_events")
+        return len(connection.raw._notifies_backlog or ())
+
+    assert session._connection.run_once(hear, soon()) == 0
