@@ -49,8 +49,6 @@ class Injector:
                 self.server.terminate_backends(f"{PREFIX}%")
             case Kind.KILL_RUNTIME:
                 self.crew.replace(self._victim(Program.READER, fault))
-            case Kind.ROLL_RUNTIME:
-                self.crew.roll(self._victim(Program.READER, fault))
             case Kind.KILL_WRITER:
                 self.crew.replace(self._victim(Program.WRITER, fault))
             case Kind.RESTART_SERVER:
@@ -65,6 +63,8 @@ class Injector:
         match fault.kind:
             case Kind.FREEZE_RUNTIME:
                 return _freeze(self._victim(Program.READER, fault))
+            case Kind.ROLL_RUNTIME:
+                return self._roll(self._victim(Program.READER, fault))
             case Kind.DELAY:
                 self.proxy.delay(0.02 + 0.2 * fault.dice)
                 return lambda: self.proxy.delay(0.0)
@@ -86,6 +86,11 @@ class Injector:
     def _victim(self, program: Program, fault: Fault) -> Process:
         living = self.crew.living(program)
         return living[int(fault.dice * len(living))]
+
+    def _roll(self, victim: Process) -> Heal:
+        """Start a successor; that may take until the network is better."""
+        self.crew.start(victim.program, victim.index)
+        return lambda: self.crew.end_oldest(victim.program, victim.index)
 
     def _cut_some(self, rng: random.Random) -> None:
         chosen = [pid for pid in self.server.backends(f"{PREFIX}%") if rng.random() < 0.5]

@@ -37,6 +37,7 @@ NETWORK = frozenset({Kind.DELAY, Kind.BLACK_HOLE, Kind.HALF_OPEN})
 
 _SECONDS: dict[Kind, tuple[float, float]] = {
     Kind.FREEZE_RUNTIME: (2.0, 3.5),
+    Kind.ROLL_RUNTIME: (1.0, 3.0),
     Kind.DELAY: (1.0, 2.0),
     Kind.BLACK_HOLE: (0.5, 2.0),
     Kind.HALF_OPEN: (0.5, 2.0),
