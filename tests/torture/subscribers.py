@@ -180,7 +180,7 @@ class Role:
 
 ROLES = (
     Role("prompt", "$all", prompt, {"batch_by": "any"}),
-    Role("slow", "$all", slow, {"max_batch_size": 50}),
+    Role("slow", "$all", slow, {"batch_by": "any", "max_batch_size": 50}),
     Role("one-by-one", "$all", OneByOne.start),
     Role("late", "$all", Late.start, {"buffer_size": 2_000}),
     Role("hanging", "$all", Hanging.start, {"ack_timeout": 1.0}),
