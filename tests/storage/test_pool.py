@@ -105,10 +105,8 @@ def test_a_connect_that_hangs_holds_nobody_else_up(
     proxy.swallow()
     with ThreadPoolExecutor(1) as threads:
         patient = threads.submit(behind._pool.run_once, asked, time.monotonic() + 60)
-        wait_until(lambda: proxy._pairs)
-        # Not `pass_on`: that would tell the patient one.
-        with proxy._changed:
-            proxy._swallowed = None
+        wait_until(lambda: proxy.lost_bytes)
+        proxy.pass_on(cut=False)
         began = time.monotonic()
         assert behind._pool.run_once(asked, began + 5)
         assert time.monotonic() - began < 2

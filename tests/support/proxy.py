@@ -29,6 +29,8 @@ class Proxy:
         self.dsn = make_conninfo(dsn, host="127.0.0.1", port=port, sslmode="disable")
         self._changed = threading.Lock()
         self._swallowed: int | None = None
+        self.lost_bytes = 0
+        """What was swallowed so far, in both directions."""
         self._delay = 0.0
         self._pause = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -49,9 +51,14 @@ class Proxy:
         """Hold back everything that arrives for so long, in both directions."""
         self._delay = seconds
 
-    def pass_on(self) -> None:
-        """Let new connections through again; old ones have lost bytes and are cut."""
-        self.cut()
+    def pass_on(self, *, cut: bool = True) -> None:
+        """Let new connections through again; old ones have lost bytes and are cut.
+
+        Args:
+            cut: False: nobody tells the old ones, they wait for what was lost.
+        """
+        if cut:
+            self.cut()
         with self._changed:
             self._swallowed = None
 
@@ -142,8 +149,7 @@ class Proxy:
         with self._changed:
             if self._swallowed is None:
                 return data
-            if not to_server:
-                return b""
-            passed = data[: self._swallowed]
+            passed = data[: self._swallowed] if to_server else b""
             self._swallowed -= len(passed)
+            self.lost_bytes += len(data) - len(passed)
             return passed

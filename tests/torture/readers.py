@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 
 import pykka
 
@@ -56,8 +57,9 @@ def serve(store: EventStore, journal: Journal, index: int, seed: int) -> None:
         store.join()
     finally:
         stopping.set()
+    deadline = time.monotonic() + 5
     for thread in threads:
-        thread.join(5)
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def main() -> None:
