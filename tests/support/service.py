@@ -37,8 +37,11 @@ _OUTPUT = threading.Lock()
 
 
 def report(what: str, **details: Any) -> None:
-    """Write one line, whole, before the next thing happens: what was reported is certain."""
-    line = json.dumps({"what": what, **details}) + "\n"
+    """Write one line, whole, before the next thing happens: what was reported is certain.
+
+    *at* is a moment of the one clock that all processes of a machine share.
+    """
+    line = json.dumps({"what": what, "at": time.monotonic(), **details}) + "\n"
     with _OUTPUT:
         sys.stdout.write(line)
         sys.stdout.flush()
@@ -80,6 +83,7 @@ class Service:
     def __init__(self, store: EventStore) -> None:
         self._store = store
         self._subscriptions: dict[str, Subscription] = {}
+        self._receivers: dict[str, pykka.ActorRef[Receiver]] = {}
         self._stopping = threading.Event()
 
     # ── appending ────────────────────────────────────────────────────────────────────────────
@@ -191,8 +195,13 @@ class Service:
         self, name: str, stream: str | None = None, ack_every: int = 1, **options: Any
     ) -> None:
         """Connect an actor that reports everything."""
-        receiver = Receiver.start(name, ack_every)
+        self._receivers[name] = receiver = Receiver.start(name, ack_every)
         self._subscribe(name, stream, receiver, options)
+
+    def bury(self, name: str) -> None:
+        """Let the actor that `subscribe` connected die."""
+        self._receivers[name].stop()
+        report("buried", name=name)
 
     def subscribe_callable(self, name: str, stream: str | None = None, **options: Any) -> None:
         """Connect a function that reports everything."""
@@ -228,6 +237,10 @@ class Service:
     def look(self, name: str) -> None:
         subscription = self._subscriptions[name]
         report("seen", name=name, state=subscription.state, checkpoint=subscription.checkpoint)
+
+    def health(self) -> None:
+        health = self._store.health()
+        report("health", running=health.running, listening=health.listening, failure=health.failure)
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 
@@ -280,7 +293,10 @@ def main(settings: dict[str, Any], runtime: str) -> None:
     for command in commands():
         if command["do"] == "join":
             report("joining")
-            store.join()
+            try:
+                store.join()
+            finally:
+                pykka.ActorRegistry.stop_all()
             report("joined")
             return
         obey(service, command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -21,10 +20,8 @@ from eventstore import (
     SubscriptionState,
 )
 from tests.acceptance.guarantees.conftest import (
-    QUICK,
     Record,
     Settings,
-    Start,
     installed,
     wait_for_checkpoint,
 )
@@ -35,101 +32,12 @@ from tests.support.recorder import Seen
 from tests.support.waiting import wait_until
 
 NAME = "sub"
-LEASE: float = QUICK["lease"]
-POLL: float = QUICK["poll_interval"]
-SLACK = 3.0
-"""Seconds that a busy machine may add."""
 
 
 def append(store: EventStore, count: int) -> None:
     info = store.read_stream_backward("s", count=1, missing_ok=True)
     version = info[0].stream_version if info else 0
     store.append_to_stream("s", version, [EventData("X", n) for n in range(count)])
-
-
-def checkpoint(store: EventStore) -> int:
-    return store.subscription_info("$all", NAME).checkpoint
-
-
-def test_a_standby_takes_over_at_once_when_the_owner_stops_in_order(
-    start: Start, observer: EventStore
-) -> None:
-    """G16, G17, G27: long before the lease ends, and right behind what was acknowledged."""
-    append(observer, 10)
-    owner, standby = start(2, lease=30.0)
-    owner.do("subscribe", name=NAME, ack_every=0)
-    owner.wait_delivered(NAME, 10)
-    standby.do("subscribe", name=NAME)
-    assert standby.wait("connected")["state"] == "waiting"
-    assert not standby.reports("subscribed")
-    owner.do("ack", name=NAME, position=6).wait("acked")
-    owner.do("close").wait("closed")
-    began = time.monotonic()
-    standby.wait_delivered(NAME, 4)
-    assert time.monotonic() - began < SLACK
-    assert standby.positions(NAME) == [7, 8, 9, 10]
-
-
-def test_a_standby_takes_over_within_the_lease_when_the_owner_is_killed(
-    start: Start, observer: EventStore
-) -> None:
-    """G16, G17, G27."""
-    append(observer, 10)
-    owner, standby = start(2)
-    owner.do("subscribe", name=NAME, ack_every=0)
-    owner.wait_delivered(NAME, 10)
-    owner.do("ack", name=NAME, position=3).wait("acked")
-    wait_for_checkpoint(observer, 3)
-    standby.do("subscribe", name=NAME).wait("connected")
-    owner.kill9()
-    killed = time.monotonic()
-    standby.wait("subscribed")
-    assert time.monotonic() - killed < LEASE + POLL + SLACK
-    standby.wait_delivered(NAME, 7)
-    assert standby.delivered(NAME)[0][0] == 4
-
-
-def test_a_frozen_owner_is_fenced_and_its_acks_do_not_count(
-    start: Start, observer: EventStore
-) -> None:
-    """G16: stopped beyond its lease and woken, it is told, refused, and waits as a standby."""
-    append(observer, 20)
-    frozen, successor = start(2)
-    frozen.do("subscribe", name=NAME, ack_every=0, max_batch_size=5)
-    frozen.wait_delivered(NAME, 20)
-    frozen.do("ack", name=NAME, position=5).wait("acked")
-    wait_for_checkpoint(observer, 5)
-    frozen.signal(signal.SIGSTOP)
-    try:
-        successor.do("subscribe", name=NAME, ack_every=0, max_batch_size=5)
-        successor.wait_delivered(NAME, 15)
-        successor.do("ack", name=NAME, position=10).wait("acked")
-        wait_for_checkpoint(observer, 10)
-        epoch = observer.subscription_info("$all", NAME).epoch
-        # The first thing that it finds when it wakes up: an ack beyond its successor's.
-        frozen.do("ack", name=NAME, position=20).do("look", name=NAME)
-    finally:
-        frozen.signal(signal.SIGCONT)
-    wait_until(lambda: frozen.reports("acked", position=20) or frozen.reports("error"))
-    wait_until(lambda: frozen.reports("lost"))
-    refused = frozen.reports("error")
-    assert all(error["error"] == "SubscriptionLostError" for error in refused)
-    assert frozen.reports("lost")[0]["reason"] == "SubscriptionLostError"
-
-    # A witness of time: the successor's next ack is stored, and nothing in between went further.
-    assert checkpoint(observer) == 10
-    successor.do("ack", name=NAME, position=15).wait("acked", position=15)
-    wait_for_checkpoint(observer, 15)
-    assert observer.subscription_info("$all", NAME).epoch == epoch
-    assert len(frozen.delivered(NAME)) == 20
-    append(observer, 1)
-    successor.until(lambda: successor.delivered(NAME)[-1][0] == 21)
-    assert len(frozen.delivered(NAME)) == 20
-
-    # It waits: when the successor ends, it goes on behind the successor's checkpoint.
-    successor.do("close").wait("closed")
-    wait_until(lambda: len(frozen.delivered(NAME)) == 26)
-    assert frozen.positions(NAME)[20:] == list(range(16, 22))
 
 
 def test_an_ack_that_reaches_the_database_after_the_takeover_does_not_count() -> None:
