@@ -56,6 +56,13 @@ class Claimant:
         self._look_at(answer)
         return answer
 
+    def next_moment(self) -> float | None:
+        """Return when the lease that it watches will have been unchanged for a lease."""
+        if self._sight is None:
+            return None
+        moment = self._sight.since + self._shared.config.lease
+        return moment if moment > time.monotonic() else None
+
     def _dead_mark(self) -> LeaseMark | None:
         """Return the mark that has not changed for a lease, whatever the database's clock says."""
         sight = self._sight

@@ -295,8 +295,11 @@ class SubscriptionActor(SupervisedActor):
         if self._ended:
             return
         now = time.monotonic()
-        regular = LIVENESS if self._courier.run else min(LIVENESS, self._config.poll_interval)
-        self._alarm.at(min(now + regular, self._courier.next_moment() or math.inf))
+        if self._courier.run:
+            regular, due = LIVENESS, self._courier.next_moment()
+        else:
+            regular, due = min(LIVENESS, self._config.poll_interval), self._claimant.next_moment()
+        self._alarm.at(min(now + regular, due or math.inf))
 
     def _watch(self) -> None:
         directory = self._shared.directory

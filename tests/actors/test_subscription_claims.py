@@ -105,6 +105,25 @@ def test_an_owner_that_does_not_renew_is_followed_whatever_the_databases_clock_s
     assert time.monotonic() - since >= LEASE
 
 
+def test_it_is_followed_as_soon_as_its_lease_was_watched_for_its_length() -> None:
+    """G27: within lease and poll interval of its last renewal, not at the look after that."""
+    lease, poll_interval, busy = 0.7, 0.5, 0.2
+    with rooms_over(Config("memory:", lease=lease, poll_interval=poll_interval)) as rooms:
+        start_keeper(rooms)
+        fence = claim(rooms, lease=3_600)
+        subscriber = Ear()
+        Seated(rooms, subscriber.ref)
+        # Right behind the standby's first look: the second one finds a new mark.
+        session = rooms.storage.keeper_session()
+        session.keep([Progress(fence, 0, SubscriptionState.LIVE, None, 0)], 3_600, soon())
+        session.close()
+        since = time.monotonic()
+
+        subscriber.next(Subscribed)
+
+        assert time.monotonic() - since < lease + poll_interval + busy
+
+
 def test_an_owner_that_renews_is_not_followed(rooms: Rooms) -> None:
     """G16, G17."""
     fence = claim(rooms, lease=LEASE)
