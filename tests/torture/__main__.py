@@ -22,9 +22,10 @@ def main() -> int:
     parser.add_argument("--writers", type=int, default=3, help="processes that append")
     parser.add_argument("--readers", type=int, default=3, help="processes with subscriptions")
     parser.add_argument("--mutation", type=Mutation, choices=list(Mutation), help="break the build")
-    parser.add_argument("--journals", type=Path, help="keep the journals in this empty folder")
+    parser.add_argument("--journals", type=Path, help="keep the journals in this new folder")
     options = parser.parse_args()
     if options.journals is not None:
+        options.journals.mkdir(parents=True)
         return run(options, options.journals)
     with TemporaryDirectory(prefix="torture-") as folder:
         return run(options, Path(folder))
@@ -32,8 +33,9 @@ def main() -> int:
 
 def run(options: argparse.Namespace, folder: Path) -> int:
     """Torture, judge, report."""
+    print(f"seed         {options.seed}: {options.seconds:g} s of faults begin", flush=True)
     kinds = FAULTS[options.mutation] if options.mutation else ALL_KINDS
-    outcome = torture(
+    evidence = torture(
         plan(options.seed, options.seconds, kinds),
         folder,
         seed=options.seed,
@@ -41,9 +43,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         readers=options.readers,
         mutation=options.mutation,
     )
-    violations = verdict(outcome.evidence)
-    print(f"seed         {options.seed}")
-    print(*report(outcome.evidence, outcome.faults), sep="\n")
+    violations = verdict(evidence)
+    print(*report(evidence), sep="\n")
     print(*(reasons(violations) if violations else ["every promise held"]), sep="\n")
     return 1 if violations else 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import psycopg
 from psycopg import sql
 
@@ -14,15 +16,17 @@ CREATE SCHEMA {audit};
 CREATE TABLE {audit}.changes (
   number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text, process text, epoch_before bigint, epoch bigint, owner_before uuid, owner uuid,
-  checkpoint_before bigint, checkpoint bigint, idle double precision);
+  checkpoint_before bigint, checkpoint bigint, idle double precision,
+  at double precision);
 CREATE FUNCTION {audit}.note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO {audit}.changes (name, process, epoch_before, epoch, owner_before, owner,
-                               checkpoint_before, checkpoint, idle)
+                               checkpoint_before, checkpoint, idle, at)
   VALUES (NEW.subscription_name,
           regexp_replace(current_setting('application_name'), '-listen$', ''),
           OLD.epoch, NEW.epoch, OLD.owner, NEW.owner, OLD.checkpoint, NEW.checkpoint,
-          extract(epoch FROM clock_timestamp() - OLD.renewed_at));
+          extract(epoch FROM clock_timestamp() - OLD.renewed_at),
+          extract(epoch FROM clock_timestamp()));
   RETURN NULL;
 END $$;
 CREATE TRIGGER audit AFTER UPDATE ON {schema}.subscriptions FOR EACH ROW
@@ -39,7 +43,7 @@ SELECT e.global_position, s.stream_id, e.stream_version, e.event_id::text
 
 _CHANGES = """
 SELECT name, process, epoch_before, epoch, owner_before::text, owner::text, checkpoint_before,
-       checkpoint, idle
+       checkpoint, idle, at - %s
   FROM {audit}.changes ORDER BY number
 """
 
@@ -59,4 +63,7 @@ def stored_events(connection: psycopg.Connection, schema: str) -> list[StoredEve
 
 
 def changes(connection: psycopg.Connection, schema: str) -> list[Change]:
-    return [Change(*row) for row in connection.execute(_of(_CHANGES, schema)).fetchall()]
+    """Return them, oldest first, on the clock of the journals."""
+    ahead = time.time() - time.monotonic()
+    rows = connection.execute(_of(_CHANGES, schema), [ahead]).fetchall()
+    return [Change(*row) for row in rows]

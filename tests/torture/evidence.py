@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from tests.torture.journal import Entry
+from tests.torture.plan import Kind
 
 __all__ = [
     "Attempt",
@@ -18,6 +19,7 @@ __all__ = [
     "NoteKind",
     "Outcome",
     "StoredEvent",
+    "Trouble",
     "attempts",
 ]
 
@@ -45,6 +47,7 @@ class Change:
     checkpoint: int
     idle: float | None
     """Seconds since the lease before it was renewed."""
+    at: float
 
     @property
     def is_claim(self) -> bool:
@@ -101,6 +104,17 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """A fault that happened."""
+
+    kind: Kind
+    began: float
+    ended: float
+    runtimes: frozenset[int]
+    """The places of those that it kept from working."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All that the verdict goes by."""
 
@@ -115,6 +129,11 @@ class Evidence:
     """As stored in the end, by name."""
     calm_since: float
     """When the last fault was over."""
+    lease: float
+    poll_interval: float
+    runtimes: frozenset[int]
+    """Their places: a runtime that was killed has a successor at the same place."""
+    troubles: Sequence[Trouble] = ()
     incidents: Sequence[str] = ()
     """What nobody asked for: processes that ended, threads that crashed."""
 

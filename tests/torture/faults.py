@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -38,13 +38,29 @@ class Injector:
     crew: Crew
     observer: EventStore
 
+    def hurt_runtimes(self, fault: Fault) -> frozenset[int]:
+        """Return the places of the runtimes that a fault will keep from working."""
+        places = frozenset(process.index for process in self.crew.living(Program.READER))
+        match fault.kind:
+            case Kind.KILL_RUNTIME | Kind.FREEZE_RUNTIME | Kind.ROLL_RUNTIME:
+                return frozenset({self._victim(Program.READER, fault).index})
+            case Kind.DELAY | Kind.BLACK_HOLE | Kind.HALF_OPEN | Kind.RESET:
+                return frozenset(place for place in places if self.crew.is_remote(place))
+            case Kind.KILL_WRITER | Kind.FOREIGN_SAME | Kind.FOREIGN_OTHER | Kind.PAUSE:
+                return frozenset()
+            case _:
+                return places
+
     def begin(self, fault: Fault) -> Heal:
         """Let a fault happen; returns what ends it."""
         match fault.kind:
             case Kind.CUT_LISTENERS:
                 self.server.terminate_backends(f"{PREFIX}%-listen")
+            case Kind.CUT_POOLS:
+                self._terminate(self._backends() - self._backends("-listen"))
             case Kind.CUT_SOME:
-                self._cut_some(random.Random(fault.dice))
+                rng = random.Random(fault.dice)
+                self._terminate(pid for pid in sorted(self._backends()) if rng.random() < 0.5)
             case Kind.CUT_ALL:
                 self.server.terminate_backends(f"{PREFIX}%")
             case Kind.KILL_RUNTIME:
@@ -92,11 +108,13 @@ class Injector:
         self.crew.start(victim.program, victim.index)
         return lambda: self.crew.end_oldest(victim.program, victim.index)
 
-    def _cut_some(self, rng: random.Random) -> None:
-        chosen = [pid for pid in self.server.backends(f"{PREFIX}%") if rng.random() < 0.5]
+    def _backends(self, ending: str = "") -> set[int]:
+        return set(self.server.backends(f"{PREFIX}%{ending}"))
+
+    def _terminate(self, pids: Iterable[int]) -> None:
         with self.server.connect() as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", [chosen]
+                "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", [list(pids)]
             )
 
     def _pause(self, fault: Fault) -> Heal:

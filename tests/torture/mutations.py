@@ -23,12 +23,16 @@ class Mutation(StrEnum):
     EAGER_CHECKPOINT = "eager-checkpoint"
     """As soon as something is acknowledged, all there is counts as acknowledged."""
 
+    SLUGGISH_TAKEOVER = "sluggish-takeover"
+    """An owner may be silent for three leases."""
+
 
 FAULTS: dict[Mutation, tuple[Kind, ...]] = {
     Mutation.UNLOCKED_SEQUENCE: (Kind.CUT_LISTENERS,),
     Mutation.UNFENCED_CHECKPOINT: (Kind.FREEZE_RUNTIME,),
     Mutation.REWINDING_CHECKPOINT: (Kind.FREEZE_RUNTIME,),
     Mutation.EAGER_CHECKPOINT: (Kind.KILL_RUNTIME,),
+    Mutation.SLUGGISH_TAKEOVER: (Kind.KILL_RUNTIME,),
 }
 """The faults of a short torture that should bring each to light."""
 
@@ -66,6 +70,14 @@ _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
     ),
     Mutation.EAGER_CHECKPOINT: (
         _Edit("keep_subscriptions", "THEN p.checkpoint ELSE", "THEN n.head ELSE"),
+    ),
+    Mutation.SLUGGISH_TAKEOVER: (
+        _Edit(
+            "claim_subscription",
+            "v_row.expires_at <= v_now",
+            "v_row.expires_at + 2 * (v_row.expires_at - v_row.renewed_at) <= v_now",
+        ),
+        _Edit("claim_subscription", "(p_watched_owner, p_watched_epoch", "(p_owner, NULL"),
     ),
 }
 

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     """What can be done to a store."""
 
     CUT_LISTENERS = "cut listeners"
+    CUT_POOLS = "cut pools"
     CUT_SOME = "cut random backends"
     CUT_ALL = "cut all backends"
     KILL_RUNTIME = "kill -9 a runtime"

@@ -74,7 +74,7 @@ class Crew:
         generation = sum(1 for p in self.all if (p.program, p.index) == (program, index))
         name = f"{PREFIX}{program}-{index}-{generation}"
         journal = self._folder / f"{name}.jsonl"
-        dsn = self._dsns[index % 2]
+        dsn = self._dsns[self.is_remote(index)]
         settings = {
             **self._settings,
             "dsn": make_conninfo(dsn, application_name=name),
@@ -98,6 +98,11 @@ class Crew:
     @property
     def all(self) -> list[Process]:
         return [*self.past, *self.alive]
+
+    @staticmethod
+    def is_remote(index: int) -> bool:
+        """Return whether such a process uses the bad network."""
+        return index % 2 == 1
 
     def living(self, program: Program) -> list[Process]:
         return [process for process in self.alive if process.program is program]

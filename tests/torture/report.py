@@ -1,39 +1,36 @@
-"""The figures of a torture, for people. Pure."""
+"""The figures of a torture, for people with a terminal of 80 columns. Pure."""
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tests.torture.evidence import Evidence, NoteKind, Outcome
-from tests.torture.plan import Kind
+from tests.torture.takeovers import Takeover, takeovers
 from tests.torture.verdict import Violation, stalls
 
 __all__ = ["reasons", "report"]
 
 _MOST_OF_A_KIND = 3
-_LONGEST_LINE = 600
+_LONGEST_CASE = 600
+_WIDTH = 79
+_LABEL = 13
 
 
-def report(evidence: Evidence, faults: Counter[Kind]) -> Iterator[str]:
+def report(evidence: Evidence) -> Iterator[str]:
     """Return the lines of the report."""
-    outcomes = Counter(attempt.outcome for attempt in evidence.attempts)
-    yield f"appends      {len(evidence.attempts):,}: " + _listed(
-        {outcome.value: outcomes[outcome] for outcome in Outcome}
-    )
-    doubtful = sum(attempt.doubtful for attempt in evidence.attempts)
-    yield f"doubt        {doubtful:,} appends were unknown at first"
-    yield f"events       {len(evidence.stored):,} stored"
-    yield f"faults       {faults.total():,}: " + _listed({k.value: n for k, n in faults.items()})
-    delivered, redelivered = _deliveries(evidence)
-    yield f"deliveries   {delivered:,}, {redelivered:,} of them redeliveries"
-    claims = [change for change in evidence.changes if change.is_claim]
-    takeover = _worst_takeover(evidence)
-    yield f"takeovers    {len(claims):,}, the worst {takeover:.2f} s after the last renewal"
+    yield from _line("appends", _appends(evidence))
+    yield from _line("events", f"{len(evidence.stored):,} stored")
+    yield from _line("faults", _faults(evidence))
+    yield from _line("deliveries", _deliveries(evidence))
+    taken = list(takeovers(evidence))
+    yield from _line("takeovers", _taken(evidence, [t for t in taken if not t.was_released]))
+    yield from _line("handovers", _handed_over([t for t in taken if t.was_released]))
     during, after = _worst_stall(evidence, 0.0), _worst_stall(evidence, evidence.calm_since)
-    yield f"worst stall  {during:.2f} s in all, {after:.2f} s after the last fault"
+    yield from _line("worst stall", f"{after:.2f} s after the last fault, {during:.2f} s in all")
     overdue = max((attempt.overdue for attempt in evidence.attempts), default=0.0)
-    yield f"worst delay  {overdue:.2f} s of an append beyond its deadline"
+    yield from _line("worst delay", f"{overdue:.2f} s of an append beyond its deadline")
 
 
 def reasons(violations: Sequence[Violation]) -> Iterator[str]:
@@ -41,14 +38,35 @@ def reasons(violations: Sequence[Violation]) -> Iterator[str]:
     for broken, count in Counter(violation.broken for violation in violations).items():
         yield f"BROKEN, {count:,} times: {broken}"
         cases = [violation.details for violation in violations if violation.broken is broken]
-        yield from (f"    {case[:_LONGEST_LINE]}" for case in cases[:_MOST_OF_A_KIND])
+        for case in cases[:_MOST_OF_A_KIND]:
+            yield from _wrapped(f"  - {case[:_LONGEST_CASE]}", indent=4)
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _line(label: str, text: str) -> Iterator[str]:
+    return _wrapped(f"{label:<{_LABEL}}{text}", _LABEL)
+
+
+def _wrapped(text: str, indent: int) -> Iterator[str]:
+    yield from textwrap.wrap(text, _WIDTH, subsequent_indent=" " * indent)
+
+
+def _appends(evidence: Evidence) -> str:
+    outcomes = Counter(attempt.outcome for attempt in evidence.attempts)
+    doubtful = sum(attempt.doubtful for attempt in evidence.attempts)
+    known = _listed({outcome.value: outcomes[outcome] for outcome in Outcome})
+    return f"{len(evidence.attempts):,}: {known}; {doubtful:,} were unknown at first"
+
+
+def _faults(evidence: Evidence) -> str:
+    kinds = Counter(trouble.kind.value for trouble in evidence.troubles)
+    return f"{kinds.total():,} of {len(kinds)} kinds: {_listed(kinds)}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.items())
 
 
-def _deliveries(evidence: Evidence) -> tuple[int, int]:
+def _deliveries(evidence: Evidence) -> str:
     delivered = 0
     distinct: set[tuple[str, int]] = set()
     for (_, name), notes in evidence.notes.items():
@@ -56,19 +74,28 @@ def _deliveries(evidence: Evidence) -> tuple[int, int]:
             if note.kind is NoteKind.RECEIVED:
                 delivered += len(note.events)
                 distinct.update((name, position) for position, _ in note.events)
-    return delivered, delivered - len(distinct)
+    again = delivered - len(distinct)
+    return (
+        f"{delivered:,} to {len(evidence.subscriptions)} subscriptions,"
+        f" {again:,} of them redeliveries"
+    )
+
+
+def _taken(evidence: Evidence, takeovers: Sequence[Takeover]) -> str:
+    worst = evidence.lease + max((t.at - t.due for t in takeovers), default=0.0)
+    return (
+        f"{len(takeovers):,}, the worst {worst:.2f} s after the last renewal"
+        f" (lease {evidence.lease:g} s, poll {evidence.poll_interval:g} s)"
+    )
+
+
+def _handed_over(takeovers: Sequence[Takeover]) -> str:
+    worst = max((t.at - t.due for t in takeovers), default=0.0)
+    return f"{len(takeovers):,}, the worst {worst:.2f} s after the release"
 
 
 def _worst_stall(evidence: Evidence, since: float) -> float:
     return max(
         (stall for name in evidence.subscriptions for stall in stalls(evidence, name, since)),
-        default=0.0,
-    )
-
-
-def _worst_takeover(evidence: Evidence) -> float:
-    """Return the longest time from the last renewal of an owner that vanished to its successor."""
-    return max(
-        (c.idle for c in evidence.changes if c.is_claim and c.owner_before and c.idle is not None),
         default=0.0,
     )

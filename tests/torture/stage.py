@@ -7,7 +7,6 @@ import itertools
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,16 +18,16 @@ from tests.support.pgserver import TestServer
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.torture.audit import changes, install_audit, stored_events
-from tests.torture.evidence import Evidence, attempts, notes
+from tests.torture.evidence import Evidence, Trouble, attempts, notes
 from tests.torture.faults import OTHER_DATABASE, Injector
 from tests.torture.journal import Journal, entries
 from tests.torture.mutations import Mutation, install_mutation
-from tests.torture.plan import Fault, Kind
+from tests.torture.plan import Fault
 from tests.torture.processes import Crew, Program
 from tests.torture.subscribers import ROLES
 from tests.torture.writers import STREAMS, Appender
 
-__all__ = ["LEASE", "POLL", "Outcome", "torture"]
+__all__ = ["LEASE", "POLL", "torture"]
 
 SCHEMA = "torture"
 LEASE = 1.5
@@ -45,14 +44,6 @@ _CALM = 2.0
 """Seconds for which the writers go on after the last fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a torture leaves: the evidence, and how often each fault happened."""
-
-    evidence: Evidence
-    faults: Counter[Kind]
-
-
 def torture(
     faults: Sequence[Fault],
     folder: Path,
@@ -62,8 +53,8 @@ def torture(
     readers: int = 3,
     settle: float = 60.0,
     mutation: Mutation | None = None,
-) -> Outcome:
-    """Run *faults* against a store with writers and readers; returns what happened.
+) -> Evidence:
+    """Run *faults* against a store with writers and readers; returns what is known of it.
 
     Args:
         faults: By time, as `plan` draws them.
@@ -79,7 +70,7 @@ def torture(
             for index in range(count):
                 stage.crew.start(program, index)
         wait_until(lambda: all(p.is_ready for p in stage.crew.living(Program.READER)), timeout=30)
-        done = _hurt(stage, faults)
+        troubles = _hurt(stage, faults)
         calm_since = time.monotonic()
         _pass_by(_CALM)
         for writer in stage.crew.living(Program.WRITER):
@@ -88,14 +79,14 @@ def torture(
         stage.crew.look()
         for reader in stage.crew.living(Program.READER):
             stage.crew.end(reader)
-        return Outcome(_collect(stage, calm_since), done)
+        return _collect(stage, troubles, calm_since)
 
 
-def _hurt(injector: Injector, faults: Sequence[Fault]) -> Counter[Kind]:
+def _hurt(injector: Injector, faults: Sequence[Fault]) -> list[Trouble]:
     """Begin and end every fault when its time has come, or as soon as the one before allows."""
-    done: Counter[Kind] = Counter()
+    troubles: list[Trouble] = []
     order = itertools.count()
-    due: list[tuple[float, int, Fault | Callable[[], None]]]
+    due: list[tuple[float, int, Fault | Callable[[], Trouble]]]
     due = [(fault.at, next(order), fault) for fault in faults]
     began = time.monotonic()
     while due:
@@ -103,13 +94,24 @@ def _hurt(injector: Injector, faults: Sequence[Fault]) -> Counter[Kind]:
         _pass_by(began + at - time.monotonic())
         injector.crew.look()
         if isinstance(what, Fault):
-            heal = injector.begin(what)
-            done[what.kind] += 1
+            end = _begin(injector, what)
             until = time.monotonic() - began + what.seconds
-            heapq.heappush(due, (until, next(order), heal))
+            heapq.heappush(due, (until, next(order), end))
         else:
-            what()
-    return done
+            troubles.append(what())
+    return troubles
+
+
+def _begin(injector: Injector, fault: Fault) -> Callable[[], Trouble]:
+    """Let a fault happen; returns what ends it and tells of it."""
+    began, runtimes = time.monotonic(), injector.hurt_runtimes(fault)
+    heal = injector.begin(fault)
+
+    def end() -> Trouble:
+        heal()
+        return Trouble(fault.kind, began, time.monotonic(), runtimes)
+
+    return end
 
 
 def _pass_by(seconds: float) -> None:
@@ -169,8 +171,9 @@ def _create_streams(observer: EventStore, folder: Path) -> None:
 # ── collecting ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _collect(stage: _Stage, calm_since: float) -> Evidence:
+def _collect(stage: _Stage, troubles: Sequence[Trouble], calm_since: float) -> Evidence:
     processes = stage.crew.all
+    readers = [p for p in processes if p.program is Program.READER]
     writers = [p.entries() for p in processes if p.program is Program.WRITER]
     with stage.server.connect() as connection:
         stored, audit = stored_events(connection, SCHEMA), changes(connection, SCHEMA)
@@ -184,8 +187,7 @@ def _collect(stage: _Stage, calm_since: float) -> Evidence:
         subscriptions={role.name: role.stream_id for role in ROLES},
         notes={
             (process.name, name): about
-            for process in processes
-            if process.program is Program.READER
+            for process in readers
             for name, about in notes(process.entries()).items()
         },
         changes=audit,
@@ -193,5 +195,9 @@ def _collect(stage: _Stage, calm_since: float) -> Evidence:
             info.subscription_name: info.checkpoint for info in stage.observer.subscriptions()
         },
         calm_since=calm_since,
+        lease=LEASE,
+        poll_interval=POLL,
+        runtimes=frozenset(process.index for process in readers),
+        troubles=troubles,
         incidents=[*stage.crew.incidents, *stage.crew.crashes()],
     )

@@ -88,6 +88,20 @@ def raising(notes: Notes) -> Callable[[Events], None]:
     return handle
 
 
+def hanging_function(notes: Notes) -> Callable[[Events], None]:
+    """Hang longer than its `ack_timeout` now and then, and raise in the end: that is no ack."""
+    never = threading.Event()
+
+    def handle(events: Events) -> None:
+        notes.received(events)
+        if notes.happens(0.02):
+            never.wait(1.5)
+            raise TimeoutError("a handler that hung")
+        notes.acking(events.last_position)
+
+    return handle
+
+
 # ── actors ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -186,4 +200,5 @@ ROLES = (
     Role("hanging", "$all", Hanging.start, {"ack_timeout": 1.0}),
     Role("raising", "s-0", raising, {"on_error": Retry(first=0.05, longest=0.2)}),
     Role("dying", "s-1", Dying.start),
+    Role("hanging-function", "s-2", hanging_function, {"ack_timeout": 0.7}),
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tests.torture.evidence import Attempt, Change, Evidence, Note, NoteKind, Outcome, StoredEvent
+from tests.torture.takeovers import takeovers
 
 __all__ = ["Bounds", "Broken", "Violation", "stalls", "verdict"]
 
@@ -30,6 +31,7 @@ class Broken(StrEnum):
     TWO_OWNERS = "the acknowledgement of a process that was not the owner counted (G16)"
     BEHIND = "a subscription did not catch up (G32)"
     STALLED = "a subscription stalled after the last fault (G23, G27)"
+    LATE_TAKEOVER = "a takeover came later than promised (G27)"
     INCIDENT = "a process failed by itself (G24)"
 
 
@@ -46,8 +48,13 @@ class Violation:
 class Bounds:
     """In seconds, with room for a busy machine."""
 
-    stall: float = 10.0
-    """Longest stop of a subscription that has events to deliver, once the faults are over."""
+    stall: float = 5.0
+    """Longest stop of a subscription that has events to deliver, once the faults are over: the
+    last fault may cost a takeover, and a subscriber may hang until its `ack_timeout`."""
+    handover: float = 1.0
+    """Promised from a release to the next owner; it is `poll_interval` after a lease ran out."""
+    room: float = 1.0
+    """How much later than promised a takeover may come."""
     overdue: float = 3.0
     """Longest time that an append takes beyond its deadline."""
 
@@ -61,6 +68,7 @@ def verdict(evidence: Evidence, bounds: Bounds = Bounds()) -> list[Violation]:
         found += _judge_deliveries(evidence, name)
         found += _judge_checkpoints(evidence, name)
         found += _judge_stall(evidence, name, bounds)
+    found += _judge_takeovers(evidence, bounds)
     return found
 
 
@@ -228,6 +236,13 @@ def _judge_stall(evidence: Evidence, name: str, bounds: Bounds) -> Iterator[Viol
     worst = max(stalls(evidence, name, evidence.calm_since), default=0.0)
     if worst > bounds.stall:
         yield Violation(Broken.STALLED, f"{name} for {worst:.1f} s")
+
+
+def _judge_takeovers(evidence: Evidence, bounds: Bounds) -> Iterator[Violation]:
+    for takeover in takeovers(evidence):
+        promised = bounds.handover if takeover.was_released else evidence.poll_interval
+        if takeover.late > promised + bounds.room:
+            yield Violation(Broken.LATE_TAKEOVER, f"by {takeover.late:.1f} s: {takeover}")
 
 
 def stalls(evidence: Evidence, name: str, since: float) -> Iterator[float]:

@@ -89,11 +89,13 @@ class Appender:
         self._believed.update({r.stream_id: r.last_version for r in results})
 
     def _expected(self, stream: str) -> int:
-        choices = [ExpectedVersion.ANY, self._believed[stream], ExpectedVersion.STREAM_EXISTS, 0]
-        return self._rng.choices(choices, weights=[60, 30, 8, 2])[0]
+        believed = self._believed[stream]
+        other = self._rng.randint(0, believed + 1)
+        choices = [ExpectedVersion.ANY, believed, ExpectedVersion.STREAM_EXISTS, other]
+        return self._rng.choices(choices, weights=[60, 30, 5, 5])[0]
 
     def _events(self) -> list[EventData]:
-        count = int(_MOST_EVENTS ** self._rng.random())
+        count = int((_MOST_EVENTS + 1) ** self._rng.random())
         return [EventData("Written", {"nth": nth}) for nth in range(count)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +16,11 @@ from tests.torture.evidence import (
     NoteKind,
     Outcome,
     StoredEvent,
+    Trouble,
     attempts,
 )
+from tests.torture.plan import Kind
+from tests.torture.takeovers import takeovers
 from tests.torture.verdict import Bounds, Broken, stalls, verdict
 
 
@@ -33,14 +36,22 @@ def acking(position: int) -> Note:
     return Note(NoteKind.ACKING, 3.0, position=position)
 
 
-def claim(process: str, epoch: int, checkpoint: int) -> Change:
+ONE, TWO, THREE = "torture-readers-0-0", "torture-readers-1-0", "torture-readers-2-0"
+
+
+def claim(process: str, epoch: int, checkpoint: int, at: float = 4.0, idle: float = 1.6) -> Change:
     owners = (f"owner{epoch - 1}" if epoch > 1 else None, f"owner{epoch}")
-    return Change("sub", process, epoch - 1, epoch, *owners, checkpoint, checkpoint, 1.6)
+    return Change("sub", process, epoch - 1, epoch, *owners, checkpoint, checkpoint, idle, at)
+
+
+def release(process: str, epoch: int, checkpoint: int, at: float) -> Change:
+    owner = f"owner{epoch}"
+    return Change("sub", process, epoch, epoch, owner, None, checkpoint, checkpoint, 0.1, at)
 
 
 def progress(process: str, epoch: int, before: int, after: int) -> Change:
     owner = f"owner{epoch}"
-    return Change("sub", process, epoch, epoch, owner, owner, before, after, 0.1)
+    return Change("sub", process, epoch, epoch, owner, owner, before, after, 0.1, 5.0)
 
 
 def attempt(stream: str, *numbers: int, first: tuple[int, int], **more: Any) -> Attempt:
@@ -64,17 +75,20 @@ CLEAN = Evidence(
     ],
     subscriptions={"sub": "$all"},
     notes={
-        ("one", "sub"): [run(), received(1, 2), acking(2), received(3)],
-        ("two", "sub"): [run(), received(3), received(4), acking(4)],
+        (ONE, "sub"): [run(), received(1, 2), acking(2), received(3)],
+        (TWO, "sub"): [run(), received(3), received(4), acking(4)],
     },
     changes=[
-        claim("one", 1, 0),
-        progress("one", 1, 0, 2),
-        claim("two", 2, 2),
-        progress("two", 2, 2, 4),
+        claim(ONE, 1, 0),
+        progress(ONE, 1, 0, 2),
+        claim(TWO, 2, 2),
+        progress(TWO, 2, 2, 4),
     ],
     checkpoints={"sub": 4},
     calm_since=1.0,
+    lease=1.5,
+    poll_interval=0.2,
+    runtimes=frozenset({0, 1, 2}),
 )
 
 
@@ -102,6 +116,12 @@ def with_change(change: Change, at: int | None = None) -> Evidence:
     changes = list(CLEAN.changes)
     changes.insert(len(changes) if at is None else at, change)
     return replace(CLEAN, changes=changes)
+
+
+def with_takeover(*changes: Change, troubles: Sequence[Trouble] = ()) -> Evidence:
+    """Let the second owner come by *changes*."""
+    rest = [CLEAN.changes[0], CLEAN.changes[1], *changes, CLEAN.changes[3]]
+    return replace(CLEAN, changes=rest, troubles=troubles)
 
 
 def without_stored(position: int) -> Evidence:
@@ -146,47 +166,47 @@ DAMAGE: dict[str, tuple[Callable[[], Evidence], Broken]] = {
     "a retry that is a duplicate": (lambda: with_first(duplicate=True), Broken.DUPLICATE),
     "an append that outlived its deadline": (lambda: with_first(overdue=9.0), Broken.OVERDUE),
     "an event that nobody got": (
-        lambda: with_notes("two", run(), received(3)),
+        lambda: with_notes(TWO, run(), received(3)),
         Broken.UNDELIVERED,
     ),
     "another event than is stored": (
-        lambda: with_notes("three", Note(NoteKind.RECEIVED, 2.0, ((1, "id9"),))),
+        lambda: with_notes(THREE, Note(NoteKind.RECEIVED, 2.0, ((1, "id9"),))),
         Broken.WRONG_EVENT,
     ),
     "an event that is skipped within a run": (
-        lambda: with_notes("one", run(), received(1), received(3)),
+        lambda: with_notes(ONE, run(), received(1), received(3)),
         Broken.DISORDER,
     ),
     "a batch with a hole": (
-        lambda: with_notes("one", run(), received(1, 3)),
+        lambda: with_notes(ONE, run(), received(1, 3)),
         Broken.DISORDER,
     ),
     "a run that goes back": (
-        lambda: with_notes("one", run(), received(1, 2), acking(2), received(2)),
+        lambda: with_notes(ONE, run(), received(1, 2), acking(2), received(2)),
         Broken.DISORDER,
     ),
     "a run that starts beyond the checkpoint": (
-        lambda: with_notes("two", run(), received(4)),
+        lambda: with_notes(TWO, run(), received(4)),
         Broken.DISORDER,
     ),
     "a checkpoint that nobody acknowledged": (
-        lambda: with_notes("one", run(), received(1, 2)),
+        lambda: with_notes(ONE, run(), received(1, 2)),
         Broken.UNACKNOWLEDGED,
     ),
     "a checkpoint over what was not delivered": (
-        lambda: with_notes("one", run(), received(2), acking(2)),
+        lambda: with_notes(ONE, run(), received(2), acking(2)),
         Broken.UNACKNOWLEDGED,
     ),
     "a checkpoint that goes back": (
-        lambda: with_change(progress("two", 2, 4, 3)),
+        lambda: with_change(progress(TWO, 2, 4, 3)),
         Broken.BACKWARDS,
     ),
     "a claim that takes a checkpoint back": (
-        lambda: with_change(replace(claim("two", 3, 3), checkpoint_before=4)),
+        lambda: with_change(replace(claim(TWO, 3, 3), checkpoint_before=4)),
         Broken.BACKWARDS,
     ),
     "a stale owner that counts": (
-        lambda: with_change(progress("one", 2, 2, 3), at=3),
+        lambda: with_change(progress(ONE, 2, 2, 3), at=3),
         Broken.TWO_OWNERS,
     ),
     "a subscription that stays behind": (
@@ -195,8 +215,18 @@ DAMAGE: dict[str, tuple[Callable[[], Evidence], Broken]] = {
     ),
     "a subscription that is gone": (lambda: replace(CLEAN, checkpoints={}), Broken.BEHIND),
     "an event that comes late": (
-        lambda: with_notes("two", run(), received(3), received(4, at=60.0), acking(4)),
+        lambda: with_notes(TWO, run(), received(3), received(4, at=60.0), acking(4)),
         Broken.STALLED,
+    ),
+    "a takeover long after the lease ran out": (
+        lambda: with_takeover(claim(TWO, 2, 2, idle=4.5)),
+        Broken.LATE_TAKEOVER,
+    ),
+    "a release that nobody noticed": (
+        lambda: with_takeover(
+            release(ONE, 1, 2, at=4.0), replace(claim(TWO, 2, 2, at=6.5), owner_before=None)
+        ),
+        Broken.LATE_TAKEOVER,
     ),
     "a process that ended": (lambda: replace(CLEAN, incidents=["it ended"]), Broken.INCIDENT),
 }
@@ -219,8 +249,8 @@ def test_an_unknown_append_may_be_stored_or_not() -> None:
 
 def test_a_function_may_get_again_what_follows_its_last_acknowledgement() -> None:
     again = [received(1, 2), acking(2), received(3), received(3), acking(3)]
-    assert broken(with_notes("one", *again)) == set()
-    assert broken(with_notes("one", received(1, 2), received(2))) >= {Broken.DISORDER}
+    assert broken(with_notes(ONE, *again)) == set()
+    assert broken(with_notes(ONE, received(1, 2), received(2))) >= {Broken.DISORDER}
 
 
 def test_a_subscription_to_one_stream_counts_in_versions_of_that_stream() -> None:
@@ -228,22 +258,43 @@ def test_a_subscription_to_one_stream_counts_in_versions_of_that_stream() -> Non
         CLEAN,
         subscriptions={"sub": "a"},
         notes={
-            ("one", "sub"): [
+            (ONE, "sub"): [
                 Note(NoteKind.RECEIVED, 2.0, ((1, "id1"), (2, "id2"), (3, "id4"))),
                 acking(3),
             ]
         },
-        changes=[claim("one", 1, 0), progress("one", 1, 0, 3)],
+        changes=[claim(ONE, 1, 0), progress(ONE, 1, 0, 3)],
         checkpoints={"sub": 3},
     )
     assert verdict(evidence) == []
 
 
 def test_a_stall_is_counted_from_when_the_event_was_due() -> None:
-    evidence = with_notes("two", run(), received(3, at=20.0), received(4, at=21.0), acking(4))
+    evidence = with_notes(TWO, run(), received(3, at=20.0), received(4, at=21.0), acking(4))
     assert list(stalls(evidence, "sub", 1.0)) == [0.5, 0.0, 0.0, 19.0]
     assert broken(replace(evidence, calm_since=18.0)) == set()
     assert {v.broken for v in verdict(evidence, Bounds(stall=18.0))} == {Broken.STALLED}
+
+
+@pytest.mark.parametrize(
+    ("hurt", "excused"), [({1}, 0.0), ({1, 2}, 3.0), ({0, 1, 2}, 3.0), ({0, 2}, 0.0)]
+)
+def test_a_takeover_is_late_only_while_somebody_else_could_act(
+    hurt: set[int], excused: float
+) -> None:
+    troubles = [Trouble(Kind.CUT_ALL, 0.0, 9.0, frozenset({place})) for place in hurt]
+    evidence = with_takeover(claim(TWO, 2, 2, at=6.0, idle=4.5), troubles=troubles)
+    [takeover] = takeovers(evidence)
+    assert (takeover.due, takeover.at, takeover.excused) == (3.0, 6.0, excused)
+    assert broken(evidence) == (set() if excused else {Broken.LATE_TAKEOVER})
+
+
+def test_troubles_that_follow_each_other_excuse_a_takeover_only_for_their_time() -> None:
+    both = frozenset({1, 2})
+    troubles = [Trouble(Kind.CUT_ALL, 0.0, 1.5, both), Trouble(Kind.CUT_ALL, 4.0, 4.0, both)]
+    [takeover] = takeovers(with_takeover(claim(TWO, 2, 2, at=9.0, idle=7.5), troubles=troubles))
+    assert takeover.excused == 0.5 + 2.0
+    assert takeover.late == 6.0 - 2.5
 
 
 # ── what the notes of a writer come to ───────────────────────────────────────────────────────────

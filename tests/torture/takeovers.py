@@ -1,0 +1,94 @@
+"""How long subscriptions had no owner, and how much of that nobody could have helped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.torture.evidence import Change, Evidence, Trouble
+from tests.torture.plan import Kind
+
+__all__ = ["Takeover", "takeovers"]
+
+_RECOVERY = 2.0
+"""Seconds until a runtime is back after its connections or its server were: with neighbours."""
+
+_START = 3.0
+"""Seconds until a new process has started and subscribed to what others should own first."""
+
+_STARTING = frozenset({Kind.KILL_RUNTIME, Kind.ROLL_RUNTIME})
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """A claim of a subscription that had an owner before."""
+
+    name: str
+    due: float
+    """When it was released, or its lease ran out."""
+    at: float
+    was_released: bool
+    excused: float
+    """Seconds of the time from *due* in which every other runtime was hurt, too."""
+
+    @property
+    def late(self) -> float:
+        return self.at - self.due - self.excused
+
+
+def takeovers(evidence: Evidence) -> Iterator[Takeover]:
+    """Return every one of them, in the order of the claims."""
+    owners: dict[str, str] = {}
+    released: dict[str, float] = {}
+    for change in evidence.changes:
+        if change.is_claim:
+            former = owners.get(change.name)
+            if former is not None:
+                yield _takeover(evidence, change, former, released.get(change.name))
+            owners[change.name] = change.process
+            released.pop(change.name, None)
+        elif change.owner is None and change.owner_before is not None:
+            released[change.name] = change.at
+
+
+def _takeover(
+    evidence: Evidence, claim: Change, former: str, released_at: float | None
+) -> Takeover:
+    due = released_at
+    if due is None:
+        due = claim.at - (claim.idle or 0.0) + evidence.lease
+    others = evidence.runtimes - {_place(former)}
+    excused = _all_hurt(evidence.troubles, others, due, claim.at)
+    return Takeover(claim.name, due, claim.at, released_at is not None, excused)
+
+
+def _place(process: str) -> int:
+    """Return the place among the runtimes, the same for a successor: torture-readers-PLACE-N."""
+    return int(process.rsplit("-", 2)[1])
+
+
+def _all_hurt(
+    troubles: Sequence[Trouble], runtimes: frozenset[int], begin: float, end: float
+) -> float:
+    """Return the seconds between *begin* and *end* in which none of *runtimes* was unhurt."""
+    hurt = [
+        (max(begin, trouble.began), min(end, _over(trouble)), trouble.runtimes)
+        for trouble in troubles
+        if trouble.began < end and _over(trouble) > begin
+    ]
+    edges = sorted({edge for left, right, _ in hurt for edge in (left, right)})
+    return sum(
+        right - left
+        for left, right in pairwise(edges)
+        if runtimes.issubset(
+            place
+            for since, until, places in hurt
+            if since <= left and right <= until
+            for place in places
+        )
+    )
+
+
+def _over(trouble: Trouble) -> float:
+    return trouble.ended + (_START if trouble.kind in _STARTING else _RECOVERY)
