@@ -7,6 +7,7 @@
 -- their tables by their own search_path and never by the session's.
 
 
+SET LOCAL search_path = pg_catalog, pg_temp;   -- what views and checks mean is settled here
 SELECT set_config('eventstore.installing', :'schema', true);
 DO $$
 BEGIN
@@ -416,7 +417,7 @@ END $$;
 -- A payload for people: JSON as jsonb, what jsonb does not take as a string, the rest escaped.
 -- Never fails; null if it is too long even for that.
 CREATE FUNCTION :"schema".payload_as_jsonb(p_payload bytea) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE STRICT AS $$
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RETURN convert_from(p_payload, 'UTF8')::jsonb;
 EXCEPTION WHEN others THEN

@@ -26,9 +26,9 @@ _SHORTEST_TIMEOUT = 2
 """Seconds; the driver takes no shorter one."""
 
 _CHECK = b"""
-    SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
-           current_setting('fsync') = 'on', current_setting('synchronous_commit') <> 'off',
-           pg_backend_pid()
+    SELECT pg_catalog.current_setting('server_version_num'),
+           pg_catalog.current_setting('server_encoding'), pg_catalog.current_setting('fsync'),
+           pg_catalog.current_setting('synchronous_commit'), pg_catalog.pg_backend_pid()
 """
 
 _DEFAULTS: dict[str, str | int] = {
@@ -122,15 +122,17 @@ class Connector:
         self._prepares = False
 
     def _check(self, properties: list[Any]) -> None:
-        version, encoding, fsync, synchronous_commit = properties
+        number, encoding, fsync, synchronous_commit = properties
+        version = int(number) // 10_000
         if version < OLDEST_SERVER:
             raise StorageError(f"PostgreSQL {version} is too old, {OLDEST_SERVER} is the oldest")
         if encoding != "UTF8":
             raise StorageError(f"the database is encoded in {encoding}, it must be UTF8")
         if self._allow_unsafe_durability:
             return
-        for setting, is_safe in (("fsync", fsync), ("synchronous_commit", synchronous_commit)):
-            if not is_safe:
+        settings = {"fsync": fsync, "synchronous_commit": synchronous_commit}
+        for setting, value in settings.items():
+            if value == "off":
                 raise StorageError(
                     f"the server runs with {setting} off and would lose events in a crash;"
                     " Config(allow_unsafe_durability=True) accepts that"

@@ -1,4 +1,8 @@
-"""Every statement that is sent, with the store's schema in each name. Values go as ``%b``."""
+"""Every statement that is sent, with the schema in each name. Values go as ``%b``.
+
+Operators, functions and types carry the system's schema, too: the session may have a search path of
+somebody else's, who shares it through a pooler, with an operator ``=`` of his own.
+"""
 
 # ruff: noqa: S608 - the templates are constants, and values never become part of them
 
@@ -23,15 +27,17 @@ class Statements:
 
         self.append = made(_APPEND)
 
-        self.read_stream_forward = made(_read_stream(">=", "ASC"))
-        self.read_stream_backward = made(_read_stream("<=", "DESC"))
-        self.read_all_forward = made(_read_all(">=", "ASC"))
-        self.read_all_backward = made(_read_all("<=", "DESC"))
+        self.read_stream_forward = made(_read_stream(_AT_LEAST, "ASC"))
+        self.read_stream_backward = made(_read_stream(_AT_MOST, "DESC"))
+        self.read_all_forward = made(_read_all(_AT_LEAST, "ASC"))
+        self.read_all_backward = made(_read_all(_AT_MOST, "DESC"))
         self.read_stream_after = made(_bounded(_STREAM_AFTER))
-        self.read_all_after = made(_bounded(_read_all(">", "ASC", extra=f", {_SIZE} AS size")))
+        self.read_all_after = made(_bounded(_read_all(_AFTER, "ASC", extra=f", {_SIZE} AS size")))
         self.stream_info = made(_STREAM_INFO)
         self.streams = made(_STREAMS)
-        self.stream_count = made("SELECT count(*) FROM {schema}.streams WHERE deleted_at IS NULL")
+        self.stream_count = made(
+            "SELECT pg_catalog.count(*) FROM {schema}.streams WHERE deleted_at IS NULL"
+        )
         self.head = made("SELECT {schema}.store_head()")
         self.history_holds = made(_HISTORY_HOLDS)
 
@@ -39,14 +45,14 @@ class Statements:
         self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(10)})")
         self.paused = made(_PAUSED)
         self.subscriptions = made(f"{_STATUS} ORDER BY stream_id, subscription_name")
-        self.subscription_info = made(f"{_STATUS} WHERE stream_id = %b AND subscription_name = %b")
+        self.subscription_info = made(f"{_STATUS} {_OF_ONE}")
         self.pause = made(f"SELECT {{schema}}.pause_subscription({_parameters(4)})")
         self.reset = made(f"SELECT * FROM {{schema}}.reset_subscription({_parameters(4)})")
         self.delete = made(f"SELECT {{schema}}.delete_subscription({_parameters(3)})")
 
         self.channel = channel_of(schema)
         self.listen = _composed("LISTEN {channel}", channel=self.channel)
-        self.notify = b"SELECT pg_notify(%b, %b)"
+        self.notify = b"SELECT pg_catalog.pg_notify(%b, %b)"
 
 
 def _composed(template: str, **names: str) -> bytes:
@@ -61,6 +67,11 @@ def _parameters(count: int) -> str:
     return ", ".join(["%b"] * count)
 
 
+_EQUALS = "OPERATOR(pg_catalog.=)"
+_AT_LEAST = "OPERATOR(pg_catalog.>=)"
+_AT_MOST = "OPERATOR(pg_catalog.<=)"
+_AFTER = "OPERATOR(pg_catalog.>)"
+
 _APPEND = f"""
     SELECT status, first_version, first_position, version, used_id, stored_at AT TIME ZONE 'UTC'
       FROM {{schema}}.append_events({_parameters(15)})
@@ -72,7 +83,8 @@ _REST = """
     e.correlation_id, e.created_at AT TIME ZONE 'UTC' AS created_at
 """
 
-_SIZE = "octet_length(e.data) + coalesce(octet_length(e.metadata), 0)"
+_SIZE = """pg_catalog.octet_length(e.data)
+    OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(e.metadata), 0)"""
 
 
 def _read_stream(compare: str, order: str) -> str:
@@ -83,11 +95,11 @@ def _read_stream(compare: str, order: str) -> str:
     return f"""
         SELECT s.deleted_at AT TIME ZONE 'UTC', e.*
           FROM (SELECT stream_no, stream_id, deleted_at FROM {{schema}}.streams
-                 WHERE stream_id = %b LIMIT 1) s
+                 WHERE stream_id {_EQUALS} %b LIMIT 1) s
           LEFT JOIN LATERAL (
             SELECT e.stream_version AS position, e.global_position, s.stream_id, {_REST}
               FROM {{schema}}.events e
-             WHERE e.stream_no = s.stream_no AND s.deleted_at IS NULL
+             WHERE e.stream_no {_EQUALS} s.stream_no AND s.deleted_at IS NULL
                AND e.stream_version {compare} %b
              ORDER BY e.stream_version {order} LIMIT %b) e ON true
     """
@@ -97,7 +109,8 @@ def _read_all(compare: str, order: str, extra: str = "") -> str:
     """The scalar subquery fixes the plan: a join might be a hash of all streams."""
     return f"""
         SELECT e.global_position AS position, e.global_position,
-               (SELECT s.stream_id FROM {{schema}}.streams s WHERE s.stream_no = e.stream_no),
+               (SELECT s.stream_id FROM {{schema}}.streams s
+                 WHERE s.stream_no {_EQUALS} e.stream_no),
                {_REST}{extra}
           FROM {{schema}}.events e
          WHERE e.global_position {compare} %b
@@ -106,12 +119,13 @@ def _read_all(compare: str, order: str, extra: str = "") -> str:
 
 
 _STREAM_AFTER = f"""
-    SELECT e.stream_version AS position, e.global_position, %b::text AS stream_id,
+    SELECT e.stream_version AS position, e.global_position, %b::pg_catalog.text AS stream_id,
            {_REST}, {_SIZE} AS size
       FROM {{schema}}.events e
-     WHERE e.stream_no = (SELECT s.stream_no FROM {{schema}}.streams s
-                           WHERE s.stream_id = %b AND s.deleted_at IS NULL)
-       AND e.stream_version > %b
+     WHERE e.stream_no {_EQUALS} (
+             SELECT s.stream_no FROM {{schema}}.streams s
+              WHERE s.stream_id {_EQUALS} %b AND s.deleted_at IS NULL)
+       AND e.stream_version {_AFTER} %b
      ORDER BY e.stream_version LIMIT %b
 """
 
@@ -123,30 +137,32 @@ def _bounded(page: str) -> str:
     """
     return f"""
         SELECT b.*
-          FROM (SELECT p.*, row_number() OVER w AS number, sum(p.size) OVER w AS total
+          FROM (SELECT p.*, pg_catalog.row_number() OVER w AS number,
+                       pg_catalog.sum(p.size) OVER w AS total
                   FROM ({page}) p WINDOW w AS (ORDER BY p.position)) b
-         WHERE b.number = 1 OR b.total <= %b
+         WHERE b.number {_EQUALS} 1 OR b.total {_AT_MOST} %b
     """
 
 
-_STREAM_INFO = """
+_STREAM_INFO = f"""
     SELECT s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
-      FROM {schema}.streams s CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
-     WHERE s.stream_id = %b
+      FROM {{schema}}.streams s CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
+     WHERE s.stream_id {_EQUALS} %b
 """
 
-_STREAMS = """
+_STREAMS = f"""
     SELECT s.stream_id, s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
-      FROM (SELECT stream_id, created_at, deleted_at FROM {schema}.streams
-             WHERE stream_id > %b ORDER BY stream_id LIMIT %b) s
-     CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
+      FROM (SELECT stream_id, created_at, deleted_at FROM {{schema}}.streams
+             WHERE stream_id {_AFTER} %b ORDER BY stream_id LIMIT %b) s
+     CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
      ORDER BY s.stream_id
 """
 
-_HISTORY_HOLDS = """
-    SELECT EXISTS (SELECT FROM {schema}.events WHERE global_position = %b AND event_id = %b)
-        OR coalesce((SELECT first_position <= %b FROM {schema}.tombstones
-                      WHERE last_position >= %b ORDER BY last_position LIMIT 1), false)
+_HISTORY_HOLDS = f"""
+    SELECT EXISTS (SELECT FROM {{schema}}.events
+                    WHERE global_position {_EQUALS} %b AND event_id {_EQUALS} %b)
+        OR coalesce((SELECT first_position {_AT_MOST} %b FROM {{schema}}.tombstones
+                      WHERE last_position {_AT_LEAST} %b ORDER BY last_position LIMIT 1), false)
 """
 
 _CLAIM = f"""
@@ -155,8 +171,9 @@ _CLAIM = f"""
       FROM {{schema}}.claim_subscription({_parameters(10)})
 """
 
-_PAUSED = """
-    SELECT subscription_id, paused FROM {schema}.subscriptions WHERE subscription_id = ANY (%b)
+_PAUSED = f"""
+    SELECT subscription_id, paused FROM {{schema}}.subscriptions
+     WHERE subscription_id {_EQUALS} ANY (%b)
 """
 
 _STATUS = """
@@ -165,3 +182,5 @@ _STATUS = """
            lag_seconds, paused, last_error, attempts, created_at AT TIME ZONE 'UTC'
       FROM {schema}.subscription_status
 """
+
+_OF_ONE = f"WHERE stream_id {_EQUALS} %b AND subscription_name {_EQUALS} %b"

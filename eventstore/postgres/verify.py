@@ -91,6 +91,7 @@ class StoreCheck:
         with connection.transaction(deadline) as raw:
             raw.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             raw.execute("SET LOCAL statement_timeout = 0")
+            raw.execute("SET LOCAL search_path = pg_catalog, pg_temp")
             for problem, query in self._checks.items():
                 for row in _streamed(raw, query):
                     found(Finding(problem, *row))
