@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import ExitStack
-
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from eventstore import (
-    CallerRuntime,
     Config,
     EventData,
     EventStore,
@@ -22,12 +16,8 @@ from eventstore import (
 from tests.acceptance.guarantees.conftest import (
     Record,
     Settings,
-    installed,
     wait_for_checkpoint,
 )
-from tests.acceptance.guarantees.test_database_away import frozen_backends
-from tests.support.pgserver import TestServer
-from tests.support.processes import Service
 from tests.support.recorder import Seen
 from tests.support.waiting import wait_until
 
@@ -38,43 +28,6 @@ def append(store: EventStore, count: int) -> None:
     info = store.read_stream_backward("s", count=1, missing_ok=True)
     version = info[0].stream_version if info else 0
     store.append_to_stream("s", version, [EventData("X", n) for n in range(count)])
-
-
-def test_an_ack_that_reaches_the_database_after_the_takeover_does_not_count() -> None:
-    """G16: the fence is in the row; the stale owner cannot be asked any more."""
-    with TestServer() as server, ExitStack() as stack:
-        settings = {**installed(server.dsn, "fenced"), "lease": 3.0}
-        stale, successor = (
-            Service({**settings, "dsn": make_conninfo(server.dsn, application_name=name)})
-            for name in ("stale", "successor")
-        )
-        stack.callback(successor.kill9)
-        stack.callback(stale.kill9)
-        config = Config(**settings)
-        observer = stack.enter_context(EventStore.connect(config, runtime=CallerRuntime))
-        append(observer, 20)
-        stale.ready().do("subscribe", name=NAME, ack_every=0)
-        stale.wait_delivered(NAME, 20)
-        stale.do("ack", name=NAME, position=5).wait("acked")
-        wait_for_checkpoint(observer, 5)
-
-        with frozen_backends(server, "stale"):
-            stale.do("ack", name=NAME, position=20).wait("acked", position=20)
-            # It is sent soon, to a server process that does not run; nothing shows when.
-            threading.Event().wait(0.4)
-            stale.signal(signal.SIGSTOP)
-            successor.ready().do("subscribe", name=NAME, ack_every=0)
-            successor.wait_delivered(NAME, 15)
-            successor.do("ack", name=NAME, position=10).wait("acked")
-            wait_for_checkpoint(observer, 10)
-            epoch = observer.subscription_info("$all", NAME).epoch
-        stale.kill9()
-        # The server processes do what they were sent, find their client gone, and end.
-        wait_until(lambda: not server.backends("stale"))
-        info = observer.subscription_info("$all", NAME)
-        assert (info.checkpoint, info.epoch) == (10, epoch)
-        successor.do("ack", name=NAME, position=15).wait("acked", position=15)
-        wait_for_checkpoint(observer, 15)
 
 
 def test_a_second_subscriber_in_the_same_runtime_is_refused(
