@@ -1,8 +1,17 @@
-"""The limit: the store's own statements from bare psycopg in one loop, without actors."""
+"""The limit: the store's own statements from bare psycopg in one loop, without actors.
+
+Nothing is made beyond what the API returns: a read makes the same events with the same decoding,
+an append gets its ids and nothing else, its payloads were encoded before.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from itertools import cycle, islice
+from typing import Any, ClassVar, Self
 from uuid import uuid4
 
 import msgspec
@@ -10,83 +19,121 @@ import psycopg
 from psycopg.types.numeric import Int4, Int8
 from uuid_utils.compat import uuid7
 
-from benchmarks.load import ALL, EVENT_TYPE, PAYLOAD, new_stream
-from eventstore import Config, ExpectedVersion, SubscriptionState
+from benchmarks.contender import Load, Operation, Place
+from benchmarks.load import ALL, EVENT_TYPE, EXISTING, new_stream, payload
+from eventstore import Config, EventStore, ExpectedVersion, RecordedEvent
 from eventstore.postgres import PostgresStorage
 from eventstore.postgres.append import append_arguments
 from eventstore.postgres.arrays import register_arrays
+from eventstore.postgres.moments import utc
 from eventstore.postgres.statements import Statements
-from eventstore.storage import Append, Claimed, EncodedEvent, Progress, StreamAppend
+from eventstore.storage import Append, Claimed, EncodedEvent, StreamAppend
 
 __all__ = ["Bare"]
 
+_PAGE = 1_000
 _WAIT = Int4(10_000)
 _LEASE = 60.0
+
+_decode = msgspec.json.Decoder().decode
 
 
 class Bare:
     """One connection, one thread, the statements of the store."""
 
-    def __init__(self, dsn: str, schema: str) -> None:
-        self._statements = Statements(schema)
-        self._connection = psycopg.connect(dsn, autocommit=True)
-        register_arrays(self._connection)
-        self._storage = PostgresStorage(Config(dsn, schema=schema))
+    name: ClassVar = "bare"
+    in_one_loop: ClassVar = True
+
+    def __init__(self, dsn: str) -> None:
+        config = Config(dsn)
+        self.address = dsn
+        self.statements = Statements(config.schema)
+        self.connection = psycopg.connect(dsn, autocommit=True)
+        register_arrays(self.connection)
+        self._storage = PostgresStorage(config)
         self._keeper = self._storage.keeper_session()
-        self._decode = msgspec.json.Decoder().decode
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return f"psycopg {version('psycopg')}"
+
+    @classmethod
+    def start(cls, place: Place) -> Self:
+        EventStore.connect(place.dsn, init=True).close()
+        return cls(place.dsn)
+
+    @classmethod
+    def join(cls, address: str) -> Self:
+        return cls(address)
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
         self._storage.close()
 
-    def append(self, commits: int, appends: int, events: int) -> None:
-        """Make *commits*, each of *appends* to new streams, each of *events*."""
-        data = msgspec.json.encode(PAYLOAD)
-        for _ in range(commits):
-            group: list[Append] = [
-                (
-                    StreamAppend(
-                        new_stream(),
-                        ExpectedVersion.NO_STREAM,
-                        tuple(EncodedEvent(uuid7(), EVENT_TYPE, data) for _ in range(events)),
-                    ),
-                )
-                for _ in range(appends)
-            ]
-            self._connection.execute(
-                self._statements.append,
-                (_WAIT, *append_arguments(group)),
-                prepare=True,
-                binary=True,
-            ).fetchall()
+    def execute(self, statement: bytes, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run one prepared statement; return its rows, in binary format."""
+        cursor = self.connection.cursor(binary=True)
+        return cursor.execute(statement, parameters, prepare=True).fetchall()
 
-    def read_stream(self, stream_id: str, count: int) -> int:
-        """Read and decode a stream; return how many events it has."""
-        rows = self._connection.execute(
-            self._statements.read_stream_forward,
-            (stream_id, Int8(1), Int8(count)),
-            prepare=True,
-            binary=True,
-        ).fetchall()
-        return sum(1 for row in rows if self._decode(row[7]) is not None)
+    # ── appending ────────────────────────────────────────────────────────────────────────────────
 
-    def read_all_with_checkpoints(self, page: int) -> int:
-        """Read everything in pages and store how far that is after each; return the events."""
-        claimed = self._claim()
-        position = read = 0
-        while rows := self._connection.execute(
-            self._statements.read_all_after,
-            (Int8(position), Int8(page), Int8(64 * 1024 * 1024)),
-            prepare=True,
-            binary=True,
-        ).fetchall():
-            for row in rows:
-                self._decode(row[6])
-            read += len(rows)
-            position = rows[-1][0]
-            progress = Progress(claimed.fence, position, SubscriptionState.LIVE, None, 0)
-            self._keeper.keep([progress], _LEASE, time.monotonic() + _LEASE)
+    def appender(self, load: Load, group: int = 1) -> Operation:
+        data = msgspec.json.encode(payload(load.size))
+        streams = self._existing if load.existing else iter(new_stream, "")
+        expected = ExpectedVersion.ANY if load.existing else ExpectedVersion.NO_STREAM
+
+        def append() -> None:
+            self._append(
+                (StreamAppend(stream, expected, _encoded(data, load.events)),)
+                for stream in islice(streams, group)
+            )
+
+        return append
+
+    def fill(self, stream: str, number: int) -> None:
+        data = msgspec.json.encode(payload())
+        for start in range(0, number, _PAGE):
+            more = _encoded(data, min(_PAGE, number - start))
+            self._append([(StreamAppend(stream, ExpectedVersion.ANY, more),)])
+
+    @cached_property
+    def _existing(self) -> Iterator[str]:
+        names = [new_stream() for _ in range(EXISTING)]
+        data = msgspec.json.encode(payload())
+        self._append(
+            (StreamAppend(name, ExpectedVersion.NO_STREAM, _encoded(data, 1)),) for name in names
+        )
+        return cycle(names)
+
+    def _append(self, group: Iterator[Append] | Sequence[Append]) -> None:
+        rows = self.execute(self.statements.append, (_WAIT, *append_arguments(list(group))))
+        assert all(row[0] == 0 for row in rows)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def reader(self, stream: str, events: int) -> Operation:
+        parameters = (stream, Int8(1), Int8(_PAGE))
+
+        def read() -> None:
+            rows = self.execute(self.statements.read_stream_forward, parameters)
+            assert len(_recorded([row[1:] for row in rows])) == events
+
         return read
+
+    def read_all(self) -> int:
+        read = position = 0
+        while page := self._page_after(position):
+            read += len(page)
+            position = page[-1].position
+        return read
+
+    def _page_after(self, position: int) -> list[RecordedEvent]:
+        rows = self.execute(self.statements.read_all_forward, (Int8(position + 1), Int8(_PAGE)))
+        return _recorded(rows)
 
     def _claim(self) -> Claimed:
         owner = uuid4()
@@ -103,8 +150,38 @@ class Bare:
         assert isinstance(claimed, Claimed)
         return claimed
 
-    def commit_latency(self) -> float:
-        """Return the milliseconds of one append of one event."""
-        begun = time.perf_counter()
-        self.append(1, 1, 1)
-        return 1_000 * (time.perf_counter() - begun)
+
+def _encoded(data: bytes, number: int) -> tuple[EncodedEvent, ...]:
+    return tuple(EncodedEvent(uuid7(), EVENT_TYPE, data) for _ in range(number))
+
+
+def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent]:
+    """Return rows as the store's own reads do, the columns in the order of its statements."""
+    return [
+        RecordedEvent(
+            event_id=event_id,
+            event_type=event_type,
+            stream_id=stream_id,
+            stream_version=stream_version,
+            global_position=global_position,
+            position=position,
+            data=_decode(data),
+            metadata=None if metadata is None else _decode(metadata),
+            causation_id=causation_id,
+            correlation_id=correlation_id,
+            created_at=utc(created_at),
+        )
+        for (
+            position,
+            global_position,
+            stream_id,
+            stream_version,
+            event_id,
+            event_type,
+            data,
+            metadata,
+            causation_id,
+            correlation_id,
+            created_at,
+        ) in rows
+    ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-__all__ = ["Contender", "Load", "Operation", "Place"]
+__all__ = ["Contender", "Load", "Operation", "Place", "appenders"]
 
 Operation = Callable[[], None]
 """One unit of work, done again and again by one thread."""
@@ -64,8 +64,8 @@ class Contender(Protocol):
     def appender(self, load: Load, group: int = 1) -> Operation:
         """Return an operation that makes *group* appends; more than one only `in_one_loop`."""
 
-    def fill(self, stream: str, events: int) -> None:
-        """Store *events* small events in a stream of this name, in large appends."""
+    def fill(self, stream: str, number: int) -> None:
+        """Store *number* small events in a stream of this name, in large appends."""
 
     def reader(self, stream: str, events: int) -> Operation:
         """Return an operation that reads and decodes the *events* events of a stream."""
@@ -75,3 +75,10 @@ class Contender(Protocol):
 
     def close(self) -> None:
         """Give up connections, threads and processes."""
+
+
+def appenders(contender: Contender, load: Load, callers: int) -> list[Operation]:
+    """Return what the threads do that make the appends of *callers*."""
+    if contender.in_one_loop:
+        return [contender.appender(load, group=callers)]
+    return [contender.appender(load) for _ in range(callers)]

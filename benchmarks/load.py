@@ -1,20 +1,33 @@
-"""What is appended and read: small JSON events of about 100 bytes."""
+"""What is appended and read: small JSON events, alike for every contender."""
 
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 from eventstore import EventData
 
-__all__ = ["ALL", "EVENT_TYPE", "PAYLOAD", "events", "new_stream"]
+__all__ = ["ALL", "EVENT_TYPE", "EXISTING", "events", "new_stream", "payload"]
 
 ALL = "$all"
 EVENT_TYPE = "OrderPlaced"
-PAYLOAD = {"sku": "A-4711", "quantity": 3, "price": 19.9, "customer": "c-000123", "note": "x" * 24}
+EXISTING = 1_000
+"""Streams that appends to existing streams go to."""
+
+_FIELDS = {"sku": "A-4711", "quantity": 3, "price": 19.9, "customer": "c-000123"}
+_BYTES_OF_THE_REST = 76
 
 _run = uuid4().hex[:8]
 _number = count()
+
+
+def payload(size: int = 100) -> dict[str, Any]:
+    """Return an order of about *size* bytes of JSON."""
+    return _FIELDS | {"note": "x" * (size - _BYTES_OF_THE_REST)}
+
+
+_SMALL = payload()
 
 
 def new_stream() -> str:
@@ -22,6 +35,6 @@ def new_stream() -> str:
     return f"bench-{_run}-{next(_number)}"
 
 
-def events(number: int) -> list[EventData]:
+def events(number: int, data: dict[str, Any] = _SMALL) -> list[EventData]:
     """Return *number* new events."""
-    return [EventData(EVENT_TYPE, PAYLOAD) for _ in range(number)]
+    return [EventData(EVENT_TYPE, data) for _ in range(number)]

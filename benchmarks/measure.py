@@ -1,26 +1,104 @@
-"""Rounds of interleaved runs, and what they come to.
+"""Callers that work for a while, rounds of interleaved runs, and what they come to.
 
-Other work may share the machine: trust ratios.
+Other work may share the machine: trust ratios of one run.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
-__all__ = ["Figure", "Run", "interleaved", "timed"]
+from benchmarks.contender import Operation
+from benchmarks.workload import Measurement, Round, Scale, Workload
 
-Run = Callable[[], float]
-"""One run of a workload; returns its rate, per second, or its latency, in milliseconds."""
+__all__ = ["Figure", "Spell", "interleaved", "percentile", "spell", "timed", "together"]
+
+
+# ── one run ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """What callers did in a while."""
+
+    began: float
+    ended: float
+    """When the last one was done."""
+    latencies: tuple[float, ...]
+    """Seconds of each operation."""
+    cpu_seconds: float
+
+
+def spell(operations: Sequence[Operation], seconds: float, start: float | None = None) -> Spell:
+    """Repeat every operation in a thread of its own for *seconds*, each at least once.
+
+    Args:
+        operations: One per caller.
+        seconds: Until when a new one is begun.
+        start: Moment of `time.monotonic` at which all begin; None: once the threads are there.
+    """
+    start = start or time.monotonic() + 0.005 + 0.0005 * len(operations)
+    with ThreadPoolExecutor(len(operations)) as threads:
+        callers = [threads.submit(_repeat, do, start, start + seconds) for do in operations]
+        cpu = time.process_time()
+        latencies = tuple(chain.from_iterable(caller.result() for caller in callers))
+        return Spell(start, time.monotonic(), latencies, time.process_time() - cpu)
+
+
+def _repeat(do: Operation, start: float, until: float) -> list[float]:
+    _sleep_until(start)
+    latencies = []
+    begun = time.monotonic()
+    while True:
+        do()
+        ended = time.monotonic()
+        latencies.append(ended - begun)
+        if ended >= until:
+            return latencies
+        begun = ended
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+def together(spells: Sequence[Spell], events: int) -> Measurement:
+    """Return the rate of *spells* side by side, of which every operation counts *events*."""
+    latencies = tuple(chain.from_iterable(one.latencies for one in spells))
+    total = len(latencies) * events
+    took = max(one.ended for one in spells) - min(one.began for one in spells)
+    return Measurement(
+        total / took,
+        latencies,
+        cpu_seconds=sum(one.cpu_seconds for one in spells),
+        operations=total,
+    )
+
+
+def timed(work: Callable[[], int]) -> Measurement:
+    """Return how many things per second *work* does once; it returns how many it did."""
+    cpu, begun = time.process_time(), time.perf_counter()
+    done = work()
+    took = time.perf_counter() - begun
+    return Measurement(done / took, cpu_seconds=time.process_time() - cpu, operations=done)
+
+
+# ── many runs ────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Several runs of one workload by one contender."""
+    """All runs of one workload by one contender."""
 
-    values: tuple[float, ...]
+    runs: tuple[Measurement, ...]
+
+    @property
+    def values(self) -> list[float]:
+        return [run.value for run in self.runs]
 
     @property
     def median(self) -> float:
@@ -34,20 +112,54 @@ class Figure:
     def most(self) -> float:
         return max(self.values)
 
+    def latency(self, percent: float) -> float | None:
+        """Return the percentile of the latencies of all runs, in seconds."""
+        latencies = [one for run in self.runs for one in run.latencies]
+        return percentile(latencies, percent) if latencies else None
 
-def timed(count: int, work: Callable[[], object]) -> float:
-    """Return how many of *count* things *work* does in a second."""
-    begun = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - begun)
+    @property
+    def cpu_per_event(self) -> float | None:
+        """CPU seconds of the client for one event, over all runs."""
+        spent = [(run.cpu_seconds, run.operations) for run in self.runs]
+        seconds = sum(cpu for cpu, number in spent if cpu is not None and number)
+        events = sum(number for cpu, number in spent if cpu is not None and number)
+        return seconds / events if events else None
+
+    @property
+    def extra(self) -> dict[str, float]:
+        """Median of every further figure."""
+        names = dict.fromkeys(chain.from_iterable(run.extra for run in self.runs))
+        return {
+            name: statistics.median(run.extra[name] for run in self.runs if name in run.extra)
+            for name in names
+        }
 
 
-def interleaved(contenders: Mapping[str, Run], rounds: int) -> dict[str, Figure]:
-    """Run every contender once per round, in turn, after one run that does not count."""
-    values: dict[str, list[float]] = {name: [] for name in contenders}
-    for run in contenders.values():
-        run()
-    for _ in range(rounds):
-        for name, run in contenders.items():
-            values[name].append(run())
-    return {name: Figure(tuple(runs)) for name, runs in values.items()}
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the least of *values* that *percent* of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-percent * len(ordered) // 100) - 1)]
+
+
+def interleaved(
+    workload: Workload, scale: Scale, began: Callable[[str, int, int], object]
+) -> dict[str, Figure]:
+    """Run every contender once per round, in turn; each round another one begins.
+
+    Args:
+        workload: What to run.
+        scale: How often.
+        began: Told the contender, the round and how many there are, before each run.
+    """
+    rounds = workload.rounds or scale.rounds
+    first = 0 if scale.warm_up and workload.rounds is None else 1
+    names = list(workload.contenders)
+    runs: dict[str, list[Measurement]] = {name: [] for name in names}
+    for number in range(first, rounds + 1):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            began(name, number, rounds)
+            measured = workload.contenders[name](Round(number, scale.seconds))
+            if number > 0:
+                runs[name].append(measured)
+    return {name: Figure(tuple(measured)) for name, measured in runs.items()}

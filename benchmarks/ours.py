@@ -2,66 +2,78 @@
 
 from __future__ import annotations
 
-import queue
-import time
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
-from uuid import uuid4
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.metadata import version
+from itertools import cycle
+from typing import ClassVar, Self
 
-from benchmarks.load import ALL, events, new_stream
-from eventstore import Events, EventStore, ExpectedVersion
+from benchmarks.contender import Load, Operation, Place
+from benchmarks.load import EXISTING, events, new_stream, payload
+from eventstore import EventStore, ExpectedVersion
 
 __all__ = ["Ours"]
 
-_TIMEOUT = 300.0
-
 
 class Ours:
-    """One store with its runtime, and threads that call it."""
+    """One store with its runtime."""
+
+    name: ClassVar = "ours"
+    in_one_loop: ClassVar = False
 
     def __init__(self, store: EventStore) -> None:
-        self._store = store
+        self.store = store
 
-    def append(self, appends: int, callers: int, number: int) -> None:
-        """Make *appends* of *number* events each, from *callers* threads, to new streams."""
-        with ThreadPoolExecutor(callers) as threads:
-            for _ in threads.map(self._append_one, repeat(number, appends)):
-                pass
+    @classmethod
+    def missing(cls) -> str | None:
+        return None
 
-    def _append_one(self, number: int) -> None:
-        self._store.append_to_stream(new_stream(), ExpectedVersion.NO_STREAM, events(number))
+    @classmethod
+    def version(cls) -> str:
+        return f"eventstore {version('eventstore')}"
 
-    def read_stream(self, stream_id: str) -> int:
-        """Read a stream; return how many events it has."""
-        return len(self._store.read_stream_forward(stream_id))
+    @classmethod
+    def start(cls, place: Place) -> Self:
+        return cls(EventStore.connect(place.dsn, init=True))
 
-    def catch_up(self, **options: object) -> int:
-        """Deliver everything to a new subscription that acknowledges; return the events."""
-        name, delivered = f"bench-{uuid4()}", [0]
+    @classmethod
+    def join(cls, address: str) -> Self:
+        return cls(EventStore.connect(address))
 
-        def count(batch: Events) -> None:
-            delivered[0] += len(batch)
+    @property
+    def address(self) -> str:
+        return self.store.dsn
 
-        head = self._store.stream_info(ALL).stream_version
-        last = self._store.read_all_streams_backward(head, 1)[0]
-        subscription = self._store.subscribe_to_all_streams(name, count, **options)  # type: ignore[arg-type]
-        subscription.wait_for(last, _TIMEOUT)
-        subscription.unsubscribe()
-        self._store.delete_subscription(ALL, name)
-        return delivered[0]
+    def close(self) -> None:
+        self.store.close()
 
-    def live_latencies(self, number: int) -> list[float]:
-        """Return the milliseconds from the call of append to the handler, *number* times."""
-        received: queue.SimpleQueue[float] = queue.SimpleQueue()
-        name = f"bench-{uuid4()}"
-        subscription = self._store.subscribe_to_all_streams(
-            name, lambda _: received.put(time.perf_counter()), start_from="current"
-        )
-        latencies = []
-        for _ in range(number):
-            begun = time.perf_counter()
-            self._append_one(1)
-            latencies.append(1_000 * (received.get(timeout=_TIMEOUT) - begun))
-        subscription.unsubscribe()
-        self._store.delete_subscription(ALL, name)
-        return latencies
+    def appender(self, load: Load, group: int = 1) -> Operation:
+        assert group == 1
+        data = payload(load.size)
+        streams = self._existing if load.existing else iter(new_stream, "")
+        version = ExpectedVersion.ANY if load.existing else ExpectedVersion.NO_STREAM
+
+        def append() -> None:
+            self.store.append_to_stream(next(streams), version, events(load.events, data))
+
+        return append
+
+    @cached_property
+    def _existing(self) -> Iterator[str]:
+        names = [new_stream() for _ in range(EXISTING)]
+        self.store.append_to_streams([(n, ExpectedVersion.NO_STREAM, events(1)) for n in names])
+        return cycle(names)
+
+    def fill(self, stream: str, number: int) -> None:
+        for start in range(0, number, 1_000):
+            more = events(min(1_000, number - start))
+            self.store.append_to_stream(stream, ExpectedVersion.ANY, more)
+
+    def reader(self, stream: str, events: int) -> Operation:
+        def read() -> None:
+            assert len(self.store.read_stream_forward(stream)) == events
+
+        return read
+
+    def read_all(self) -> int:
+        return sum(1 for _ in self.store.stream_all_forward())

@@ -89,5 +89,9 @@ class Workload:
     better: Better = "higher"
     contenders: Mapping[str, Run]
     """By the contender's name: ``ours``, ``bare`` …, in the order of the table."""
+    panel: str = ""
+    """Workloads of a group with the same panel are drawn side by side; its title in the plot."""
+    label: str = ""
+    """What distinguishes it in its panel; empty: its name."""
     rounds: int | None = None
     """Runs that count, where `Scale.rounds` would take too long; then there is no warm-up."""

@@ -1,0 +1,79 @@
+"""The suite: every group in its arena on one server, workload after workload."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from benchmarks.arena import KINDS, Arena
+from benchmarks.measure import interleaved
+from benchmarks.progress import Progress
+from benchmarks.registry import Group
+from benchmarks.results import Conditions, Result, Results
+from benchmarks.workload import Scale, Workload
+from eventstore.embedded import EmbeddedServer
+
+__all__ = ["run"]
+
+_SHOWN_SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
+
+
+def run(
+    groups: Sequence[Group], scale: Scale, progress: Progress, told: Callable[[Result], object]
+) -> Results:
+    """Run *groups* and return all results; each is *told* as soon as it is there."""
+    with _server() as (dsn, folder):
+        results = Results(Conditions.of(scale, _contenders(), _settings(dsn)))
+        for group in groups:
+            progress.begin(group)
+            for result in _results(group, scale, dsn, folder, progress):
+                results.all.append(result)
+                told(result)
+            progress.end()
+        return results
+
+
+def _results(
+    group: Group, scale: Scale, dsn: str, folder: Path, progress: Progress
+) -> Iterator[Result]:
+    progress.show("preparing")
+    with Arena(scale, dsn, folder) as arena:
+        for workload in group.workloads(arena):
+            yield _result(workload, scale, progress)
+            progress.show("preparing")
+
+
+def _result(workload: Workload, scale: Scale, progress: Progress) -> Result:
+    def began(contender: str, number: int, rounds: int) -> None:
+        turn = f"round {number} of {rounds}" if number else "warm-up"
+        progress.show(f"{workload.name}: {contender}, {turn}")
+
+    return Result(workload, interleaved(workload, scale, began))
+
+
+@contextmanager
+def _server() -> Iterator[tuple[str, Path]]:
+    """Start a server with the defaults of PostgreSQL; its disk is the contenders', too."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        with EmbeddedServer.start(folder / "server") as server:
+            contenders = folder / "contenders"
+            contenders.mkdir()
+            yield server.dsn, contenders
+
+
+def _contenders() -> dict[str, str]:
+    return {kind.name: kind.missing() or kind.version() for kind in KINDS}
+
+
+def _settings(dsn: str) -> dict[str, str]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return {
+            name: value
+            for name in _SHOWN_SETTINGS
+            for (value,) in connection.execute(f"SHOW {name}")
+        }
