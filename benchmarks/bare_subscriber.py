@@ -1,0 +1,62 @@
+"""The limit of delivery: bare psycopg that reads pages in one loop and stores how far it is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+import psycopg
+from uuid_utils.compat import uuid7
+
+from benchmarks.bare import Bare
+from benchmarks.load import EVENT_TYPE, new_stream
+from eventstore import ExpectedVersion, RecordedEvent, SubscriptionState
+from eventstore.storage import EncodedEvent, Progress, StreamAppend
+
+__all__ = ["BareSubscriber"]
+
+_LEASE = 60.0
+_PATIENCE = 60.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class BareSubscriber(Bare):
+    """Makes of every row what a subscriber gets; calls a function with it, and nobody else."""
+
+    def catch_up(self, after: int, received: Callable[[RecordedEvent], object]) -> int:
+        """Pass on everything after a position; store a checkpoint per page; return how much."""
+        fence = self._claim().fence
+        count = 0
+        while page := self._page_after(after):
+            for event in page:
+                received(event)
+            count += len(page)
+            after = page[-1].position
+            progress = Progress(fence, after, SubscriptionState.LIVE, None, 0)
+            self._keeper.keep([progress], _LEASE, time.monotonic() + _LEASE)
+        return count
+
+    def follow(
+        self, count: int, received: Callable[[RecordedEvent], object], ready: threading.Event
+    ) -> None:
+        """Pass on the next *count* events from when *ready* is set, each read when announced."""
+        with psycopg.connect(self.address, autocommit=True) as heard:
+            heard.execute(self.statements.listen)
+            position: int = self.execute(self.statements.head, ())[0][0]
+            last = position + count
+            ready.set()
+            for _ in heard.notifies(timeout=_PATIENCE):
+                for event in self._page_after(position):
+                    position = event.position
+                    received(event)
+                if position >= last:
+                    return
+        raise TimeoutError(f"nothing was announced after position {position} of {last}")
+
+    def append_one(self, data: object) -> None:
+        """Append one event to a new stream."""
+        event = EncodedEvent(uuid7(), EVENT_TYPE, _encode(data))
+        self._append([(StreamAppend(new_stream(), ExpectedVersion.NO_STREAM, (event,)),)])
