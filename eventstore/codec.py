@@ -12,7 +12,7 @@ from typing import Any
 from eventstore.errors import SerializationError
 from eventstore.events import EventData, RecordedEvent, is_named_by_class
 from eventstore.identifiers import check_name, shown
-from eventstore.serializer import Serializer, Types
+from eventstore.serializer import Serializer, Types, reader
 from eventstore.storage import EncodedEvent, StoredEvent
 
 __all__ = ["MAX_EVENT_BYTES", "Codec"]
@@ -26,8 +26,10 @@ class Codec:
 
     def __init__(self, serializer: Serializer, types: Types = ()) -> None:
         self._serializer = serializer
-        self._type_of = _by_name(types)
-        self._name_of = {payload_type: name for name, payload_type in self._type_of.items()}
+        type_of = _by_name(types)
+        self._name_of = {payload_type: name for name, payload_type in type_of.items()}
+        self._read_plain = reader(serializer, None)
+        self._read_typed = {name: reader(serializer, kind) for name, kind in type_of.items()}
 
     def encode(self, event: EventData) -> EncodedEvent:
         """Return *event* ready to be stored.
@@ -60,19 +62,26 @@ class Codec:
         Raises:
             SerializationError: The bytes are no value of the registered type.
         """
-        return RecordedEvent(
-            event_id=stored.event_id,
-            event_type=stored.event_type,
-            stream_id=stored.stream_id,
-            stream_version=stored.stream_version,
-            global_position=stored.global_position,
-            position=stored.position,
-            data=self._read(stored, stored.data, self._type_of.get(stored.event_type)),
-            metadata=None if stored.metadata is None else self._read(stored, stored.metadata, None),
-            causation_id=stored.causation_id,
-            correlation_id=stored.correlation_id,
-            created_at=stored.created_at,
-        )
+        event_type, metadata, read_plain = stored.event_type, stored.metadata, self._read_plain
+        try:
+            # Once per event that is read: positional, and no call that is not needed.
+            return RecordedEvent(
+                stored.event_id,
+                event_type,
+                stored.stream_id,
+                stored.stream_version,
+                stored.global_position,
+                stored.position,
+                self._read_typed.get(event_type, read_plain)(stored.data),
+                None if metadata is None else read_plain(metadata),
+                stored.causation_id,
+                stored.correlation_id,
+                stored.created_at,
+            )
+        except Exception as error:
+            raise SerializationError(
+                event_type, f"event at position {stored.global_position}: {error}"
+            ) from error
 
     def _name(self, event: EventData) -> str:
         try:
@@ -87,14 +96,6 @@ class Codec:
             return self._serializer.serialize(value)
         except Exception as error:
             raise SerializationError(event_type, f"{field}: {error}") from error
-
-    def _read(self, stored: StoredEvent, payload: bytes, payload_type: type | None) -> Any:
-        try:
-            return self._serializer.deserialize(payload, payload_type)
-        except Exception as error:
-            raise SerializationError(
-                stored.event_type, f"event at position {stored.global_position}: {error}"
-            ) from error
 
 
 def _by_name(types: Types) -> dict[str, type]:

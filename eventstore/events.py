@@ -130,7 +130,7 @@ def _check_aware(value: object) -> None:
         raise ValueError(f"created_at is no moment of UTC: {value.isoformat()}") from None
 
 
-class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedEvent(msgspec.Struct, frozen=True):
     """An event as it is stored, read from its stream, from a linked stream or from ``$all``."""
 
     event_id: UUID

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["JsonSerializer", "Serializer", "Types"]
+__all__ = ["JsonSerializer", "Serializer", "Types", "reader"]
 
 Types = Mapping[str, type] | Iterable[type]
 """Classes of payloads: by event type, or as a list of classes that are named after themselves."""
@@ -67,8 +67,15 @@ class JsonSerializer:
         return _decoder(payload_type or Any)(payload)
 
 
+def reader(serializer: Serializer, payload_type: type | None) -> Callable[[bytes], Any]:
+    """Return what reads payloads of one type: plain values of JSON without a call in between."""
+    if payload_type is None and type(serializer) is JsonSerializer:
+        return _decoder(Any)
+    return lambda payload: serializer.deserialize(payload, payload_type)
+
+
 @cache
-def _decoder(payload_type: Any) -> Any:
+def _decoder(payload_type: Any) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(payload_type).decode
 
 

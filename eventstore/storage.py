@@ -58,7 +58,7 @@ class EncodedEvent(msgspec.Struct, frozen=True):
         return len(self.data) + (len(self.metadata) if self.metadata is not None else 0)
 
 
-class StoredEvent(msgspec.Struct, frozen=True):
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as it is stored, its payloads serialized."""
 
     position: int

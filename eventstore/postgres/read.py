@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +46,7 @@ class Reader:
         deleted_at, position = rows[0][:2]
         if deleted_at is not None:
             raise StreamDeletedError(stream_id, utc(deleted_at))
-        return [] if position is None else _events(row[1:] for row in rows)
+        return [] if position is None else _events([row[1:] for row in rows])
 
     def all(
         self,
@@ -81,7 +81,7 @@ class Reader:
             rows = connection.execute(
                 self._statements.read_stream_after, names_and_bounds, deadline
             )
-        return _events(row[: len(StoredEvent.__struct_fields__)] for row in rows)
+        return _events([row[: len(StoredEvent.__struct_fields__)] for row in rows])
 
     def stream_info(
         self, connection: GuardedConnection, stream_id: str, deadline: float
@@ -145,9 +145,36 @@ def _info(
 
 
 def _events(rows: Iterable[tuple[Any, ...]]) -> list[StoredEvent]:
-    return [_event(list(row)) for row in rows]
+    """Return the events in *rows*, whose columns are their fields.
 
-
-def _event(fields: list[Any]) -> StoredEvent:
-    fields[-1] = utc(fields[-1])
-    return StoredEvent(*fields)
+    Unrolled, with the body of `moments.utc`: twice as fast as a call per event.
+    """
+    combine = datetime.combine
+    return [
+        StoredEvent(
+            position,
+            global_position,
+            stream_id,
+            version,
+            event_id,
+            event_type,
+            data,
+            metadata,
+            causation_id,
+            correlation_id,
+            combine(at, at.time(), UTC),
+        )
+        for (
+            position,
+            global_position,
+            stream_id,
+            version,
+            event_id,
+            event_type,
+            data,
+            metadata,
+            causation_id,
+            correlation_id,
+            at,
+        ) in rows
+    ]

@@ -113,3 +113,18 @@ def test_a_serializer_that_raises_is_an_error_of_its_event() -> None:
     good = stored(Codec(JsonSerializer()).encode(EventData("X", 1)))
     with pytest.raises(SerializationError, match=r"'X': event at position 9: no"):
         Codec(Broken()).decode(good)
+
+
+class Loud(JsonSerializer):
+    def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
+        return payload_type, payload.upper()
+
+
+def test_a_serializer_of_the_applications_own_reads_data_and_metadata() -> None:
+    """G10: JSON alone is read without a call of the serializer."""
+    codec = Codec(Loud(), [OrderPlaced])
+    typed = stored(codec.encode(EventData.of(OrderPlaced("a"))))
+    plain = stored(codec.encode(EventData("noted", "b", "c")))
+    assert codec.decode(typed).data == (OrderPlaced, b'{"SKU":"A"}')
+    assert codec.decode(plain).data == (None, b'"B"')
+    assert codec.decode(plain).metadata == (None, b'"C"')
