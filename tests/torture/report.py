@@ -82,16 +82,18 @@ def _deliveries(evidence: Evidence) -> str:
 
 
 def _taken(evidence: Evidence, takeovers: Sequence[Takeover]) -> str:
-    worst = evidence.lease + max((t.at - t.due for t in takeovers), default=0.0)
-    return (
-        f"{len(takeovers):,}, the worst {worst:.2f} s after the last renewal"
-        f" (lease {evidence.lease:g} s, poll {evidence.poll_interval:g} s)"
-    )
+    settings = f"lease {evidence.lease:g} s, poll {evidence.poll_interval:g} s"
+    return f"{_worst(takeovers, evidence.lease)} after the last renewal ({settings})"
 
 
 def _handed_over(takeovers: Sequence[Takeover]) -> str:
-    worst = max((t.at - t.due for t in takeovers), default=0.0)
-    return f"{len(takeovers):,}, the worst {worst:.2f} s after the release"
+    return f"{_worst(takeovers, 0.0)} after the release"
+
+
+def _worst(takeovers: Sequence[Takeover], allowed: float) -> str:
+    late = allowed + max((takeover.late for takeover in takeovers), default=0.0)
+    waited = allowed + max((takeover.waited for takeover in takeovers), default=0.0)
+    return f"{len(takeovers):,}, the worst {late:.2f} s ({waited:.2f} s with all runtimes hurt)"
 
 
 def _worst_stall(evidence: Evidence, since: float) -> float:

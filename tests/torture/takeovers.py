@@ -33,8 +33,12 @@ class Takeover:
     """Seconds of the time from *due* in which every other runtime was hurt, too."""
 
     @property
+    def waited(self) -> float:
+        return self.at - self.due
+
+    @property
     def late(self) -> float:
-        return self.at - self.due - self.excused
+        return self.waited - self.excused
 
 
 def takeovers(evidence: Evidence) -> Iterator[Takeover]:
