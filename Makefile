@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 FLIGHTS ?= slice
 QUICK ?=
 SECONDS ?= 300
@@ -14,6 +15,10 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,cli,dev]'
 	touch $(STAMP)
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,bench]'
+	touch $(BENCH_STAMP)
 
 demo: $(STAMP)
 ifeq ($(FLIGHTS),all)
@@ -30,7 +35,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)
+bench: $(BENCH_STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 
 torture: $(STAMP)
