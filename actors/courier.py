@@ -194,7 +194,9 @@ class Courier:
     def _deliver(self, run: Run) -> None:
         self._send(run)
         if self._read(run):
-            self._send(run)
+            # The read may have taken longer than what was left of the lease.
+            if run.is_held():
+                self._send(run)
             if not self._continue_told:
                 self._continue_told = True
                 self._subscription.tell(Continue())
