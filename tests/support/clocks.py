@@ -1,0 +1,139 @@
+"""Clocks that a test moves: that of a storage, and one for each runtime.
+
+Nothing of the product is changed. A runtime looks at `time.monotonic` and nothing else; a `Watch`
+takes the place of the module `time` where it looks. A store in PostgreSQL asks `clock_timestamp`;
+its functions get a search path on which a function of the test's own comes first. A store in
+memory asks `Moment.now`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from eventstore.errors import SubscriptionNotFoundError
+from eventstore.memory import MemoryStorage
+from eventstore.memory.subscriptions import Moment
+from eventstore.postgres import PostgresStorage
+from eventstore.storage import Storage
+
+_LOOK_AT_THE_TIME = (
+    "claim",
+    "courier",
+    "handle",
+    "intake",
+    "keeper",
+    "outlet",
+    "reporter",
+    "run",
+    "subscription",
+    "timer",
+)
+_ASK_THE_SERVER = ("claim_subscription", "keep_subscriptions")
+
+NOON = 1_700_000_000.0
+"""What the clock of a storage shows in the beginning, in seconds of Unix time."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """The clock of one runtime; it stands still until somebody moves it."""
+
+    now: float
+
+
+class Watch:
+    """Shows whoever acts just now its own clock, in the place of the module `time`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.worn = Clock(0.0)
+        for name in _LOOK_AT_THE_TIME:
+            monkeypatch.setattr(importlib.import_module(f"actors.{name}"), "time", self)
+
+    def monotonic(self) -> float:
+        return self.worn.now
+
+
+class StoredRow(NamedTuple):
+    """A subscription as it is stored, whatever a storage says of it."""
+
+    subscription_id: int
+    checkpoint: int
+    paused: bool
+    owner: UUID | None
+    epoch: int
+
+
+class TimedStore(Protocol):
+    """A store whose clock is set by the test."""
+
+    @property
+    def storage(self) -> Storage: ...
+
+    def set_clock(self, now: float) -> None: ...
+
+    def row(self, stream_id: str, name: str) -> StoredRow | None: ...
+
+
+class TimedMemory:
+    """A store in memory."""
+
+    def __init__(self, storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.storage = storage
+        self._now = NOON
+        monkeypatch.setattr(Moment, "now", self._moment)
+
+    def _moment(self) -> Moment:
+        return Moment(datetime.fromtimestamp(self._now, UTC), self._now)
+
+    def set_clock(self, now: float) -> None:
+        self._now = now
+
+    def row(self, stream_id: str, name: str) -> StoredRow | None:
+        try:
+            row = self.storage._opened().subscriptions.row(stream_id, name)
+        except SubscriptionNotFoundError:
+            return None
+        owner = row.held.owner if row.held else None
+        return StoredRow(row.subscription_id, row.checkpoint, row.paused, owner, row.epoch)
+
+
+class TimedPostgres:
+    """A store in PostgreSQL whose functions ask a table what time it is."""
+
+    def __init__(
+        self, storage: PostgresStorage, psql: psycopg.Connection[tuple[object, ...]], schema: str
+    ) -> None:
+        self.storage = storage
+        self._psql = psql
+        self._schema = schema
+        self._run("CREATE TABLE {}.clock AS SELECT to_timestamp(%s) AS now", NOON)
+        self._run(
+            "CREATE FUNCTION {}.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE"
+            " SET search_path = {} AS 'SELECT now FROM clock'"
+        )
+        for function in _ASK_THE_SERVER:
+            self._run(f"ALTER FUNCTION {{}}.{function} SET search_path = {{}}, pg_catalog, pg_temp")
+
+    def set_clock(self, now: float) -> None:
+        self._run("UPDATE {}.clock SET now = to_timestamp(%s)", now)
+
+    def row(self, stream_id: str, name: str) -> StoredRow | None:
+        found = self._run(
+            "SELECT subscription_id, checkpoint, paused, owner, epoch FROM {}.subscriptions"
+            " WHERE stream_id = %s AND subscription_name = %s",
+            stream_id,
+            name,
+        ).fetchone()
+        return None if found is None else StoredRow._make(found)
+
+    def _run(self, statement: str, *values: object) -> psycopg.Cursor[tuple[object, ...]]:
+        name = sql.Identifier(self._schema).as_string(None)
+        return self._psql.execute(statement.replace("{}", name).encode(), values or None)

@@ -1,0 +1,153 @@
+"""What the protocol of leases promises, said once more and in few words, to judge each answer by.
+
+Pure: it knows neither a storage nor a runtime; it is told what was asked, what was answered, and
+what the clocks showed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from eventstore.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
+from tests.support.clocks import StoredRow
+
+__all__ = ["LeaseJudge"]
+
+
+@dataclass(slots=True)
+class _Row:
+    """The one subscription that everybody wants."""
+
+    subscription_id: int
+    checkpoint: int
+    paused: bool = False
+    epoch: int = 0
+    owner: UUID | None = None
+    mark: LeaseMark | None = None
+    expires: float = 0.0
+
+    def is_free_for(self, owner: UUID, now: float) -> bool:
+        return self.owner in {None, owner} or self.expires <= now
+
+    def renew(self, now: float, lease: float) -> None:
+        assert self.owner is not None
+        self.mark = LeaseMark(self.owner, self.epoch, datetime.fromtimestamp(now, UTC))
+        self.expires = now + lease
+
+    def end_ownership(self) -> None:
+        self.owner = self.mark = None
+
+
+@dataclass
+class LeaseJudge:
+    """Follows the row through everything that is done to it; an `AssertionError` is the verdict.
+
+    G15, G16: only the newest fence counts, its checkpoint never goes back and never beyond what
+    its subscriber acknowledged. A claim is granted if and only if the row is free, or its lease
+    ran out by the storage's clock, or the claimant saw its mark unchanged for a lease by its own.
+    """
+
+    lease: float
+    start: int
+    head: int
+    now: float
+    """The storage's clock."""
+    row: _Row | None = None
+    _newest_id: int = 0
+    _granted: set[Fence] = field(default_factory=set)
+    _acknowledged: dict[Fence, int] = field(default_factory=dict)
+
+    @property
+    def fence(self) -> Fence | None:
+        """The only one that counts."""
+        row = self.row
+        if row is None or row.owner is None:
+            return None
+        return Fence(row.subscription_id, row.owner, row.epoch)
+
+    # ── what runtimes ask ────────────────────────────────────────────────────────────────────
+
+    def claimed(
+        self, owner: UUID, watched: LeaseMark | None, waited: float, answer: Claimed | Held
+    ) -> None:
+        """*waited*: how long *watched* has not changed by the claimant's own clock."""
+        row = self.row
+        is_free = row is None or row.is_free_for(owner, self.now)
+        is_dead = row is not None and watched is not None and watched == row.mark
+        if isinstance(answer, Held):
+            assert not is_free, "refused though nobody holds it"
+            assert not is_dead, "refused though its owner is dead"
+            assert row is not None
+            assert answer.mark == row.mark
+        else:
+            assert is_free or (is_dead and waited >= self.lease), "taken from who renews in time"
+            self._granted_now(owner, answer)
+
+    def _granted_now(self, owner: UUID, answer: Claimed) -> None:
+        assert answer.created is (self.row is None)
+        if self.row is None:
+            assert answer.fence.subscription_id > self._newest_id, "an id was used again"
+            self._newest_id = answer.fence.subscription_id
+            self.row = _Row(self._newest_id, self.start)
+        before = self.fence
+        if self.row.owner != owner:
+            self.row.owner = owner
+            self.row.epoch += 1
+        self.row.renew(self.now, self.lease)
+        assert answer.fence == self.fence
+        assert answer.fence == before or answer.fence not in self._granted, "granted twice"
+        assert (answer.checkpoint, answer.paused) == (self.row.checkpoint, self.row.paused)
+        assert answer.head == self.head
+        self._granted.add(answer.fence)
+        self._acknowledged.setdefault(answer.fence, answer.checkpoint)
+
+    def kept(self, asked: Progress, answer: Kept) -> None:
+        counts = asked.fence == self.fence
+        assert answer.owned is counts, "an owner who lost is told at its next renewal"
+        if counts:
+            self._store(asked)
+            assert self.row is not None
+            self.row.renew(self.now, self.lease)
+        same_row = self.row is not None and self.row.subscription_id == asked.fence.subscription_id
+        stored = (self.row.checkpoint, self.row.paused) if self.row and same_row else (0, False)
+        assert (answer.checkpoint, answer.paused) == stored
+
+    def released(self, asked: Progress) -> None:
+        if asked.fence == self.fence:
+            self._store(asked)
+            assert self.row is not None
+            self.row.end_ownership()
+
+    def acknowledged(self, fence: Fence, position: int) -> None:
+        """A subscriber told its runtime, which holds *fence*, that it is done."""
+        self._acknowledged[fence] = max(self._acknowledged[fence], position)
+
+    def _store(self, asked: Progress) -> None:
+        assert self.row is not None
+        assert asked.checkpoint <= self._acknowledged[asked.fence], "nobody acknowledged that"
+        self.row.checkpoint = max(self.row.checkpoint, asked.checkpoint)
+
+    # ── what operators do ────────────────────────────────────────────────────────────────────
+
+    def was_paused(self, *, paused: bool) -> None:
+        assert self.row is not None
+        self.row.paused = paused
+
+    def was_reset(self, position: int) -> None:
+        assert self.row is not None
+        self.row.end_ownership()
+        self.row.checkpoint = position
+        self.row.epoch += 1
+
+    def was_deleted(self) -> None:
+        self.row = None
+
+    def inspect(self, stored: StoredRow | None) -> None:
+        """Compare with what is really stored."""
+        row = self.row
+        wanted = row and StoredRow(
+            row.subscription_id, row.checkpoint, row.paused, row.owner, row.epoch
+        )
+        assert stored == wanted

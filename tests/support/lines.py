@@ -1,0 +1,165 @@
+"""The ways of runtimes to one storage: they may be cut, slow, or lose the answer. All is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from eventstore.config import Config
+from eventstore.errors import StorageUnavailableError
+from eventstore.storage import (
+    Claimed,
+    Fence,
+    Held,
+    KeeperSession,
+    Kept,
+    LeaseMark,
+    Progress,
+    StoredEvent,
+)
+from eventstore.subscription import SubscriptionInfo
+from tests.support.clocks import Clock, TimedStore, Watch
+from tests.support.lease_judge import LeaseJudge
+from tests.support.rooms import soon
+
+__all__ = ["Line", "Reach", "World"]
+
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class World:
+    """What all runtimes have in common: a storage with its clock, and a judge."""
+
+    config: Config
+    store: TimedStore
+    keeper: KeeperSession
+    watch: Watch
+    judge: LeaseJudge
+    key: tuple[str, str]
+    clocks: list[Clock] = field(default_factory=list)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let every clock go on, all at the same rate."""
+        for clock in self.clocks:
+            clock.now += seconds
+        self.jump_storage(seconds)
+
+    def jump_storage(self, seconds: float) -> None:
+        if seconds:
+            self.judge.now += seconds
+            self.store.set_clock(self.judge.now)
+
+
+class Reach(Enum):
+    """How far a runtime's questions and their answers get."""
+
+    UP = "up"
+    CUT = "cut"
+    MUTE = "mute"
+    """The storage does what it is asked to, and its answer is lost."""
+
+
+class Line:
+    """A runtime's way to the storage, as `Storage` and as `KeeperSession`."""
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self._world = world
+        self._storage = world.store.storage
+        self._clock = clock
+        self.reach = Reach.UP
+        self.trip = 0.0
+        """Seconds that the next question is on its way, and its answer as long."""
+        self.good_until: dict[Fence, float] = {}
+        """When the lease of each fence ends: counted from when the last good question was sent."""
+        self.claim_answered: Claimed | None = None
+        self.lost: Fence | None = None
+        """The fence that an answer called void last."""
+        self._seen: LeaseMark | None = None
+        self._seen_at = 0.0
+
+    def _ask(self, question: Callable[[float], Answer], hear: Callable[[Answer], None]) -> Answer:
+        """Put a question; *hear* judges the answer where it is given. Deadlines are real ones."""
+        if self.reach is Reach.CUT:
+            raise StorageUnavailableError("cut off")
+        trip, self.trip = self.trip, 0.0
+        self._world.pass_time(trip)
+        answer = question(soon())
+        hear(answer)
+        self._world.pass_time(trip)
+        if self.reach is Reach.MUTE:
+            raise StorageUnavailableError("the answer was lost")
+        return answer
+
+    # ── Storage ──────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, *key: str, deadline: float, **asked: Any) -> Claimed | Held:
+        sent_at, watched = self._clock.now, asked["watched"]
+        waited = sent_at - self._seen_at if watched == self._seen else 0.0
+        answer = self._ask(
+            lambda until: self._storage.claim(*key, deadline=until, **asked),
+            lambda answer: self._world.judge.claimed(asked["owner"], watched, waited, answer),
+        )
+        if isinstance(answer, Claimed):
+            self.claim_answered = answer
+            self._renewed(answer.fence, sent_at)
+        elif answer.mark != self._seen:
+            self._seen, self._seen_at = answer.mark, self._clock.now
+        return answer
+
+    def subscription_info(self, stream_id: str, name: str, deadline: float) -> SubscriptionInfo:
+        return self._ask(lambda until: self._storage.subscription_info(stream_id, name, until), _no)
+
+    def read_after(
+        self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float
+    ) -> list[StoredEvent]:
+        return self._ask(
+            lambda until: self._storage.read_after(stream_id, after, count, max_bytes, until), _no
+        )
+
+    def history_holds(self, global_position: int, event_id: Any, deadline: float) -> bool:
+        return self._ask(
+            lambda until: self._storage.history_holds(global_position, event_id, until), _no
+        )
+
+    def keeper_session(self) -> Line:
+        return self
+
+    # ── KeeperSession ────────────────────────────────────────────────────────────────────────
+
+    def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
+        def hear(answers: list[Kept]) -> None:
+            for asked, answer in zip(progress, answers, strict=True):
+                self._world.judge.kept(asked, answer)
+
+        sent_at = self._clock.now
+        answers = self._ask(lambda until: self._world.keeper.keep(progress, lease, until), hear)
+        for answer in answers:
+            if answer.owned:
+                self._renewed(answer.fence, sent_at)
+            else:
+                self.lost = answer.fence
+        return answers
+
+    def release(self, progress: Sequence[Progress], deadline: float) -> None:
+        def hear(_: None) -> None:
+            for asked in progress:
+                self._world.judge.released(asked)
+
+        self._ask(lambda until: self._world.keeper.release(progress, until), hear)
+
+    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
+        return self._ask(lambda until: self._world.keeper.paused(subscription_ids, until), _no)
+
+    def close(self) -> None:
+        """The session belongs to the test, which has one for all."""
+
+    def _renewed(self, fence: Fence, sent_at: float) -> None:
+        until = sent_at + self._world.config.lease
+        self.good_until[fence] = max(until, self.good_until.get(fence, until))
+
+
+def _no(_: object) -> None:
+    """Nothing to judge."""

@@ -1,0 +1,215 @@
+"""Runtimes whose actors are driven by hand: no thread, one message at a time, by a clock of theirs.
+
+The actors are the product's own: a keeper, a subscription, their timer. What they ask the storage
+goes over a `Line`.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Any, cast
+
+import pykka
+
+from actors.actor import SupervisedActor
+from actors.directory import Directory
+from actors.handle import SubscriptionHandle
+from actors.keeper import Keeper
+from actors.messages import Child, ChildRestarted, HeadMoved, Ref, Release, Stop, Touched
+from actors.recent import Recent
+from actors.run import Run
+from actors.subscription import SubscriptionActor
+from actors.surroundings import Seat, Surroundings
+from actors.timer import Timer
+from eventstore.codec import Codec
+from eventstore.errors import SubscriptionLostError
+from eventstore.messages import Events, Subscribed, SubscriptionLost
+from eventstore.storage import Storage
+from eventstore.subscription import SubscriptionOptions
+from tests.support.clocks import Clock
+from tests.support.lines import Line, World
+
+__all__ = ["SteppedRuntime"]
+
+ENDLESS = 1_000
+"""More messages than one turn of a runtime is about, unless its actors never come to rest."""
+
+
+class _Neighbours(Directory):
+    """A release is waited for, so the keeper has to answer it at once."""
+
+    def __init__(self, answer_now: Callable[[], None]) -> None:
+        super().__init__()
+        self._answer_now = answer_now
+
+    def tell(self, child: Child, message: object) -> bool:
+        told = super().tell(child, message)
+        if told and isinstance(message, Release):
+            self._answer_now()
+        return told
+
+
+class SteppedRuntime:
+    """A keeper and a subscription, which do nothing until they are told to; and a subscriber.
+
+    To freeze it is to leave it alone, and to kill it is to forget it.
+    """
+
+    actor_urn = "the subscriber"
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        self._world = world
+        self.clock = clock
+        self.line = Line(world, clock)
+        self.delivered: list[int] = []
+        """Positions of the present run."""
+        self.losses = 0
+        """How often the subscriber was told that the subscription is not its own any more."""
+        self._next = 0
+        storage = cast(Storage, self.line)
+        self._wear()
+        handle = SubscriptionHandle(
+            *world.key, config=world.config, storage=storage, supervisor=None
+        )
+        options = SubscriptionOptions(start_from=world.judge.start, buffer_size=4)
+        self._handle = handle
+        self._seat = Seat(handle, cast(Ref, self), options)
+        self._shared = Surroundings(
+            config=world.config,
+            storage=storage,
+            codec=Codec(world.config.serializer),
+            recent=Recent(),
+            timer=Timer(),
+            directory=_Neighbours(self._answer_release),
+            supervisor=None,
+        )
+        self.start_keeper()
+        self._sit()
+
+    # ── as a subscriber ──────────────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def is_alive() -> bool:
+        return True
+
+    def tell(self, message: object) -> None:
+        """G14, G16: nothing comes after the lease ended, and nothing out of order."""
+        match message:
+            case Subscribed():
+                assert self.line.claim_answered is not None
+                self._next = self.line.claim_answered.checkpoint + 1
+                self.delivered.clear()
+            case Events() as events:
+                run = self.run
+                assert run is not None
+                assert self.clock.now < self.line.good_until[run.fence], "sent without a lease"
+                positions = [event.position for event in events]
+                assert positions == list(range(self._next, self._next + len(events)))
+                self._next += len(events)
+                self.delivered += positions
+            case SubscriptionLost():
+                self.losses += 1
+            case _:
+                raise TypeError(f"not for a subscriber: {message!r}")
+
+    def acknowledge(self, position: int) -> None:
+        """Say that it is done, in time or too late."""
+        self._wear()
+        run = self.run
+        try:
+            self._handle.ack(position)
+        except SubscriptionLostError:
+            return
+        assert run is not None, "nobody is there who could count it"
+        self._world.judge.acknowledged(run.fence, position)
+
+    # ── its actors ───────────────────────────────────────────────────────────────────────────
+
+    @property
+    def run(self) -> Run | None:
+        """The run that it believes to be in."""
+        return self.subscription._courier.run
+
+    @property
+    def believes(self) -> bool:
+        """Whether it would deliver just now."""
+        self._wear()
+        return self.run is not None and self.run.is_held()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.subscription._ended
+
+    def hear(self, message: HeadMoved | Touched) -> None:
+        """Tell what its publisher would tell."""
+        self.subscription.actor_ref.tell(message)
+        if isinstance(message, Touched):
+            self.keeper.actor_ref.tell(message)
+
+    def turn(self) -> None:
+        """Do all there is to do at this moment.
+
+        G16: whoever finds at a renewal that it lost tells its subscriber, and stops counting.
+        """
+        self._wear()
+        fence, losses, self.line.lost = self.run and self.run.fence, self.losses, None
+        for _ in range(ENDLESS):
+            if not (self.step(self.keeper) or self.step(self.subscription)):
+                break
+        else:
+            raise AssertionError("the actors never come to rest")
+        if fence is not None and self.line.lost == fence:
+            assert self.losses > losses
+            assert self.run is None or self.run.fence != fence
+
+    def step(self, actor: SupervisedActor) -> bool:
+        """Let *actor* handle one message; False: there is none."""
+        self._wear()
+        for due in self._shared.timer._pop_due(self.clock.now):
+            due._tell()
+        inbox = cast("queue.SimpleQueue[Any]", actor.actor_inbox)
+        if inbox.empty():
+            return False
+        message = inbox.get().message
+        if not actor._ended:
+            actor.on_receive(message)
+        if actor.crash is not None:
+            raise actor.crash
+        return True
+
+    def start_keeper(self) -> None:
+        """Start it, or start it again after a crash: it knows of nothing, and is told."""
+        self._wear()
+        self.keeper = Keeper(self._shared)
+        self.keeper.setup()
+        self._shared.directory.enter(Child.KEEPER, self.keeper.actor_ref)
+
+    def crash_keeper(self) -> None:
+        self.start_keeper()
+        self.subscription.actor_ref.tell(ChildRestarted(Child.KEEPER))
+
+    def crash_subscription(self) -> None:
+        """Restart it as its supervisor does: the same owner claims again."""
+        self._wear()
+        self.subscription._end(RuntimeError("crashed"))
+        self._sit()
+
+    def stop(self) -> None:
+        """End in order, at once."""
+        self._wear()
+        self.subscription.on_receive(Stop(self.clock.now, pykka.ThreadingFuture[None]()))
+        assert self.has_ended
+
+    def _sit(self) -> None:
+        self.subscription = SubscriptionActor(self._shared, self._seat, None)
+        self.subscription.setup()
+        if self.subscription.crash is not None:
+            raise self.subscription.crash
+
+    def _answer_release(self) -> None:
+        while self.step(self.keeper):
+            pass
+
+    def _wear(self) -> None:
+        self._world.watch.worn = self.clock
