@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from eventstore.subscription import Origin, SubscriptionState
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.storage.conftest import Psql
+from tests.support.waiting import wait_until
 
 OWNER_COLUMNS = "owner, owner_name, owned_since, renewed_at, expires_at"
 
@@ -116,6 +118,51 @@ def test_the_same_numbers_with_another_owner_are_another_fence(user: User, psql:
     assert replace(found.fence, owner=lost.fence.owner) == lost.fence
     assert not user.keep(lost.fence, 5).owned
     assert user.keep(found.fence, 3).checkpoint == 3
+
+
+def taken_over(user: User, other: User, fence: Fence) -> None:
+    held = other.claim()
+    assert isinstance(held, Held)
+    other.release(other.own(watched=held.mark).fence)
+
+
+def reset(user: User, other: User, fence: Fence) -> None:
+    other.storage.reset_subscription("$all", "shipping", 0, soon())
+
+
+@pytest.mark.parametrize("meanwhile", [taken_over, reset])
+def test_an_owner_that_comes_back_has_a_new_fence(
+    user: User, other: User, meanwhile: Callable[[User, User, Fence], None]
+) -> None:
+    """G16: what its first ownership still has under way must not count in its second."""
+    user.store("order-1", 5)
+    first = user.own()
+
+    meanwhile(user, other, first.fence)
+    second = user.own(owner=first.fence.owner)
+
+    assert second.fence.epoch > first.fence.epoch
+    assert not user.keep(first.fence, 5).owned
+    assert user.keep(second.fence, 3).checkpoint == 3
+
+
+CLAIM = """
+    SELECT granted FROM {}.claim_subscription(
+      1000, '$all', 'shipping', 0, gen_random_uuid(), 'psql', 60, NULL, NULL, NULL)
+"""
+
+WAITS_FOR_US = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+
+
+def test_a_claim_waits_for_the_one_before_it(user: User, other: User, psql: Psql) -> None:
+    """G16: it must not judge by what the row was before."""
+    user.release(user.own().fence)
+    with ThreadPoolExecutor(1) as pool:
+        with psql.connection.transaction():
+            assert psql(CLAIM) == [(True,)]
+            claim = pool.submit(other.claim)
+            wait_until(lambda: bool(psql(WAITS_FOR_US)))
+        assert isinstance(claim.result(timeout=10), Held)
 
 
 def test_two_runtimes_that_keep_the_same_rows_cannot_deadlock(user: User, other: User) -> None:

@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from eventstore.errors import OutcomeUnknownError, StorageError, StorageUnavailableError
+from eventstore.errors import (
+    OutcomeUnknownError,
+    StorageError,
+    StorageUnavailableError,
+    WrongExpectedVersionError,
+)
 from eventstore.postgres import PostgresStorage
 from eventstore.postgres.append import PostgresAppendSession
 from eventstore.storage import Committed, EncodedEvent, StreamAppend
@@ -61,6 +66,14 @@ def test_refusals_and_a_repetition_share_a_commit(user: User) -> None:
     assert isinstance(stored, Committed)
     assert (repeated.repeated, repeated.results[0].last_global_position) == (True, 2)
     assert (stored.repeated, stored.results[0].first_global_position) == (False, 3)
+
+
+def test_a_refused_append_among_others_leaves_no_stream_behind(user: User, psql: Psql) -> None:
+    """G1, G7: though a neighbour creates streams in the same commit."""
+    refused = part("refused", events(1), expected=1)
+    outcomes = user.append_all((part("a", events(1)),), (refused, part("beside", events(1))))
+    assert [type(outcome) for outcome in outcomes] == [Committed, WrongExpectedVersionError]
+    assert psql("SELECT stream_id FROM {}.streams") == [("a",)]
 
 
 def test_a_big_event_goes_through(user: User) -> None:

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from eventstore.config import Config
 from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
 from eventstore.postgres import PostgresStorage
+from eventstore.postgres.append import PostgresAppendSession
 from eventstore.storage import Append, AppendSession, Committed, ReadDirection
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
@@ -136,11 +137,25 @@ def test_another_server_of_the_list_will_do(config: Config, storage: PostgresSto
     with_two.close()
 
 
+def test_a_server_that_takes_no_writes_any_more_is_left(user: User) -> None:
+    """G25, G27: a primary that became a standby is no server, and the next try finds another."""
+    appender = user.appender
+    assert isinstance(appender, PostgresAppendSession)
+    readonly = b"SELECT set_config('default_transaction_read_only', 'on', false)"
+    appender._connection.run_once(lambda c: c.execute(readonly, (), soon()), soon())
+
+    with pytest.raises(StorageUnavailableError, match="read-only"):
+        user.store("order-1")
+
+    assert user.store("order-1").results[0].last_version == 1
+
+
 FORK = """
 import os, sys, time
 from uuid import uuid4
 from eventstore.config import Config
 from eventstore.postgres import PostgresStorage
+from eventstore.postgres.append import PostgresAppendSession
 from eventstore.storage import Committed, EncodedEvent, StreamAppend
 
 def append():
