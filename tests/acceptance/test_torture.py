@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from tests.torture.mutations import Mutation
+from eventstore import CallerRuntime, Config, EventStore
+from tests.torture.mutations import Mutation, install_mutation
 from tests.torture.plan import Fault, Kind, plan
 from tests.torture.report import reasons, report
 from tests.torture.stage import torture
@@ -50,3 +52,10 @@ def test_a_broken_build_is_caught(
 
     broken = {violation.broken for violation in verdict(evidence)}
     assert broken >= wanted, sorted(broken)
+
+
+@pytest.mark.parametrize("mutation", list(Mutation))
+def test_every_mutation_finds_what_it_breaks(mutation: Mutation, dsn: str, schema: str) -> None:
+    EventStore.connect(Config(dsn=dsn, schema=schema), runtime=CallerRuntime, init=True).close()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        install_mutation(connection, schema, mutation)

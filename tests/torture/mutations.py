@@ -25,6 +25,8 @@ class Mutation(StrEnum):
 
     SLUGGISH_TAKEOVER = "sluggish-takeover"
     """An owner may be silent for three leases."""
+    ABSENT_TAKEOVER = "absent-takeover"
+    """What was not released is its owner's for ever."""
 
 
 FAULTS: dict[Mutation, tuple[Kind, ...]] = {
@@ -33,6 +35,7 @@ FAULTS: dict[Mutation, tuple[Kind, ...]] = {
     Mutation.REWINDING_CHECKPOINT: (Kind.FREEZE_RUNTIME,),
     Mutation.EAGER_CHECKPOINT: (Kind.KILL_RUNTIME,),
     Mutation.SLUGGISH_TAKEOVER: (Kind.KILL_RUNTIME,),
+    Mutation.ABSENT_TAKEOVER: (Kind.KILL_RUNTIME,),
 }
 """The faults of a short torture that should bring each to light."""
 
@@ -54,6 +57,8 @@ _UNFENCED = (
         "s.subscription_id IS NOT NULL",
     ),
 )
+
+_UNWATCHED = _Edit("claim_subscription", "(p_watched_owner, p_watched_epoch", "(p_owner, NULL")
 
 _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
     Mutation.UNLOCKED_SEQUENCE: (
@@ -77,7 +82,11 @@ _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
             "v_row.expires_at <= v_now",
             "v_row.expires_at + 2 * (v_row.expires_at - v_row.renewed_at) <= v_now",
         ),
-        _Edit("claim_subscription", "(p_watched_owner, p_watched_epoch", "(p_owner, NULL"),
+        _UNWATCHED,
+    ),
+    Mutation.ABSENT_TAKEOVER: (
+        _Edit("claim_subscription", "v_row.expires_at <= v_now", "false"),
+        _UNWATCHED,
     ),
 }
 

@@ -82,17 +82,19 @@ def _deliveries(evidence: Evidence) -> str:
 
 
 def _taken(evidence: Evidence, takeovers: Sequence[Takeover]) -> str:
+    if not takeovers:
+        return "none"
     settings = f"lease {evidence.lease:g} s, poll {evidence.poll_interval:g} s"
     return f"{_worst(takeovers, evidence.lease)} after the last renewal ({settings})"
 
 
 def _handed_over(takeovers: Sequence[Takeover]) -> str:
-    return f"{_worst(takeovers, 0.0)} after the release"
+    return f"{_worst(takeovers, 0.0)} after the release" if takeovers else "none"
 
 
 def _worst(takeovers: Sequence[Takeover], allowed: float) -> str:
-    late = allowed + max((takeover.late for takeover in takeovers), default=0.0)
-    waited = allowed + max((takeover.waited for takeover in takeovers), default=0.0)
+    late = allowed + max(takeover.late for takeover in takeovers)
+    waited = allowed + max(takeover.waited for takeover in takeovers)
     return f"{len(takeovers):,}, the worst {late:.2f} s ({waited:.2f} s with all runtimes hurt)"
 
 

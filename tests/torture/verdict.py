@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -248,17 +249,18 @@ def _judge_takeovers(evidence: Evidence, bounds: Bounds) -> Iterator[Violation]:
 def stalls(evidence: Evidence, name: str, since: float) -> Iterator[float]:
     """Return how long each event was the next one due, from the moment *since* on.
 
-    Due is what was reported as stored, once everything before it was delivered.
+    Due is what was reported as stored, once everything before it was delivered. What never came
+    stalled for ever.
     """
     stored_at = _stored_at(evidence.attempts)
     delivered_at = _delivered_at(evidence.notes_about(name))
     before = since
     for position, event_id in evidence.expected(name):
-        delivered = delivered_at.get(position)
-        if delivered is None:
-            return
+        delivered = delivered_at.get(position, math.inf)
         if event_id in stored_at:
             yield max(0.0, delivered - max(before, stored_at[event_id]))
+        if delivered == math.inf:
+            return
         before = max(before, delivered)
 
 
@@ -273,7 +275,7 @@ def _stored_at(attempts: Sequence[Attempt]) -> dict[str, float]:
 
 
 def _delivered_at(notes: Mapping[str, Sequence[Note]]) -> dict[int, float]:
-    first: dict[int, float] = defaultdict(lambda: float("inf"))
+    first: dict[int, float] = defaultdict(lambda: math.inf)
     for each in notes.values():
         for note in each:
             for position, _ in note.events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -267,6 +268,12 @@ def test_a_subscription_to_one_stream_counts_in_versions_of_that_stream() -> Non
         checkpoints={"sub": 3},
     )
     assert verdict(evidence) == []
+
+
+def test_what_never_came_stalled_for_ever() -> None:
+    evidence = replace(CLEAN, notes={(ONE, "sub"): CLEAN.notes[ONE, "sub"]})
+    assert list(stalls(evidence, "sub", 1.0)) == [0.5, 0.0, 0.0, math.inf]
+    assert broken(evidence) >= {Broken.STALLED, Broken.UNDELIVERED}
 
 
 def test_a_stall_is_counted_from_when_the_event_was_due() -> None:
