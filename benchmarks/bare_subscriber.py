@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import psycopg
@@ -56,7 +56,9 @@ class BareSubscriber(Bare):
                     return
         raise TimeoutError(f"nothing was announced after position {position} of {last}")
 
-    def append_one(self, data: object) -> None:
-        """Append one event to a new stream."""
-        event = EncodedEvent(uuid7(), EVENT_TYPE, _encode(data))
-        self._append([(StreamAppend(new_stream(), ExpectedVersion.NO_STREAM, (event,)),)])
+    def append_each(self, payloads: Iterable[object]) -> None:
+        """Append an event of each payload, each to a new stream, in one commit."""
+        events = [EncodedEvent(uuid7(), EVENT_TYPE, _encode(data)) for data in payloads]
+        self._append(
+            (StreamAppend(new_stream(), ExpectedVersion.NO_STREAM, (event,)),) for event in events
+        )
