@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import table
 from benchmarks.progress import Progress
 from benchmarks.registry import GROUPS, Group
+from benchmarks.report import target_lines, write
 from benchmarks.results import Result, Results
 from benchmarks.suite import run
 from benchmarks.workload import FULL, QUICK, Scale
@@ -46,11 +47,14 @@ def measure(groups: Sequence[Group], scale: Scale) -> None:
 
 
 def conclude(results: Results, scale: Scale, *, complete: bool) -> None:
-    """Write the results: the full ones, if all groups ran, are what the README shows."""
-    RESULTS.mkdir(exist_ok=True)
+    """Compare with the targets and write the results: all in full are what the README shows."""
+    print("\n" + "\n".join(target_lines(results)))
     name = scale.name if complete else "partial"
+    RESULTS.mkdir(exist_ok=True)
     results.save(RESULTS / f"{name}.json")
-    print(f"\nwritten: {(RESULTS / f'{name}.json')}")
+    if name == FULL.name:
+        write(results, RESULTS / "full.md")
+    print(f"\nwritten to {RESULTS.relative_to(Path.cwd())}/{name}.*")
 
 
 if __name__ == "__main__":

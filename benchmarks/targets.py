@@ -1,0 +1,204 @@
+"""The figures to reach, as data, and how near a run came. It reports and judges nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.results import Result, Results
+from benchmarks.table import number
+
+__all__ = ["TARGETS", "Target", "compared"]
+
+Reached = Callable[[Results], float | None]
+"""Returns the figure of a run, or None if it did not run what is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One figure to reach."""
+
+    what: str
+    against: str
+    bound: float
+    reached: Reached
+    unit: str = "x"
+    at_most: bool = False
+    """The bound is the most that is allowed; else the least."""
+
+    def met(self, figure: float | None) -> bool:
+        if figure is None:
+            return False
+        return figure <= self.bound if self.at_most else figure >= self.bound
+
+    @property
+    def wanted(self) -> str:
+        return f"{'<=' if self.at_most else '>='} {number(self.bound)} {self.unit}"
+
+
+def compared(results: Results) -> Iterator[tuple[Target, str, bool]]:
+    """Yield each target, what was reached in words, and whether that is enough."""
+    for target in TARGETS:
+        figure = target.reached(results)
+        words = "not measured" if figure is None else f"{number(figure)} {target.unit}"
+        yield target, words, target.met(figure)
+
+
+# ── how a figure is found ────────────────────────────────────────────────────────────────────────
+
+
+def _matching(results: Results, group: str, name: str) -> list[Result]:
+    return [one for one in results.of_group(group) if re.fullmatch(name, one.workload.name)]
+
+
+def _times(group: str, name: str, to: str, *others: str, factor: float = 1.0) -> Reached:
+    """Return how many times better ours is than *to*, in the first workload that matches *name*.
+
+    Args:
+        group: Of the workloads.
+        name: A pattern.
+        to: The other contender.
+        others: Patterns of further workloads in which the other may do the same job its own way
+            (in processes instead of threads); its best figure counts.
+        factor: What the ratio is multiplied with.
+    """
+
+    def reached(results: Results) -> float | None:
+        for result in _matching(results, group, name):
+            ratios = [result.ratio("ours", to)]
+            for other in others:
+                ratios += [
+                    _ratio_across(result, further, to)
+                    for further in _matching(results, group, other)
+                ]
+            known = [ratio for ratio in ratios if ratio is not None]
+            if known:
+                return factor * min(known)
+        return None
+
+    return reached
+
+
+def _ratio_across(ours: Result, other: Result, to: str) -> float | None:
+    if "ours" not in ours.figures or to not in other.figures:
+        return None
+    return ours.figures["ours"].median / other.figures[to].median
+
+
+def _best_times(group: str, name: str, to: str, *, factor: float) -> Reached:
+    """Return the best ratio of ours to *to* of all workloads that match *name*."""
+
+    def reached(results: Results) -> float | None:
+        matching = _matching(results, group, name)
+        ratios = [result.ratio("ours", to) for result in matching]
+        known = [factor * ratio for ratio in ratios if ratio is not None]
+        return max(known, default=None)
+
+    return reached
+
+
+def _live_to_elixir(results: Results) -> float | None:
+    """Return how many times shorter than Elixir's, by what a commit alone takes here and there."""
+    live = _matching(results, "live", "100 appends/s, 1 x actor")
+    commit = _matching(results, "append", "1 x 1")
+    alone = commit[0].figures["bare"].latency(50) if commit else None
+    if not live or alone is None:
+        return None
+    elixir, bare = _ELIXIR_LIVE_MS
+    return 1_000 * alone / live[0].figures["ours"].median * (elixir / bare)
+
+
+# ── what was reached elsewhere ───────────────────────────────────────────────────────────────────
+
+# Per second, and milliseconds for the latency: the Elixir original on a quiet machine with two
+# cores, and bare psycopg on the same. A ratio to Elixir of a run here is
+# (ours / bare of this run) x (bare there / Elixir there).
+_ELIXIR = {
+    "append 1 x 1": (523, 1_929),
+    "append 100 x 1": (1_058, 32_100),
+    "append 1 x 100": (9_809, 68_600),
+    "append 50 x 100": (14_940, 120_000),
+    "read 100, 1 reader": (63_414, 360_000),
+    # The limit is one loop, however many read.
+    "read 100, 100 readers": (117_620, 360_000),
+    # Bare psycopg was not measured catching up there; it reads, and decodes, as fast as this.
+    "catch-up, default options": (2_076, 360_000),
+    "catch-up, best options": (47_517, 360_000),
+}
+_ELIXIR_LIVE_MS = (3.6, 0.5)
+"""From append to subscriber, p50, and of bare psycopg a commit alone."""
+
+
+def _to_elixir(what: str) -> float:
+    elixir, bare = _ELIXIR[what]
+    return bare / elixir
+
+
+# ── the figures ──────────────────────────────────────────────────────────────────────────────────
+
+_CATCH_UP = r"[\d,]+ events, 1 at once"
+_IN_A_ROW = rf"{_CATCH_UP} \[100 per stream\]"
+
+
+def _append_to_elixir(name: str, bound: float) -> Target:
+    factor = _to_elixir(f"append {name}")
+    return Target(f"append {name}", "Elixir", bound, _times("append", name, "bare", factor=factor))
+
+
+def _append_to(against: str, name: str, bound: float, *others: str) -> Target:
+    return Target(f"append {name}", against, bound, _times("append", name, against, *others))
+
+
+TARGETS = (
+    _append_to_elixir("1 x 1", 3.2),
+    _append_to_elixir("100 x 1", 15),
+    _append_to_elixir("1 x 100", 5),
+    _append_to_elixir("50 x 100", 6),
+    Target(
+        "read 100, 1 reader",
+        "Elixir",
+        5,
+        _times("read", "stream of 100, 1 reader", "bare", factor=_to_elixir("read 100, 1 reader")),
+    ),
+    Target(
+        "read 100, 100 readers",
+        "Elixir",
+        2.5,
+        _times(
+            "read",
+            "stream of 100, 100 readers",
+            "bare",
+            factor=_to_elixir("read 100, 100 readers"),
+        ),
+    ),
+    Target(
+        "catch-up, default options",
+        "Elixir",
+        80,
+        _times("subscribe", _IN_A_ROW, "bare", factor=_to_elixir("catch-up, default options")),
+    ),
+    Target(
+        "catch-up, best options",
+        "Elixir",
+        3.5,
+        _best_times(
+            "subscribe",
+            rf"{_CATCH_UP}.*\[100 per stream\]",
+            "bare",
+            factor=_to_elixir("catch-up, best options"),
+        ),
+    ),
+    Target("live latency p50", "Elixir", 4, _live_to_elixir),
+    *(_append_to("bare", f"{callers} x 100", 0.8) for callers in (1, 10, 50)),
+    _append_to("bare", "100 x 1", 0.7),
+    Target("read 1,000 events", "bare", 0.8, _times("read", "stream of 1,?000, 1 reader", "bare")),
+    Target("catch-up, ack per batch", "bare", 0.8, _times("subscribe", _IN_A_ROW, "bare")),
+    *(_append_to("umadb", name, 1) for name in ("1 x 1", "10 x 1", "100 x 1")),
+    _append_to("umadb", "10 x 100", 1 / 2.5),
+    Target("live latency p50", "umadb", 1, _times("live", "100 appends/s, 1 x actor", "umadb")),
+    _append_to("eventsourcing", "1 x 1", 1.4),
+    _append_to("eventsourcing", "100 x 1", 12, "4 processes of 25 x 1"),
+    _append_to("eventsourcing", "1 x 100", 2.5),
+    _append_to("eventsourcing", "10 x 100", 3, "4 processes of 2 x 100"),
+)
