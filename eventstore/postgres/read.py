@@ -73,15 +73,15 @@ class Reader:
         deadline: float,
     ) -> list[StoredEvent]:
         """Read what a subscription has not seen; see `Storage.read_after`."""
-        bounds = (_int8(after), _int8(count), _int8(max_bytes))
-        if stream_id == ALL_STREAMS:
-            rows = connection.execute(self._statements.read_all_after, bounds, deadline)
-        else:
-            names_and_bounds = (stream_id, stream_id, *bounds)
-            rows = connection.execute(
-                self._statements.read_stream_after, names_and_bounds, deadline
+        name = () if stream_id == ALL_STREAMS else (stream_id,)
+        page = (*name, _int8(after), _int8(count))
+        return _events(
+            connection.execute(
+                self._statements.read_stream_after if name else self._statements.read_all_after,
+                (*name, *page, *page, _int8(max_bytes)),
+                deadline,
             )
-        return _events([row[: len(StoredEvent.__struct_fields__)] for row in rows])
+        )
 
     def stream_info(
         self, connection: GuardedConnection, stream_id: str, deadline: float

@@ -31,14 +31,17 @@ class Statements:
         self.read_stream_backward = made(_read_stream(_AT_MOST, "DESC"))
         self.read_all_forward = made(_read_all(_AT_LEAST, "ASC"))
         self.read_all_backward = made(_read_all(_AT_MOST, "DESC"))
-        self.read_stream_after = made(_bounded(_STREAM_AFTER))
-        self.read_all_after = made(_bounded(_read_all(_AFTER, "ASC", extra=f", {_SIZE} AS size")))
+        self.read_stream_after = made(
+            _read_after("%b::pg_catalog.text", "stream_version", _OF_STREAM)
+        )
+        self.read_all_after = made(_read_after(_STREAM_ID, "global_position"))
         self.stream_info = made(_STREAM_INFO)
         self.streams = made(_STREAMS)
         self.stream_count = made(
             "SELECT pg_catalog.count(*) FROM {schema}.streams WHERE deleted_at IS NULL"
         )
         self.head = made("SELECT {schema}.store_head()")
+        self.newest = made(_NEWEST)
         self.history_holds = made(_HISTORY_HOLDS)
 
         self.claim = made(_CLAIM)
@@ -105,44 +108,50 @@ def _read_stream(compare: str, order: str) -> str:
     """
 
 
-def _read_all(compare: str, order: str, extra: str = "") -> str:
-    """The scalar subquery fixes the plan: a join might be a hash of all streams."""
+# The scalar subquery fixes the plan: a join might be a hash of all streams.
+_STREAM_ID = f"""
+    (SELECT s.stream_id FROM {{schema}}.streams s WHERE s.stream_no {_EQUALS} e.stream_no)
+"""
+
+
+def _read_all(compare: str, order: str) -> str:
     return f"""
-        SELECT e.global_position AS position, e.global_position,
-               (SELECT s.stream_id FROM {{schema}}.streams s
-                 WHERE s.stream_no {_EQUALS} e.stream_no),
-               {_REST}{extra}
+        SELECT e.global_position AS position, e.global_position, {_STREAM_ID}, {_REST}
           FROM {{schema}}.events e
          WHERE e.global_position {compare} %b
          ORDER BY e.global_position {order} LIMIT %b
     """
 
 
-_STREAM_AFTER = f"""
-    SELECT e.stream_version AS position, e.global_position, %b::pg_catalog.text AS stream_id,
-           {_REST}, {_SIZE} AS size
-      FROM {{schema}}.events e
-     WHERE e.stream_no {_EQUALS} (
-             SELECT s.stream_no FROM {{schema}}.streams s
-              WHERE s.stream_id {_EQUALS} %b AND s.deleted_at IS NULL)
-       AND e.stream_version {_AFTER} %b
-     ORDER BY e.stream_version LIMIT %b
-"""
+def _read_after(stream_id: str, position: str, condition: str = "true") -> str:
+    """Read a page, cut where its events sum up to more than the last parameter, after the first.
 
-
-def _bounded(page: str) -> str:
-    """Cut *page* where its events sum up to more than the last parameter, after the first event.
-
-    Sizes are known without reading the payloads.
+    Sizes are known without reading the payloads, and counted over narrow rows. ROWS: no peers are
+    looked for, positions differ.
+    """
+    page = f"""
+          FROM {{schema}}.events e
+         WHERE {condition} AND e.{position} {_AFTER} %b
+         ORDER BY e.{position} LIMIT %b
     """
     return f"""
-        SELECT b.*
-          FROM (SELECT p.*, pg_catalog.row_number() OVER w AS number,
-                       pg_catalog.sum(p.size) OVER w AS total
-                  FROM ({page}) p WINDOW w AS (ORDER BY p.position)) b
-         WHERE b.number {_EQUALS} 1 OR b.total {_AT_MOST} %b
+        SELECT e.{position} AS position, e.global_position, {stream_id}, {_REST}
+          FROM (SELECT e.* {page}) e
+         LIMIT (
+            SELECT pg_catalog.max(c.number)
+              FROM (SELECT pg_catalog.row_number() OVER w AS number,
+                           pg_catalog.sum(s.size) OVER w AS total
+                      FROM (SELECT e.{position} AS position, {_SIZE} AS size {page}) s
+                    WINDOW w AS (ORDER BY s.position ROWS UNBOUNDED PRECEDING)) c
+             WHERE c.number {_EQUALS} 1 OR c.total {_AT_MOST} %b)
     """
 
+
+_OF_STREAM = f"""
+    e.stream_no {_EQUALS} (
+        SELECT s.stream_no FROM {{schema}}.streams s
+         WHERE s.stream_id {_EQUALS} %b AND s.deleted_at IS NULL)
+"""
 
 _STREAM_INFO = f"""
     SELECT s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
@@ -156,6 +165,12 @@ _STREAMS = f"""
              WHERE stream_id {_AFTER} %b ORDER BY stream_id LIMIT %b) s
      CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
      ORDER BY s.stream_id
+"""
+
+_NEWEST = f"""
+    SELECT h.head, (SELECT e.event_id FROM {{schema}}.events e
+                     WHERE e.global_position {_EQUALS} h.head)
+      FROM {{schema}}.store_head() h(head)
 """
 
 _HISTORY_HOLDS = f"""
