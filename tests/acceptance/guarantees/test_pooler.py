@@ -45,9 +45,9 @@ def append(store: EventStore, stream: str, count: int = 1) -> None:
     store.append_to_stream(stream, ExpectedVersion.ANY, [EventData("X", n) for n in range(count)])
 
 
-def write_and_deliver(stores: list[Settings]) -> None:
-    """Let two writers and a subscriber in processes of their own use each of *stores*."""
-    services = [[Service(settings) for _ in range(3)] for settings in stores]
+def write_and_deliver(stores: list[Settings], processes: int = 3) -> None:
+    """Let so many processes use each of *stores*: one subscribes, the others write."""
+    services = [[Service(settings) for _ in range(processes)] for settings in stores]
     try:
         for *writers, subscriber in services:
             subscriber.ready().do("subscribe", name="sub")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -24,6 +26,7 @@ from tests.acceptance.guarantees.conftest import (
     installed,
     wait_for_checkpoint,
 )
+from tests.acceptance.guarantees.test_durability import assert_stored, everything
 from tests.support.cli import Shell
 from tests.support.pgserver import TestServer
 from tests.support.processes import Service
@@ -63,6 +66,17 @@ def acknowledge(settings: Settings, stream: str | None, name: str, event: Record
         handle.wait_for(event, timeout=10)
 
 
+@contextmanager
+def services(settings: Settings, count: int) -> Iterator[list[Service]]:
+    """Processes that use a store, until the end of the block."""
+    started = [Service(settings) for _ in range(count)]
+    try:
+        yield [service.ready() for service in started]
+    finally:
+        for service in started:
+            service.kill9()
+
+
 def transactions(server: TestServer) -> int:
     with server.connect() as connection:
         row = connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
@@ -71,9 +85,9 @@ def transactions(server: TestServer) -> int:
 
 
 def test_a_dump_in_a_younger_server_goes_on_where_it_was(
-    old: TestServer, young: TestServer, tmp_path: Path, record: Record
+    old: TestServer, young: TestServer, tmp_path: Path
 ) -> None:
-    """G29, G3: taken while a writer writes; transaction numbers start again, ours do not."""
+    """G29, G3, G13: taken while a writer writes; transaction numbers start again, ours do not."""
     settings = installed(old.dsn, SCHEMA)
     with EventStore.connect(Config(**settings), runtime=CallerRuntime) as store:
         append(store, "a", 5)
@@ -91,20 +105,28 @@ def test_a_dump_in_a_younger_server_goes_on_where_it_was(
     restore(young.dsn, tmp_path / "dump")
 
     assert "no problem" in Shell(young.dsn, SCHEMA).run("verify")
-    seen, one = Seen(), Seen()
-    with EventStore.connect(Config(**{**settings, "dsn": young.dsn})) as store:
+    moved = {**settings, "dsn": young.dsn}
+    with (
+        EventStore.connect(Config(**moved), runtime=CallerRuntime) as store,
+        services(moved, 3) as (writer, every, one),
+    ):
         kept = list(store.stream_all_forward())
         assert kept == before[: len(kept)]
         assert 10 < len(kept) < len(before)
-        store.subscribe_to_all_streams("all", record(seen))
-        store.subscribe_to_stream("a", "one", record(one))
         version = store.stream_info("a").stream_version
+        every.do("subscribe", name="all")
+        one.do("subscribe", name="one", stream="a")
+        assert every.wait("subscribed")["checkpoint"] == 10
+        assert one.wait("subscribed")["checkpoint"] == 6
         result = store.append_to_stream("a", version, [EventData("X", 1), EventData("X", 2)])
         assert result.first_global_position == len(kept) + 1
-        store.append_to_stream("new", ExpectedVersion.NO_STREAM, [EventData("X", 3)])
-        assert seen.wait(len(kept) + 3 - 10) == list(range(11, len(kept) + 4))
-        assert one.wait(version + 2 - 6) == list(range(7, version + 3))
-        wait_for_checkpoint(store, len(kept) + 3, name="all")
+        writer.do("write", streams=["new"], seed=30, appends=5).wait("written")
+        stored = everything(store)
+        assert_stored(writer.reports("appended"), stored)
+        assert every.wait_delivered("all", len(stored) - 10) == list(range(11, len(stored) + 1))
+        assert [event_id for *_, event_id in every.delivered("all")] == list(stored)[10:]
+        assert one.wait_delivered("one", version + 2 - 6) == list(range(7, version + 3))
+        wait_for_checkpoint(store, len(stored), name="all")
     assert "no problem" in Shell(young.dsn, SCHEMA).run("verify")
 
 
@@ -189,3 +211,35 @@ def test_an_earlier_state_while_the_database_is_away_stops_it(
         with pytest.raises(HistoryRewoundError):
             store.join(timeout=20)
         assert seen.positions == list(range(1, 6))
+
+
+def test_every_process_that_delivered_what_a_restore_took_back_stops_and_says_so(
+    old: TestServer, tmp_path: Path
+) -> None:
+    """G31: within the poll interval, without delivering more; started again, they go on."""
+    poll_interval, busy = 1.0, 0.5
+    settings = {**installed(old.dsn, SCHEMA), "poll_interval": poll_interval}
+    names = ("one", "two")
+    with EventStore.connect(Config(**settings), runtime=CallerRuntime) as others:
+        with services(settings, 2) as running:
+            append(others, "a", 3)
+            for name, service in zip(names, running, strict=True):
+                service.do("subscribe", name=name).wait_delivered(name, 3)
+                wait_for_checkpoint(others, 3, name=name)
+            dump(old.dsn, tmp_path / "dump")
+            append(others, "a", 5)
+            for name, service in zip(names, running, strict=True):
+                service.wait_delivered(name, 8)
+                service.do("join").wait("joining")
+            restore(old.dsn, tmp_path / "dump")
+            append(others, "b", 2)
+            appended = time.monotonic()
+            for name, service in zip(names, running, strict=True):
+                assert service.exit_code() != 0
+                lost = service.wait("lost", reason="HistoryRewoundError")
+                assert lost["at"] - appended < poll_interval + busy
+                assert service.positions(name) == list(range(1, 9))
+        with services(settings, 2) as restarted:
+            for name, service in zip(names, restarted, strict=True):
+                service.do("subscribe", name=name)
+                assert service.wait_delivered(name, 2) == [4, 5]

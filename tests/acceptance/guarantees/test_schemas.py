@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from eventstore import Config, EventData, EventStore, ExpectedVersion, StreamNotFoundError
 from tests.acceptance.guarantees.conftest import QUICK, Record, installed, wait_for_checkpoint
+from tests.acceptance.guarantees.test_pooler import write_and_deliver
 from tests.support.recorder import Seen
 from tests.support.waiting import wait_until
 
@@ -89,6 +90,18 @@ def test_two_stores_in_one_database_never_mix_under_a_hostile_search_path(
             assert [event.data for event in seen[schema].events] == expected
             assert seen[schema].positions == list(range(1, count + 1))
             wait_for_checkpoint(store, count)
+
+
+def test_processes_of_two_stores_never_mix_under_a_hostile_search_path(
+    database: str, role: str
+) -> None:
+    """G34, G13, G14: a writer and a subscriber each; what is written, delivered and stored."""
+    stores = []
+    for schema, other in (("left", "right"), ("right", "left")):
+        settings = installed(database, schema)
+        dsn = by_options(database, role, f"{other}, pg_catalog, {schema}")
+        stores.append({**settings, "dsn": dsn})
+    write_and_deliver(stores, processes=2)
 
 
 SHADOWS = """
