@@ -1,0 +1,14 @@
+"""A figure that is measured in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+__all__ = ["printed_by"]
+
+
+def printed_by(module: str, *arguments: object) -> float:
+    """Run *module* with *arguments* as a program and return the figure it prints."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
