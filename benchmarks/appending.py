@@ -15,7 +15,6 @@ from benchmarks.workload import Measurement, Round, Run, Workload
 __all__ = ["workloads"]
 
 GROUP = "append"
-PROCESSES = 4
 
 Shape = tuple[int, int]
 """Callers at once, events per append."""
@@ -24,18 +23,19 @@ Shape = tuple[int, int]
 _CALLERS = (1, 10, 50, 100)
 _ALL: tuple[Shape, ...] = tuple((callers, events) for events in (1, 100) for callers in _CALLERS)
 _TARGETS: tuple[Shape, ...] = ((1, 1), (10, 1), (100, 1), (1, 100), (10, 100), (50, 100))
+_IN_PROCESSES: tuple[Shape, ...] = ((100, 1), (10, 100))
 _ONE: tuple[Shape, ...] = ((10, 1),)
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
     """Yield them all in full; what the targets speak of, and one of each further kind, in quick."""
     pick = arena.scale.pick
-    yield from _from_threads(arena, "", pick(_ALL, _TARGETS, _ONE), Load)
+    yield from _from_threads(arena, "", pick(_ALL, _TARGETS, _TARGETS), Load)
     existing = partial(Load, existing=True)
     yield from _from_threads(arena, ", existing streams", pick(_ALL, ((100, 1),), _ONE), existing)
     large = partial(Load, size=2_000)
     yield from _from_threads(arena, ", 2 KB events", pick(_ALL, ((10, 100),), _ONE), large)
-    yield from _from_processes(arena, pick(_ALL, ((100, 1), (10, 100)), _ONE))
+    yield from _from_processes(arena, pick(_ALL, _IN_PROCESSES, _IN_PROCESSES))
 
 
 def _from_threads(
@@ -53,18 +53,19 @@ def _from_threads(
 
 def _from_processes(arena: Arena, shapes: Iterable[Shape]) -> Iterator[Workload]:
     """Yield appends from processes, which live as long as these workloads."""
+    size = arena.scale.pick(4, 4, 1)
     with ExitStack() as closing:
-        crews: dict[str, Crew] = {}
-        for contender in arena.contenders():
-            crews[contender.name] = Crew(contender, PROCESSES)
-            closing.callback(crews[contender.name].close)
+        crews = {contender.name: Crew(contender, size) for contender in arena.contenders()}
+        for crew in crews.values():
+            closing.callback(crew.close)
+            crew.wait()
         for callers, events in shapes:
-            each = max(1, callers // PROCESSES)
+            each = max(1, callers // size)
             yield _workload(
                 arena,
-                name=f"{PROCESSES} processes of {each} x {events}",
-                panel=f"{_of(events)} per append, {PROCESSES} processes",
-                label=f"{PROCESSES} · {each} callers",
+                name=f"{size} processes of {each} x {events}",
+                panel=f"{_of(events)} per append, {size} processes",
+                label=f"{size} · {each} callers",
                 run_of=partial(_run_in_crew, crews, each, Load(events)),
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar, cast
 
@@ -47,14 +48,17 @@ class Arena:
         return [self.open(kind) for kind in KINDS if kind.missing() is None]
 
     def place(self, name: str) -> Place:
-        """Make a database and a folder, both gone at the end of the group; again, others."""
+        """Return a folder and, if asked for, a database of this group; again, others."""
         unique = f"{name}_{len(list(self._folder.iterdir()))}"
         folder = self._folder / unique
         folder.mkdir()
         self._closing.callback(shutil.rmtree, folder)
-        self._execute("CREATE DATABASE {}", unique)
-        self._closing.callback(self._execute, "DROP DATABASE {} WITH (FORCE)", unique)
-        return Place(make_conninfo(self._server_dsn, dbname=unique), folder)
+        return Place(folder, partial(self._create_database, unique))
+
+    def _create_database(self, name: str) -> str:
+        self._execute("CREATE DATABASE {}", name)
+        self._closing.callback(self._execute, "DROP DATABASE {} WITH (FORCE)", name)
+        return make_conninfo(self._server_dsn, dbname=name)
 
     def _execute(self, statement: str, database: str) -> None:
         with psycopg.connect(self._server_dsn, autocommit=True) as connection:

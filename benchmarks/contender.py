@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
@@ -13,14 +14,18 @@ Operation = Callable[[], None]
 """One unit of work, done again and again by one thread."""
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
     """Where a contender keeps its events: it takes what it needs."""
 
-    dsn: str
-    """A fresh database of its own, on the server that all share."""
-    folder: Path
-    """A fresh folder of its own, on the disk of the server."""
+    def __init__(self, folder: Path, create_database: Callable[[], str]) -> None:
+        self.folder = folder
+        """A fresh folder of its own, on the disk of the server."""
+        self._create_database = create_database
+
+    @cached_property
+    def dsn(self) -> str:
+        """A fresh database of its own, on the server that all share."""
+        return self._create_database()
 
 
 @dataclass(frozen=True, slots=True)

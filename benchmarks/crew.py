@@ -18,7 +18,7 @@ _spawning = multiprocessing.get_context("spawn")
 
 
 class Crew:
-    """Some processes, ready when the constructor returns."""
+    """Some processes, which start in the background."""
 
     def __init__(self, contender: Contender, size: int) -> None:
         self._connections: list[Connection] = []
@@ -32,6 +32,9 @@ class Crew:
             member.start()
             theirs.close()
             self._processes.append(member)
+
+    def wait(self) -> None:
+        """Wait until all are connected."""
         for connection in self._connections:
             connection.recv()
 

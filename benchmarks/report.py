@@ -40,7 +40,8 @@ def _page(results: Results, path: Path) -> Iterator[str]:
     yield "|---|---|---:|---:|---|"
     for target, reached, met in compared(results):
         wanted = target.wanted.replace("<=", "≤").replace(">=", "≥")
-        yield f"| {target.what} | {target.against} | {wanted} | {reached} | {'yes' if met else 'no'} |"
+        verdict = "yes" if met else "no"
+        yield f"| {target.what} | {target.against} | {wanted} | {reached} | {verdict} |"
     for group in results.groups:
         yield ""
         yield f"## {group.capitalize()}"
