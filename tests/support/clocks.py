@@ -67,8 +67,10 @@ class StoredRow(NamedTuple):
     subscription_id: int
     checkpoint: int
     paused: bool
-    owner: UUID | None
     epoch: int
+    owner: UUID | None
+    renewed_at: float | None
+    expires_at: float | None
 
 
 class TimedStore(Protocol):
@@ -101,8 +103,9 @@ class TimedMemory:
             row = self.storage._opened().subscriptions.row(stream_id, name)
         except SubscriptionNotFoundError:
             return None
-        owner = row.held.owner if row.held else None
-        return StoredRow(row.subscription_id, row.checkpoint, row.paused, owner, row.epoch)
+        held = row.held
+        lease = (held.owner, held.renewed_at.timestamp(), held.expires) if held else (None,) * 3
+        return StoredRow(row.subscription_id, row.checkpoint, row.paused, row.epoch, *lease)
 
 
 class TimedPostgres:
@@ -127,8 +130,9 @@ class TimedPostgres:
 
     def row(self, stream_id: str, name: str) -> StoredRow | None:
         found = self._run(
-            "SELECT subscription_id, checkpoint, paused, owner, epoch FROM {}.subscriptions"
-            " WHERE stream_id = %s AND subscription_name = %s",
+            "SELECT subscription_id, checkpoint, paused, epoch, owner,"
+            " extract(epoch FROM renewed_at)::float8, extract(epoch FROM expires_at)::float8"
+            " FROM {}.subscriptions WHERE stream_id = %s AND subscription_name = %s",
             stream_id,
             name,
         ).fetchone()

@@ -25,19 +25,23 @@ class _Row:
     paused: bool = False
     epoch: int = 0
     owner: UUID | None = None
-    mark: LeaseMark | None = None
-    expires: float = 0.0
+    renewed: float | None = None
+    expires: float | None = None
 
     def is_free_for(self, owner: UUID, now: float) -> bool:
-        return self.owner in {None, owner} or self.expires <= now
+        return self.owner in {None, owner} or self.expires is None or self.expires <= now
 
     def renew(self, now: float, lease: float) -> None:
-        assert self.owner is not None
-        self.mark = LeaseMark(self.owner, self.epoch, datetime.fromtimestamp(now, UTC))
-        self.expires = now + lease
+        self.renewed, self.expires = now, now + lease
 
     def end_ownership(self) -> None:
-        self.owner = self.mark = None
+        self.owner = self.renewed = self.expires = None
+
+    @property
+    def mark(self) -> LeaseMark | None:
+        if self.owner is None or self.renewed is None:
+            return None
+        return LeaseMark(self.owner, self.epoch, datetime.fromtimestamp(self.renewed, UTC))
 
 
 @dataclass
@@ -148,6 +152,12 @@ class LeaseJudge:
         """Compare with what is really stored."""
         row = self.row
         wanted = row and StoredRow(
-            row.subscription_id, row.checkpoint, row.paused, row.owner, row.epoch
+            row.subscription_id,
+            row.checkpoint,
+            row.paused,
+            row.epoch,
+            row.owner,
+            row.renewed,
+            row.expires,
         )
         assert stored == wanted

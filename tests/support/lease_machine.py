@@ -56,6 +56,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.world = World(self.config, self.store, self.keeper, self.watch, judge, key)
         self.world.clocks = [Clock(1_000.0 * (number + 1)) for number in range(3)]
         self.running: dict[int, SteppedRuntime] = {}
+        self.append(2, set())
 
     # ── runtimes ─────────────────────────────────────────────────────────────────────────────
 
@@ -67,18 +68,19 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(which=runtimes)
     def turn(self, which: int) -> None:
-        runtime = self.some(which)
-        runtime.turn()
-        if runtime.has_ended:
-            # It found its subscription deleted.
+        self.some(which).turn()
+        self.forget_if_ended(which)
+
+    def forget_if_ended(self, which: int) -> None:
+        """It may have found its subscription deleted."""
+        if self.running[which].has_ended:
             del self.running[which]
 
     @rule(which=runtimes, keeper=st.booleans())
     def handle_one_message(self, which: int, *, keeper: bool) -> None:
         runtime = self.some(which)
         runtime.step(runtime.keeper if keeper else runtime.subscription)
-        if runtime.has_ended:
-            del self.running[which]
+        self.forget_if_ended(which)
 
     @rule(which=runtimes, newest=st.booleans(), number=numbers)
     def acknowledge(self, which: int, number: int, *, newest: bool) -> None:
@@ -111,13 +113,21 @@ class LeaseMachine(RuleBasedStateMachine):
     def kill(self, which: int) -> None:
         self.running.pop(which, None)
 
-    @rule(which=runtimes, keeper=st.booleans())
-    def crash(self, which: int, *, keeper: bool) -> None:
+    @rule(which=runtimes)
+    def crash_keeper(self, which: int) -> None:
+        self.some(which).crash_keeper()
+
+    @rule(which=runtimes, acknowledges=st.booleans())
+    def crash_subscription(self, which: int, *, acknowledges: bool) -> None:
+        """Also when the keeper has not stored yet what it was told before."""
         runtime = self.some(which)
-        if keeper:
-            runtime.crash_keeper()
-        else:
-            runtime.crash_subscription()
+        if acknowledges and runtime.delivered:
+            runtime.acknowledge(runtime.delivered[-1])
+            self.world.pass_time(0.0625)
+            while runtime.step(runtime.subscription):
+                pass
+        self.forget_if_ended(which)
+        self.some(which).crash_subscription()
 
     @rule(which=runtimes, reach=st.sampled_from(Reach))
     def reach(self, which: int, reach: Reach) -> None:
@@ -160,14 +170,17 @@ class LeaseMachine(RuleBasedStateMachine):
         self.touch(heard)
 
     @precondition(lambda self: self.world.judge.row)
-    @rule(number=numbers, heard=st.sets(runtimes))
-    def reset(self, number: int, heard: set[int]) -> None:
+    @rule(number=numbers, heard=st.sets(runtimes), crashed=st.sets(runtimes))
+    def reset(self, number: int, heard: set[int], crashed: set[int]) -> None:
+        """Set it back, or not; its owner may crash before it heard, and claim as who it was."""
         judge = self.world.judge
         position = judge.start + number % (judge.head - judge.start + 1)
         self.store.storage.reset_subscription(*self.world.key, position, soon())
         judge.was_reset(position)
         self.fenced_from_outside = True
         self.touch(heard)
+        for which in crashed & self.running.keys():
+            self.running[which].crash_subscription()
 
     @precondition(lambda self: self.world.judge.row)
     @rule(heard=st.sets(runtimes))
@@ -195,6 +208,13 @@ class LeaseMachine(RuleBasedStateMachine):
         assert len(fences) == len(set(fences))
 
     @invariant()
+    def nobody_believes_longer_than_a_lease_after_it_asked(self) -> None:
+        """G16: by its own clock, however long the answer was on its way."""
+        for runtime in self.running.values():
+            if runtime.run is not None:
+                assert runtime.run.good_until <= runtime.line.good_until[runtime.run.fence]
+
+    @invariant()
     def two_deliver_at_once_only_if_clocks_jumped(self) -> None:
         """G16: where all clocks go at one rate, a lease ends before the next begins."""
         if not self.clocks_jump and not self.fenced_from_outside:
@@ -202,45 +222,52 @@ class LeaseMachine(RuleBasedStateMachine):
 
     # ── what must happen when the clocks have settled ────────────────────────────────────────
 
-    @rule(behind=st.sampled_from([0.0, 3600.0]))
-    def take_over(self, behind: float) -> None:
+    @rule(behind=st.sampled_from([0.0, 3600.0]), finishes=st.booleans())
+    def take_over(self, behind: float, *, finishes: bool) -> None:
         """G13, G27: the owner is frozen, the clocks go on alike: a standby gets it in time.
 
         However far the storage's clock is behind what it was when the lease was given.
         """
-        judge = self.world.judge
+        frozen = {which: each for which, each in self.running.items() if each.run is not None}
+        if len(frozen) == len(self.world.clocks):
+            frozen.popitem()
+        standby = next(which for which in range(len(self.world.clocks)) if which not in frozen)
+        self.running = {which: self.running[which] for which in self.running.keys() - frozen.keys()}
+        for runtime in self.running.values():
+            runtime.line.reach, runtime.line.trip = Reach.UP, 0.0
         if self.clocks_jump:
             self.world.jump_storage(-behind)
-        for which, runtime in list(self.running.items()):
-            runtime.line.reach, runtime.line.trip = Reach.UP, 0.0
-            if runtime.run is not None:
-                del self.running[which]
-        if not self.running:
-            self.some(0)
-        began = judge.now
-        while (owner := self.owner()) is None:
-            assert judge.now - began <= LEASE + 2 * POLL, "nobody took over"
+        self.await_takeover(standby)
+        if finishes:
+            self.finish()
+        self.running |= frozen
+
+    def await_takeover(self, standby: int) -> None:
+        began = self.world.judge.now
+        self.some(standby)
+        while self.owner() is None:
+            assert self.world.judge.now - began <= LEASE + 2 * POLL, "nobody took over"
             self.world.pass_time(POLL / 2)
             for which in list(self.running):
                 self.turn(which)
-            self.some(0)
-        self.finish(owner)
+            self.some(standby)
 
-    def owner(self) -> SteppedRuntime | None:
-        fence = self.world.judge.fence
-        owners = (each for each in self.running.values() if each.run and each.run.fence == fence)
-        return next(owners, None)
-
-    def finish(self, owner: SteppedRuntime) -> None:
+    def finish(self) -> None:
         """G13: everything that is stored is delivered, acknowledged and counted."""
-        judge = self.world.judge
-        if judge.row is not None and judge.row.paused:
+        owner, judge = self.owner(), self.world.judge
+        assert owner is not None
+        assert judge.row is not None
+        self.append(1, set(self.running))
+        if judge.row.paused:
             self.pause(set(self.running), paused=False)
         for _ in range(4 * (judge.head - judge.start) + 4):
             owner.turn()
             if owner.delivered:
                 owner.acknowledge(owner.delivered[-1])
             self.world.pass_time(POLL / 2)
-        assert judge.row is not None
         assert judge.row.checkpoint == judge.head
-        self.the_row_is_what_the_one_owner_and_the_operators_made_it()
+
+    def owner(self) -> SteppedRuntime | None:
+        fence = self.world.judge.fence
+        owners = (each for each in self.running.values() if each.run and each.run.fence == fence)
+        return next(owners, None)
