@@ -57,10 +57,9 @@ def _starts(
     return stem != "conftest" and _starts(modules, "conftest", name, passed)
 
 
-def _used_by(node: ast.AST) -> Iterator[str]:
-    for part in ast.walk(node):
-        match part:
-            case ast.Name(id=name) | ast.arg(arg=name):
-                yield name
-            case _:
-                pass
+def _used_by(node: ast.AST) -> set[str]:
+    """Return the names of its parameters, which may be fixtures, and of all that is not its own."""
+    names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
+    own = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    parameters = {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+    return parameters | {name.id for name in names} - own
