@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from actors.actor import try_tell
 from actors.messages import HeadHeard, HistoryRewound, ListenerDeaf, ListenerFailed, Ref
 from actors.surroundings import Surroundings
 from eventstore.errors import HistoryRewoundError, StorageUnavailableError
+from eventstore.identifiers import ALL_STREAMS
 from eventstore.storage import Heard, StoredEvent
 
 __all__ = ["Listener"]
@@ -24,11 +27,28 @@ PAUSE = 0.1
 """Seconds between two attempts to reach a database that is away."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The newest known event: where it is, which it is, and how many bytes its payload has."""
+
+    position: int
+    event_id: UUID
+    size: int = field(default=0, compare=False)
+
+    @classmethod
+    def of(cls, event: StoredEvent) -> Mark:
+        return cls(event.global_position, event.event_id, event.size)
+
+
 class Listener(threading.Thread):
     """Waits for the head to move and tells the publisher, with the events.
 
     What the runtime's own writer commits is in the memory already, or comes in a moment: it is
-    not read again. When there is more to read than the memory holds, only the head is told.
+    not read again. When there is more to read than the memory holds, only the head is told, with
+    its event.
+
+    It knows that history did not go back: the newest known event is its mark, and what is read is
+    read together with the mark, or before the mark is found to be where it was.
     """
 
     def __init__(self, surroundings: Surroundings, publisher: Ref) -> None:
@@ -42,6 +62,8 @@ class Listener(threading.Thread):
         self._connected = False
         self._told = 0
         """Newest position that the publisher was told of."""
+        self._told_mark: Mark | None = None
+        """The newest event that it was told of."""
         self._seen = 0
         """Head as the server gave it last."""
 
@@ -70,6 +92,9 @@ class Listener(threading.Thread):
             heard = self._heads.wait(self._patience())
             if not self._ended.is_set():
                 self._tell_of(heard)
+        except HistoryRewoundError as error:
+            try_tell(self._shared.supervisor, HistoryRewound(error))
+            self._ended.set()
         except StorageUnavailableError as error:
             self._connected = False
             try_tell(self._publisher, ListenerDeaf(error))
@@ -84,18 +109,14 @@ class Listener(threading.Thread):
     def _tell_of(self, heard: Heard) -> None:
         if heard.reconnected or not self._connected:
             self._tell_of_connection(heard)
-        elif self._fell(heard.head) and not self._history_holds():
-            self._ended.set()
-        elif self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
+            return
+        if self._is_doubtful(heard) and not self._look.is_set():
+            self._check_history(heard.head)
+        if self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
             self._look.clear()
             self._tell_of_news(heard)
         elif heard.touched:
             self._tell(heard)
-
-    def _fell(self, head: int) -> bool:
-        """Tell of a head lower than before: an old announcement, or a restore in place."""
-        before, self._seen = self._seen, head
-        return head < before
 
     def _known(self) -> int:
         return max(self._told, self._recent.head or 0)
@@ -109,33 +130,61 @@ class Listener(threading.Thread):
 
     def _tell_of_connection(self, heard: Heard) -> None:
         """Tell that everything may be different, if it is the same history."""
-        if not self._history_holds():
-            self._ended.set()
-            return
         newest = self._read(heard.head - 1, 1)
+        self._check_history()
         self._tell(replace(heard, reconnected=True), newest)
         self._told = self._seen = heard.head
         self._connected = True
 
-    def _history_holds(self) -> bool:
-        mark = self._recent.mark
-        if mark is None:
-            return True
-        position, event_id = mark
-        if self._shared.storage.history_holds(position, event_id, self._deadline()):
-            return True
-        error = HistoryRewoundError(
-            f"the database lost event {event_id} at position {position}: it was set back"
-        )
-        try_tell(self._shared.supervisor, HistoryRewound(error))
-        return False
+    # ── history ──────────────────────────────────────────────────────────────────────────────
+
+    def _mark(self) -> Mark | None:
+        """Return the newest known event: ours is newer than the memory while that takes it in."""
+        ours, mark = self._told_mark, self._recent.mark
+        if mark is None or (ours is not None and ours.position > mark[0]):
+            return ours
+        held = self._held(mark[0])
+        return Mark(*mark, held.size if held is not None else 0)
+
+    def _held(self, position: int) -> StoredEvent | None:
+        """Return the event in memory at *position*."""
+        held = self._recent.after(ALL_STREAMS, position - 1, 1, 0) if position > 0 else None
+        return held[0] if held else None
+
+    def _is_doubtful(self, heard: Heard) -> bool:
+        """Tell whether the head is not above the one before: set back, and grown again perhaps."""
+        before, self._seen = self._seen, heard.head
+        mark = self._mark()
+        if mark is None or heard.touched:
+            return False
+        if heard.newest is None:
+            return heard.head <= before
+        found = Mark(heard.head, heard.newest)
+        return found != mark and heard.head <= max(before, mark.position)
+
+    def _check_history(self, head: int | None = None) -> None:
+        """Raise `HistoryRewoundError` unless what is known is where it was."""
+        for position, event_id in self._evidence(head):
+            if not self._shared.storage.history_holds(position, event_id, self._deadline()):
+                raise HistoryRewoundError(
+                    f"the database lost event {event_id} at position {position}: it was set back"
+                )
+
+    def _evidence(self, head: int | None) -> Iterator[tuple[int, UUID]]:
+        """Yield the mark, and the event in memory at *head*: the mark may be younger."""
+        mark = self._mark()
+        if mark is not None:
+            yield mark.position, mark.event_id
+        held = self._held(head) if head is not None else None
+        if held is not None:
+            yield held.global_position, held.event_id
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
     def _tell_of_news(self, heard: Heard) -> None:
         size = 0
         while self._can_hold(heard.head, size):
-            page = self._read(self._known(), PAGE_EVENTS)
+            page = self._read_on()
             if not page:
                 break
             size += sum(event.size for event in page)
@@ -143,19 +192,46 @@ class Listener(threading.Thread):
             heard = replace(heard, head=max(heard.head, self._told), touched=False)
             if len(page) < PAGE_EVENTS and self._told >= heard.head:
                 return
-        if heard.head > self._known() or heard.touched:
+        if heard.head > self._known():
+            self._tell_of_head(heard)
+        elif heard.touched:
             self._tell(heard)
+
+    def _read_on(self) -> list[StoredEvent]:
+        """Read what follows the newest known event, together with that: they are one history."""
+        known, mark = self._known(), self._mark()
+        if mark is None or mark.position < known:
+            page = self._read(known, PAGE_EVENTS)
+            self._check_history()
+            return page
+        page = self._read(mark.position - 1, PAGE_EVENTS + 1, mark.size + PAGE_BYTES)
+        if page and Mark.of(page[0]) == mark:
+            return page[1:]
+        # It was deleted, perhaps.
+        self._check_history()
+        return [event for event in page if event.global_position > mark.position]
+
+    def _tell_of_head(self, heard: Heard) -> None:
+        """Tell that more came than the memory holds; it goes on with the newest event."""
+        newest = self._read(heard.head - 1, 1)
+        self._check_history()
+        if newest:
+            self._tell(replace(heard, head=newest[0].global_position - 1))
+            heard = replace(heard, head=newest[0].global_position, touched=False)
+        self._tell(heard, newest)
 
     def _can_hold(self, head: int, size: int) -> bool:
         recent = self._recent
         return head - self._known() <= recent.max_events and size < recent.max_bytes
 
-    def _read(self, after: int, count: int) -> list[StoredEvent]:
-        return self._heads.read_all(max(after, 0), count, PAGE_BYTES, self._deadline())
+    def _read(self, after: int, count: int, max_bytes: int = PAGE_BYTES) -> list[StoredEvent]:
+        return self._heads.read_all(max(after, 0), count, max_bytes, self._deadline())
 
     def _tell(self, heard: Heard, events: list[StoredEvent] | None = None) -> None:
         try_tell(self._publisher, HeadHeard(heard, tuple(events or ())))
         self._told = max(self._told, heard.head)
+        if events:
+            self._told_mark = Mark.of(events[-1])
 
     def _deadline(self) -> float:
         return time.monotonic() + self._shared.config.connect_timeout

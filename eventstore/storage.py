@@ -237,6 +237,8 @@ class Heard:
     """The connection is new: what was announced before may have been missed."""
     deaf: bool = False
     """Announcements do not arrive, through a pooler for instance: what is new is looked for."""
+    newest: UUID | None = None
+    """The event at the head, where that was looked for; None if it was announced, or deleted."""
 
 
 class HeadListener(Protocol):
@@ -246,7 +248,9 @@ class HeadListener(Protocol):
         """Block until something was announced, `wake` was called or *timeout* seconds passed.
 
         A lost connection is made anew. The head is read from the storage on every (re)connect and
-        at every timeout, so a lost announcement costs a delay and never an event.
+        at every timeout, so a lost announcement costs a delay and never an event. A head that is
+        announced though it is not above the one before is told by itself: history may have gone
+        back.
 
         Raises:
             StorageUnavailableError: Not connected, and could not connect within *timeout*. Call

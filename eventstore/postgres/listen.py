@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 
@@ -36,20 +36,33 @@ class _News:
     """What arrived on the channel and was not told yet."""
 
     head: int | None = None
+    fallen: int | None = None
+    """A head that was announced though it is not above the one before."""
     touched: bool = False
     probes: set[str] = field(default_factory=set)
 
-    def take_in(self, payload: str) -> None:
+    def take_in(self, payload: str, known: int) -> None:
         """A number is a head, ``p`` starts somebody's probe, ``s`` a subscription's number."""
         if payload.isdigit():
-            self.head = max(int(payload), self.head or 0)
+            self._take_in_head(int(payload), known)
         elif payload.startswith("p"):
             self.probes.add(payload)
         else:
             self.touched = True
 
+    def _take_in_head(self, head: int, known: int) -> None:
+        """Commits are announced in their order: each head is above the one before."""
+        if head > (known if self.head is None else self.head):
+            self.head = head
+        else:
+            self.fallen = head if self.fallen is None else min(head, self.fallen)
+
     def any(self) -> bool:
-        return self.touched or self.head is not None
+        return self.touched or self.head is not None or self.fallen is not None
+
+    def rest(self) -> _News:
+        """Return what is left when what fell was told."""
+        return _News(self.head, touched=self.touched)
 
 
 class PostgresHeadListener:
@@ -125,21 +138,26 @@ class PostgresHeadListener:
 
     def _waited(self, connection: GuardedConnection, deadline: float) -> Heard:
         arrived = self._receive(connection, deadline, self._news.any)
+        newest = None
         if not arrived and not self._bell_rang():
-            self._head = self._reader.head(connection, time.monotonic() + _LOOK_TIMEOUT)
-        return self._heard(reconnected=False)
+            newest = self._look(connection, time.monotonic() + _LOOK_TIMEOUT)
+        return self._heard(reconnected=False, newest=newest)
 
-    def _heard(self, *, reconnected: bool) -> Heard:
-        if self._news.head is not None:
-            self._head = self._news.head
-        heard = Heard(
-            self._head,
-            touched=self._news.touched,
-            reconnected=reconnected,
-            deaf=not self.listening,
-        )
-        self._news = _News()
-        return heard
+    def _look(self, connection: GuardedConnection, deadline: float) -> UUID | None:
+        """Read the head; return which event is there."""
+        newest: UUID | None
+        self._head, newest = connection.execute(self._statements.newest, (), deadline)[0]
+        return newest
+
+    def _heard(self, *, reconnected: bool, newest: UUID | None = None) -> Heard:
+        news, self._news = self._news, _News()
+        deaf = not self.listening
+        if news.fallen is not None:
+            self._news = news.rest()
+            return Heard(news.fallen, touched=False, reconnected=reconnected, deaf=deaf)
+        if news.head is not None:
+            self._head = news.head
+        return Heard(self._head, news.touched, reconnected, deaf, newest)
 
     def _receive(
         self, connection: GuardedConnection, deadline: float, enough: Callable[[], bool]
@@ -159,7 +177,7 @@ class PostgresHeadListener:
     def _hear(self, channel: str, payload: str) -> None:
         # A session that a pooler lent to others may still listen to their channels.
         if channel == self._statements.channel:
-            self._news.take_in(payload)
+            self._news.take_in(payload, self._head)
 
     def _bell_rang(self) -> bool:
         rang, _ = self._bell.wait(0)
@@ -199,8 +217,10 @@ class PostgresHeadListener:
         connection.raw.add_notify_handler(lambda notify: self._hear(notify.channel, notify.payload))
         connection.execute(self._statements.listen, (), deadline)
         self.listening = self._probe_returns(connection, deadline)
-        # After LISTEN: whatever is committed from here on is announced.
-        self._head = self._reader.head(connection, deadline)
+        # After LISTEN: whatever is committed from here on is announced. What was until now is told
+        # with the head.
+        self._look(connection, deadline)
+        self._news = _News()
 
     def _probe_returns(self, connection: GuardedConnection, deadline: float) -> bool:
         probe = f"p{uuid4()}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from tests.support.heads import (
     ScriptedHeadsStorage,
     away,
     connected,
+    looked,
     moved,
     touched,
 )
@@ -121,10 +122,10 @@ def test_many_bytes_are_told_in_pages_up_to_what_the_memory_holds(scene: Scene) 
     scene.append(20, size=3 * 1024 * 1024)
     scene.heads.say(moved(20))
     pages: list[tuple[HeadHeard, list[int]]] = []
-    while not pages or pages[-1][1]:
+    while not pages or pages[-1][0].heard.head < 20:
         pages.append(scene.told())
-    assert [positions for _, positions in pages] == [[n] for n in range(1, 12)] + [[]]
-    assert pages[-1][0].heard.head == 20
+    assert [positions for _, positions in pages] == [[n] for n in range(1, 12)] + [[], [20]]
+    assert pages[-2][0].heard.head == 19
 
 
 def test_the_history_is_compared_again_until_the_storage_answers(scene: Scene) -> None:
@@ -162,7 +163,7 @@ def test_a_head_that_falls_is_compared_with_the_history(scene: Scene) -> None:
     scene.heads.say(connected(3))
     scene.told()
     scene.heads.say(moved(2))  # announced before what was read
-    wait_until(lambda: scene.storage.asked == [3, 3])
+    wait_until(lambda: scene.storage.asked == [3, 3, 2])
     lost = replace(events[-1], position=4, global_position=4, stream_version=4)
     scene.rooms.shared.recent.extend([lost])
     scene.heads.say(moved(3))
@@ -170,6 +171,37 @@ def test_a_head_that_falls_is_compared_with_the_history(scene: Scene) -> None:
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
     scene.listener.join(10)
     assert not scene.listener.is_alive()
+    assert scene.publisher.so_far() == []
+
+
+def test_another_event_at_the_head_is_compared_with_the_history(scene: Scene) -> None:
+    """G31: set back and grown again between two looks, with nothing announced."""
+    scene.append(3)
+    events = scene.storage.read_after(ALL_STREAMS, 0, 10, 10**6, soon())
+    scene.rooms.shared.recent.extend(events)
+    scene.heads.say(connected(3))
+    scene.told()
+    scene.heads.say(looked(3, events[-1].event_id))
+    lost = replace(events[-1], position=4, global_position=4, stream_version=4)
+    scene.heads.say(moved(2))
+    wait_until(lambda: scene.storage.asked == [3, 3, 2])
+    scene.rooms.shared.recent.extend([lost])
+    scene.heads.say(looked(4, uuid4()))
+    assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
+    scene.listener.join(10)
+    assert scene.publisher.so_far() == []
+
+
+def test_what_does_not_follow_the_newest_known_event_is_not_told(scene: Scene) -> None:
+    """G31: read together, they are one history."""
+    scene.append(4)
+    events = scene.storage.read_after(ALL_STREAMS, 0, 10, 10**6, soon())
+    scene.heads.say(connected(2))
+    scene.told()
+    scene.rooms.shared.recent.extend([*events[:2], replace(events[2], event_id=uuid4())])
+    scene.heads.say(moved(4))
+    assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
+    scene.listener.join(10)
     assert scene.publisher.so_far() == []
 
 

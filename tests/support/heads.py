@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from uuid import UUID
 
 from eventstore.config import Config
 from eventstore.errors import StorageUnavailableError
@@ -78,6 +79,10 @@ def connected(head: int) -> Heard:
 
 def moved(head: int) -> Heard:
     return Heard(head, touched=False, reconnected=False)
+
+
+def looked(head: int, newest: UUID) -> Heard:
+    return Heard(head, touched=False, reconnected=False, newest=newest)
 
 
 def touched(head: int) -> Heard:
