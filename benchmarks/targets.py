@@ -98,6 +98,16 @@ def _best_times(group: str, name: str, to: str, *, factor: float) -> Reached:
     return reached
 
 
+def _worst(group: str, name: str) -> Reached:
+    """Return the greatest value of ours in all workloads that match *name*."""
+
+    def reached(results: Results) -> float | None:
+        matching = _matching(results, group, name)
+        return max((result.figures["ours"].median for result in matching), default=None)
+
+    return reached
+
+
 def _live_to_elixir(results: Results) -> float | None:
     """Return how many times shorter than Elixir's, by what a commit alone takes here and there."""
     live = _matching(results, "live", "100 appends/s, 1 x actor")
@@ -201,4 +211,6 @@ TARGETS = (
     _append_to("eventsourcing", "100 x 1", 12, "4 processes of 25 x 1"),
     _append_to("eventsourcing", "1 x 100", 2.5),
     _append_to("eventsourcing", "10 x 100", 3, "4 processes of 2 x 100"),
+    Target("slow subscriber", "itself", 150, _worst("memory", ".*"), unit="MB", at_most=True),
+    Target("500 idle subscriptions", "itself", 5, _worst("idle", ".*"), unit="%", at_most=True),
 )

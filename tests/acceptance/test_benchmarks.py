@@ -1,0 +1,146 @@
+"""The benchmarks run, every one of them, so that a change of the store cannot let them rot."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report, table
+from benchmarks.arena import KINDS, Arena
+from benchmarks.measure import Figure, interleaved, percentile, spell, together
+from benchmarks.registry import GROUPS
+from benchmarks.results import Conditions, Result, Results
+from benchmarks.targets import TARGETS, Target
+from benchmarks.workload import FULL, SMOKE, Better, Measurement, Round, Run, Workload
+from eventstore.embedded import EmbeddedServer
+
+MISSING = {kind.name: reason for kind in KINDS if (reason := kind.missing())}
+CONDITIONS = Conditions.of(FULL, {}, {})
+
+
+def test_every_workload_runs_and_every_target_is_measured(
+    server: EmbeddedServer, tmp_path: Path
+) -> None:
+    results = Results(CONDITIONS)
+    for group in GROUPS:
+        with Arena(SMOKE, server.dsn, tmp_path) as arena:
+            for workload in group.workloads(arena):
+                figures = interleaved(workload, SMOKE, lambda *_: None)
+                results.all.append(Result(workload, figures))
+    assert list(tmp_path.iterdir()) == []
+    assert unmeasured(results) == []
+    for result in results.all:
+        assert result.figures["ours"].median > 0, result.workload.name
+        assert list(table.lines(result)), result.workload.name
+
+
+def unmeasured(results: Results) -> list[str]:
+    """Return the targets that found nothing to look at, but for contenders that are missing."""
+    return [
+        f"{target.what} against {target.against}"
+        for target in TARGETS
+        if target.against not in MISSING and target.reached(results) is None
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_contender_is_installed_or_says_what_is_missing(kind: type) -> None:
+    if reason := MISSING.get(kind.name):  # type: ignore[attr-defined]
+        pytest.skip(f"{reason}: make bench installs it")
+
+
+def test_rounds_are_interleaved_and_the_warm_up_does_not_count() -> None:
+    order = []
+
+    def run_of(name: str) -> Run:
+        def run(round_: Round) -> Measurement:
+            order.append(name)
+            return Measurement(float(round_.number))
+
+        return run
+
+    workload = example({name: run_of(name) for name in ("ours", "bare")})
+    figures = interleaved(workload, replace(SMOKE, rounds=3, warm_up=True), lambda *_: None)
+    assert figures["ours"].values == [1, 2, 3]
+    assert figures["bare"].median == 2
+    assert order == ["ours", "bare", "bare", "ours"] * 2
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    assert percentile([3.0, 1.0, 2.0, 4.0], 50) == 2
+    assert percentile([float(n) for n in range(1, 101)], 99) == 99
+    assert percentile([5.0], 99) == 5
+    assert percentile([1.0, 2.0], 100) == 2
+
+
+def test_callers_work_at_the_same_time_each_at_least_once() -> None:
+    done: list[int] = []
+    measured = spell([lambda: done.append(1), lambda: done.append(2)], seconds=0)
+    assert sorted(done) == [1, 2]
+    assert len(measured.latencies) == 2
+    assert together([measured], 10).operations == 20
+    assert measured.ended >= measured.began
+
+
+def test_a_ratio_says_how_many_times_better_whichever_way_that_is() -> None:
+    figures = {"ours": figure(4), "bare": figure(2)}
+    assert Result(example({}), figures).ratio("ours", "bare") == 2
+    assert Result(example({}, better="lower"), figures).ratio("ours", "bare") == 0.5
+    assert Result(example({}), figures).ratio("ours", "umadb") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "figure", "met"),
+    [
+        (Target("speed", "bare", 0.8, lambda _: None), 0.8, True),
+        (Target("speed", "bare", 0.8, lambda _: None), 0.79, False),
+        (Target("memory", "itself", 150, lambda _: None, at_most=True), 150, True),
+        (Target("memory", "itself", 150, lambda _: None, at_most=True), 151, False),
+        (Target("speed", "bare", 0.8, lambda _: None), None, False),
+    ],
+)
+def test_a_target_is_met_at_its_bound(target: Target, figure: float | None, met: bool) -> None:
+    assert target.met(figure) is met
+
+
+def test_the_other_contender_counts_with_its_best_way() -> None:
+    results = Results(CONDITIONS)
+    for name, ours, other in (("100 x 1", 1_200, 100), ("4 processes of 25 x 1", 1, 120)):
+        figures = {"ours": figure(ours), "eventsourcing": figure(other)}
+        results.all.append(Result(example({}, name=name), figures))
+    [target] = [t for t in TARGETS if (t.what, t.against) == ("append 100 x 1", "eventsourcing")]
+    assert target.reached(results) == 10
+
+
+@pytest.mark.skipif(not find_spec("matplotlib"), reason="matplotlib: make bench installs it")
+def test_the_report_shows_every_value_and_names_the_machine(tmp_path: Path) -> None:
+    results = Results(CONDITIONS)
+    results.all.append(Result(example({}), {"ours": figure(4, 9, 5), "bare": figure(20_000)}))
+    results.save(tmp_path / "full.json")
+    report.write(results, tmp_path / "full.md")
+
+    saved = json.loads((tmp_path / "full.json").read_text())
+    assert saved["workloads"][0]["contenders"]["ours"]["values"] == [4, 9, 5]
+    assert str(os.cpu_count()) in saved["machine"]
+    page = (tmp_path / "full.md").read_text()
+    assert "| **5** (4 to 9) | **20,000** (20,000 to 20,000) |" in page
+    assert "| append 1 x 1 | Elixir |" in page
+    assert (tmp_path / "append.svg").read_text().startswith("<?xml")
+
+
+def example(
+    contenders: Mapping[str, Run], name: str = "10 x 1", better: Better = "higher"
+) -> Workload:
+    return Workload(
+        name=name, group="append", unit="events/s", better=better, contenders=contenders
+    )
+
+
+def figure(*values: float) -> Figure:
+    return Figure(tuple(Measurement(value) for value in values))
