@@ -89,6 +89,7 @@ CREATE TABLE :"schema".subscriptions (
                      CHECK (octet_length(subscription_name) BETWEEN 1 AND 1000),
   stream_no          bigint,                       -- the incarnation that checkpoint counts in
   checkpoint         bigint  NOT NULL CONSTRAINT subscriptions_checkpoint CHECK (checkpoint >= 0),
+  start_from         bigint,                       -- the first one, if asked for: may be to come
   paused             boolean NOT NULL DEFAULT false,
   owner              uuid,                         -- with epoch and subscription_id: the fence
   owner_name         text,
@@ -487,8 +488,10 @@ BEGIN
      WHERE s.stream_id = p_stream_id AND s.subscription_name = p_name FOR UPDATE;
     EXIT WHEN FOUND;
     SELECT * INTO v_stream FROM stream_head(p_stream_id);
-    INSERT INTO subscriptions (stream_id, subscription_name, stream_no, checkpoint, created_at)
-    VALUES (p_stream_id, p_name, v_stream.stream_no, coalesce(p_start, v_stream.head), clock_timestamp())
+    INSERT INTO subscriptions
+           (stream_id, subscription_name, stream_no, checkpoint, start_from, created_at)
+    VALUES (p_stream_id, p_name, v_stream.stream_no, coalesce(p_start, v_stream.head), p_start,
+            clock_timestamp())
     ON CONFLICT (stream_id, subscription_name) DO NOTHING;
     v_created := FOUND;
   END LOOP;

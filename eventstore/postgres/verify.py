@@ -170,11 +170,12 @@ _CHECKS = {
                   FROM {schema}.events WINDOW w AS (ORDER BY event_id, global_position)) f
          WHERE f.event_id = f.previous_id
     """,
-    # A stream that was deleted for good, or is another one now, starts its subscriptions over.
+    # A stream that was deleted for good, or is another one now, starts its subscriptions over. A
+    # new subscription may start behind what is still to come.
     Problem.CHECKPOINT_AHEAD: """
         SELECT s.checkpoint, h.head, s.stream_id, s.subscription_name
           FROM {schema}.subscriptions s CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
-         WHERE s.checkpoint > h.head
+         WHERE s.checkpoint > h.head AND s.checkpoint IS DISTINCT FROM s.start_from
            AND coalesce(s.stream_no, h.stream_no) IS NOT DISTINCT FROM h.stream_no
          ORDER BY s.stream_id, s.subscription_name
     """,

@@ -38,7 +38,7 @@ def store(dsn: str, schema: str) -> Iterator[EventStore]:
 
 @pytest.fixture
 def subscribed(dsn: str, schema: str, store: EventStore) -> None:
-    """Two subscriptions that acknowledged everything, and one to a stream that is not there yet."""
+    """Two that acknowledged everything, one to a stream to come, one from a position to come."""
     newest = store.read_all_streams_forward()[-2:]
     with EventStore.connect(Config(dsn, schema=schema)) as service:
         handles = [
@@ -46,6 +46,7 @@ def subscribed(dsn: str, schema: str, store: EventStore) -> None:
             service.subscribe_to_stream("a", "one", lambda events: None),
         ]
         service.subscribe_to_stream("later", "early", lambda events: None)
+        service.subscribe_to_all_streams("future", lambda events: None, start_from=100)
         for handle, event in zip(handles, reversed(newest), strict=True):
             handle.wait_for(event, timeout=10)
 
@@ -71,9 +72,9 @@ def brief(shell: Shell) -> list[tuple[object, ...]]:
 
 @pytest.mark.usefixtures("subscribed")
 def test_a_sound_store_is_one_line_and_exit_code_0(shell: Shell) -> None:
-    assert shell.run("verify") == "no problem in 8 events, 2 streams, 3 subscriptions\n"
+    assert shell.run("verify") == "no problem in 8 events, 2 streams, 4 subscriptions\n"
     [summary] = shell.json("verify")
-    assert summary == {"problems": 0, "events": 8, "streams": 2, "subscriptions": 3}
+    assert summary == {"problems": 0, "events": 8, "streams": 2, "subscriptions": 4}
 
 
 def test_an_empty_store_is_sound(dsn: str, schema: str, shell: Shell) -> None:
@@ -204,7 +205,12 @@ def test_checkpoints_beyond_what_is_subscribed_are_found(
     """G15."""
     damage(dsn, schema, "UPDATE subscriptions SET checkpoint = checkpoint + 1")
     places = [(f["subscription_name"], f["stream_id"], f["first"], f["last"]) for f in found(shell)]
-    assert places == [("all", "$all", 9, 8), ("one", "a", 5, 4), ("early", "later", 1, 0)]
+    assert places == [
+        ("all", "$all", 9, 8),
+        ("future", "$all", 101, 8),
+        ("one", "a", 5, 4),
+        ("early", "later", 1, 0),
+    ]
 
 
 @pytest.mark.usefixtures("subscribed")
