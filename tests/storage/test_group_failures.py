@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from eventstore.errors import (
+    DuplicateEventError,
     OutcomeUnknownError,
     StorageError,
     StorageUnavailableError,
@@ -66,6 +67,17 @@ def test_refusals_and_a_repetition_share_a_commit(user: User) -> None:
     assert isinstance(stored, Committed)
     assert (repeated.repeated, repeated.results[0].last_global_position) == (True, 2)
     assert (stored.repeated, stored.results[0].first_global_position) == (False, 3)
+
+
+def test_a_used_id_fails_no_neighbour_that_is_as_expected(user: User) -> None:
+    """G6, G7: the database notices it only while it stores the whole group."""
+    known = event()
+    user.append(part("a", (known,)))
+    outcomes = user.append_all(
+        (part("b", events(1)),), (part("c", (event(), known)),), (part("d", events(1)),)
+    )
+    assert [type(outcome) for outcome in outcomes] == [Committed, DuplicateEventError, Committed]
+    assert user.storage.stream_info("$all", soon()).stream_version == 3
 
 
 def test_a_refused_append_among_others_leaves_no_stream_behind(user: User, psql: Psql) -> None:

@@ -7,7 +7,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from eventstore.storage import Committed
+from eventstore.errors import StreamDeletedError
+from eventstore.storage import Committed, ReadDirection
+from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.storage.conftest import Psql
 
@@ -70,6 +72,19 @@ def test_a_stream_may_be_marked_as_deleted(user: User, psql: Psql) -> None:
     user.store("order-1")
     psql("UPDATE {}.streams SET deleted_at = now()")
     assert psql("SELECT count(*) FROM {}.streams WHERE deleted_at IS NOT NULL") == [(1,)]
+
+
+def test_a_stream_marked_as_deleted_is_neither_read_nor_appended_to(user: User, psql: Psql) -> None:
+    """G12: and says so; what shares a commit with it is stored."""
+    user.store("order-1")
+    psql("UPDATE {}.streams SET deleted_at = now()")
+
+    refused, stored = user.append_all((part("order-1", events(1)),), (part("order-2", events(1)),))
+
+    assert isinstance(refused, StreamDeletedError)
+    assert isinstance(stored, Committed)
+    with pytest.raises(StreamDeletedError, match="order-1"):
+        user.storage.read_stream("order-1", 1, 10, ReadDirection.FORWARD, soon())
 
 
 INSERT = """

@@ -14,12 +14,14 @@ from tests.conformance.port.conftest import User
 from tests.support.waiting import wait_until
 
 
-def hear(listener: HeadListener, condition: Callable[[Heard], object]) -> Heard:
-    """Wait until something is heard that fulfils *condition*."""
+def hear(
+    listener: HeadListener, condition: Callable[[Heard], object], patience: float = 1
+) -> Heard:
+    """Wait until something is heard that fulfils *condition*, each time at most *patience* long."""
     heard: list[Heard] = []
 
     def heard_it() -> object:
-        heard.append(listener.wait(1))
+        heard.append(listener.wait(patience))
         return condition(heard[-1])
 
     wait_until(heard_it)
@@ -42,7 +44,7 @@ def test_an_append_wakes_a_listener_with_the_new_head(listener: HeadListener, ot
     started = time.monotonic()
     other.store("a", 2)
 
-    heard = hear(listener, lambda heard: heard.head == 2)
+    heard = hear(listener, lambda heard: heard.head == 2, patience=6)
 
     assert not heard.reconnected
     assert time.monotonic() - started < 5
