@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import signal
 import threading
+import time
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-__all__ = ["closing_on_signals", "forget", "remember"]
+__all__ = ["closing_on_signals", "forget", "remember", "wait_awake"]
 
 
 class Closable(Protocol):
@@ -47,6 +49,9 @@ os.register_at_fork(after_in_child=_open.clear)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+_NAP = 0.25
+"""Seconds until the main thread sees a signal that the system gave to another thread."""
+
 
 @contextmanager
 def closing_on_signals(store: Closable) -> Iterator[None]:
@@ -75,3 +80,16 @@ def closing_on_signals(store: Closable) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+def wait_awake(wait: Callable[[float], bool], timeout: float | None) -> bool:
+    """Call *wait* for short times until it is true or *timeout* is over; what it said last.
+
+    Python handles signals in the main thread alone, but the system may give one to any thread (it
+    does when SIGCONT is still on its way to the main one), and that wakes nobody who waits.
+    """
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > _NAP:
+        if wait(_NAP):
+            return True
+    return wait(max(0.0, left))

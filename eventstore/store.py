@@ -164,7 +164,7 @@ class EventStore:
         """
         runtime = self._own_runtime()
         with lifetime.closing_on_signals(self):
-            if not runtime.wait_stopped(timeout):
+            if not lifetime.wait_awake(runtime.wait_stopped, timeout):
                 raise TimeoutError(f"the store still runs after {timeout} s")
 
     # ── appending ────────────────────────────────────────────────────────────────────────────

@@ -54,6 +54,17 @@ def test_a_signal_closes_a_joined_store_and_the_process_ends_in_order(number: in
     assert (out, err, process.returncode) == ("joined\n", "", 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_another_thread_gets_closes_a_joined_store(number: int) -> None:
+    """G26: the system picks any thread where the main one was just woken by SIGCONT."""
+    process = service(
+        f"when_joined(lambda: signal.pthread_kill(threading.get_ident(), {int(number)}));"
+        "store.join(timeout=10); print('joined')"
+    )
+    out, err = process.communicate(timeout=20)
+    assert (out, err, process.returncode) == ("joined\n", "", 0)
+
+
 def test_the_handlers_of_before_come_back_after_join() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     store = EventStore.connect("memory:")
