@@ -112,12 +112,15 @@ def test_a_frozen_owner_is_fenced_and_told_and_its_acks_do_not_count(
     start: Start, observer: EventStore
 ) -> None:
     """G16, G27: stopped beyond its lease and woken, it is refused, and waits as a standby."""
-    frozen, successor = start(2)
+    lease, poll_interval = 2.0, 1.5
+    frozen, successor = start(2, lease=lease, poll_interval=poll_interval)
     owned(frozen, observer)
     wait_for_checkpoint(observer, 6)
     successor.do("subscribe", name=NAME, ack_every=0).wait("connected")
+    moment = time.monotonic()
     frozen.signal(signal.SIGSTOP)
     try:
+        assert successor.wait("subscribed")["at"] - moment < lease + poll_interval
         successor.wait_delivered(NAME, 4)
         successor.do("ack", name=NAME, position=7).wait("acked")
         wait_for_checkpoint(observer, 7)
