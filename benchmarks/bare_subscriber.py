@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from itertools import count
 
 import msgspec
 import psycopg
 from uuid_utils.compat import uuid7
 
 from benchmarks.bare import Bare
+from benchmarks.contender import Operation
 from benchmarks.load import EVENT_TYPE, new_stream
 from eventstore import ExpectedVersion, RecordedEvent, SubscriptionState
-from eventstore.storage import EncodedEvent, Progress, StreamAppend
+from eventstore.storage import EncodedEvent, Fence, Progress, StreamAppend
 
 __all__ = ["BareSubscriber"]
 
@@ -29,24 +31,29 @@ class BareSubscriber(Bare):
     def catch_up(self, after: int, received: Callable[[RecordedEvent], object]) -> int:
         """Pass on everything after a position; store a checkpoint per page; return how much."""
         fence = self._claim().fence
-        count = 0
+        total = 0
         while page := self._page_after(after):
             for event in page:
                 received(event)
-            count += len(page)
+            total += len(page)
             after = page[-1].position
-            progress = Progress(fence, after, SubscriptionState.LIVE, None, 0)
-            self._keeper.keep([progress], _LEASE, time.monotonic() + _LEASE)
-        return count
+            self._keep(fence, after)
+        return total
+
+    def checkpointer(self) -> Operation:
+        """Return an operation that stores the next position of a subscription, from 1 on."""
+        fence = self._claim().fence
+        positions = count(1)
+        return lambda: self._keep(fence, next(positions))
 
     def follow(
-        self, count: int, received: Callable[[RecordedEvent], object], ready: threading.Event
+        self, number: int, received: Callable[[RecordedEvent], object], ready: threading.Event
     ) -> None:
-        """Pass on the next *count* events from when *ready* is set, each read when announced."""
+        """Pass on the next *number* events from when *ready* is set, each read when announced."""
         with psycopg.connect(self.address, autocommit=True) as heard:
             heard.execute(self.statements.listen)
             position: int = self.execute(self.statements.head, ())[0][0]
-            last = position + count
+            last = position + number
             ready.set()
             for _ in heard.notifies(timeout=_PATIENCE):
                 for event in self._page_after(position):
@@ -55,6 +62,10 @@ class BareSubscriber(Bare):
                 if position >= last:
                     return
         raise TimeoutError(f"nothing was announced after position {position} of {last}")
+
+    def _keep(self, fence: Fence, position: int) -> None:
+        progress = Progress(fence, position, SubscriptionState.LIVE, None, 0)
+        self._keeper.keep([progress], _LEASE, time.monotonic() + _LEASE)
 
     def append_each(self, payloads: Iterable[object]) -> None:
         """Append an event of each payload, each to a new stream, in one commit."""

@@ -80,21 +80,22 @@ def workloads(arena: Arena) -> Iterator[Workload]:
 
 def _cases(arena: Arena) -> list[Live]:
     pick = arena.scale.pick
+    few, many, most = pick((10, 50, 500), (10, 50, 500), (2, 3, 4))
     even = partial(Live, appends=pick(400, 100, 3), rounds=pick(3, 1, 1))
     loaded = partial(Live, loaded=True, rounds=pick(3, 1, 1))
     cases = [
         even(),
         even(subscriber="function"),
-        even(subscriptions=50),
-        even(subscriptions=500, appends=pick(100, 50, 3), rounds=1),
-        loaded(appends=pick(5_000, 1_000, 20)),
-        loaded(appends=pick(1_000, 200, 20), subscriptions=50),
+        even(subscriptions=many),
+        even(subscriptions=most, appends=pick(100, 50, 3), rounds=1),
+        loaded(appends=pick(5_000, 1_000, WRITERS)),
+        loaded(appends=pick(1_000, 200, WRITERS), subscriptions=many),
     ]
     more = [
-        even(subscriptions=10),
-        even(subscriptions=50, subscriber="function"),
-        loaded(appends=pick(2_000, 0, 20), subscriptions=10),
-        loaded(appends=pick(200, 0, 20), subscriptions=500, rounds=1),
+        even(subscriptions=few),
+        even(subscriptions=many, subscriber="function"),
+        loaded(appends=pick(2_000, 0, WRITERS), subscriptions=few),
+        loaded(appends=pick(200, 0, WRITERS), subscriptions=most, rounds=1),
     ]
     return cases + pick(more, [], more)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -61,8 +61,7 @@ def workloads(arena: Arena) -> Iterator[Workload]:
         dsn = arena.place("subscribing").dsn
         EventStore.connect(dsn, init=True).close()
         seed(dsn, backlog, per_stream=per_stream)
-        with EventStore.connect(dsn) as store:
-            bare = BareSubscriber(dsn)
+        with EventStore.connect(dsn) as store, closing(BareSubscriber(dsn)) as bare:
             for case in cases:
                 yield Workload(
                     name=f"{case.name} [{per_stream} per stream]",
@@ -72,36 +71,39 @@ def workloads(arena: Arena) -> Iterator[Workload]:
                         "ours": partial(catch_up, store, case),
                         "bare": partial(bare_catch_up, bare, case),
                     },
+                    panel=f"{per_stream} per stream",
+                    label=case.name,
                     rounds=case.rounds,
                 )
-            bare.close()
 
 
 def _in_a_row(arena: Arena) -> list[CatchUp]:
     some = arena.scale.pick(100_000, 30_000, 500)
+    few, many, twice = arena.scale.pick((10, 50, 2), (10, 50, 2), (2, 3, 1))
     cases = [
         CatchUp(events=some),
         CatchUp(events=some, batch_by="any"),
         CatchUp(events=some, subscriber="actor, each event"),
         CatchUp(events=some, selects=True),
-        CatchUp(events=arena.scale.pick(100_000, 5_000, 500), subscriptions=10, rounds=2),
+        CatchUp(events=arena.scale.pick(100_000, 5_000, 500), subscriptions=few, rounds=twice),
     ]
     more = [
         CatchUp(events=some, subscriber="actor"),
-        CatchUp(events=some, subscriptions=50, rounds=1),
-        CatchUp(events=arena.scale.pick(1_000_000, 0, 1_000), rounds=2),
+        CatchUp(events=some, subscriptions=many, rounds=1),
+        CatchUp(events=arena.scale.pick(1_000_000, 0, 1_000), rounds=twice),
     ]
     return cases + arena.scale.pick(more, [], more)
 
 
 def _one_by_one(arena: Arena) -> list[CatchUp]:
     some = arena.scale.pick(100_000, 20_000, 500)
+    few, many, twice = arena.scale.pick((10, 50, 2), (10, 50, 2), (2, 3, 1))
     cases = [CatchUp(events=some), CatchUp(events=some, batch_by="any")]
     more = [
         CatchUp(events=some, subscriber="actor"),
         CatchUp(events=some, selects=True),
-        CatchUp(events=arena.scale.pick(20_000, 0, 50), subscriptions=10, rounds=2),
-        CatchUp(events=arena.scale.pick(20_000, 0, 50), subscriptions=50, rounds=1),
+        CatchUp(events=arena.scale.pick(20_000, 0, 50), subscriptions=few, rounds=twice),
+        CatchUp(events=arena.scale.pick(20_000, 0, 50), subscriptions=many, rounds=1),
     ]
     return cases + arena.scale.pick(more, [], more)
 
