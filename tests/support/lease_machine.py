@@ -93,10 +93,11 @@ class LeaseMachine(RuleBasedStateMachine):
     def work(self, which: int) -> None:
         """What a runtime does as long as nothing is wrong."""
         runtime = self.some(which)
-        self.turn(which)
-        if runtime.delivered:
-            runtime.acknowledge(runtime.delivered[-1])
-        self.world.pass_time(0.125)
+        for _ in range(3):
+            runtime.turn()
+            if runtime.delivered:
+                runtime.acknowledge(runtime.delivered[-1])
+            self.world.pass_time(POLL / 2)
         self.turn(which)
 
     @rule(which=runtimes)
@@ -117,13 +118,14 @@ class LeaseMachine(RuleBasedStateMachine):
     def crash_keeper(self, which: int) -> None:
         self.some(which).crash_keeper()
 
-    @rule(which=runtimes, acknowledges=st.booleans())
-    def crash_subscription(self, which: int, *, acknowledges: bool) -> None:
-        """Also when the keeper has not stored yet what it was told before."""
+    @rule(which=runtimes)
+    def crash_subscription(self, which: int) -> None:
+        """Right after an acknowledgement, which the keeper stores when the next run has begun."""
         runtime = self.some(which)
-        if acknowledges and runtime.delivered:
+        if runtime.delivered:
             runtime.acknowledge(runtime.delivered[-1])
-            self.world.pass_time(0.0625)
+        for _ in range(2):
+            self.world.pass_time(POLL / 2)
             while runtime.step(runtime.subscription):
                 pass
         self.forget_if_ended(which)
@@ -170,17 +172,17 @@ class LeaseMachine(RuleBasedStateMachine):
         self.touch(heard)
 
     @precondition(lambda self: self.world.judge.row)
-    @rule(number=numbers, heard=st.sets(runtimes), crashed=st.sets(runtimes))
-    def reset(self, number: int, heard: set[int], crashed: set[int]) -> None:
-        """Set it back, or not; its owner may crash before it heard, and claim as who it was."""
+    @rule(number=numbers, heard=st.sets(runtimes), crashes=st.booleans())
+    def reset(self, number: int, heard: set[int], *, crashes: bool) -> None:
+        """Set it anywhere; its owner may crash before it heard of that, and claim as who it was."""
         judge = self.world.judge
         position = judge.start + number % (judge.head - judge.start + 1)
         self.store.storage.reset_subscription(*self.world.key, position, soon())
         judge.was_reset(position)
         self.fenced_from_outside = True
         self.touch(heard)
-        for which in crashed & self.running.keys():
-            self.running[which].crash_subscription()
+        for runtime in self.running.values() if crashes else ():
+            runtime.crash_subscription()
 
     @precondition(lambda self: self.world.judge.row)
     @rule(heard=st.sets(runtimes))
@@ -222,11 +224,28 @@ class LeaseMachine(RuleBasedStateMachine):
 
     # ── what must happen when the clocks have settled ────────────────────────────────────────
 
-    @rule(behind=st.sampled_from([0.0, 3600.0]), finishes=st.booleans())
-    def take_over(self, behind: float, *, finishes: bool) -> None:
+    @rule()
+    def go_on_in_peace(self) -> None:
+        """G16: while all clocks go on alike and answers come, who owns it goes on owning it."""
+        for runtime in self.running.values():
+            runtime.line.reach, runtime.line.trip = Reach.UP, 0.0
+        self.let_all_turn(times=3)
+        owner, fence = self.owner(), self.world.judge.fence
+        self.let_all_turn(times=10)
+        assert owner is None or self.world.judge.fence == fence
+
+    def let_all_turn(self, times: int) -> None:
+        for _ in range(times):
+            self.world.pass_time(POLL / 2)
+            for which in list(self.running):
+                self.turn(which)
+
+    @rule(behind=st.sampled_from([0.0, 3600.0]), finishes=st.booleans(), stops=st.booleans())
+    def take_over(self, behind: float, *, finishes: bool, stops: bool) -> None:
         """G13, G27: the owner is frozen, the clocks go on alike: a standby gets it in time.
 
-        However far the storage's clock is behind what it was when the lease was given.
+        However far the storage's clock is behind what it was when the lease was given. Then who was
+        frozen wakes up, perhaps to be stopped.
         """
         frozen = {which: each for which, each in self.running.items() if each.run is not None}
         if len(frozen) == len(self.world.clocks):
@@ -241,15 +260,15 @@ class LeaseMachine(RuleBasedStateMachine):
         if finishes:
             self.finish()
         self.running |= frozen
+        for which in frozen if stops else ():
+            self.stop(which)
 
     def await_takeover(self, standby: int) -> None:
         began = self.world.judge.now
         self.some(standby)
         while self.owner() is None:
             assert self.world.judge.now - began <= LEASE + 2 * POLL, "nobody took over"
-            self.world.pass_time(POLL / 2)
-            for which in list(self.running):
-                self.turn(which)
+            self.let_all_turn(times=1)
             self.some(standby)
 
     def finish(self) -> None:

@@ -25,7 +25,7 @@ from actors.timer import Timer
 from eventstore.codec import Codec
 from eventstore.errors import SubscriptionLostError
 from eventstore.messages import Events, Subscribed, SubscriptionLost
-from eventstore.storage import Storage
+from eventstore.storage import Fence, Storage
 from eventstore.subscription import SubscriptionOptions
 from tests.support.clocks import Clock
 from tests.support.lines import Line, World
@@ -153,7 +153,7 @@ class SteppedRuntime:
         G16: whoever finds at a renewal that it lost tells its subscriber, and stops counting.
         """
         self._wear()
-        fence, losses, self.line.lost = self.run and self.run.fence, self.losses, None
+        fence, losses, self.line.lost = self._kept_fence(), self.losses, None
         for _ in range(ENDLESS):
             if not (self.step(self.keeper) or self.step(self.subscription)):
                 break
@@ -162,6 +162,13 @@ class SteppedRuntime:
         if fence is not None and self.line.lost == fence:
             assert self.losses > losses
             assert self.run is None or self.run.fence != fence
+
+    def _kept_fence(self) -> Fence | None:
+        """Return what the keeper renews for the present actor; it may know of an earlier one."""
+        entry = self.keeper._entries.get(self.run.fence) if self.run else None
+        if entry is None or entry.subscription != self.subscription.actor_ref:
+            return None
+        return entry.progress.fence
 
     def step(self, actor: SupervisedActor) -> bool:
         """Let *actor* handle one message; False: there is none."""
