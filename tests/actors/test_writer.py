@@ -317,6 +317,27 @@ def test_an_early_deadline_in_a_group_is_as_certain_as_the_others(
     assert len(rooms.stored()) == 2
 
 
+def test_an_early_deadline_after_a_lost_answer_is_as_uncertain(
+    rooms: Rooms, session: ScriptedSession
+) -> None:
+    """G25: a caller that gives up between two attempts, though the last of them wrote nothing."""
+
+    def away(appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        session.steps.put(away)
+        raise StorageUnavailableError("connection refused")
+
+    gate = gated(session)
+    rooms.send(one("first"))
+    assert gate.entered.wait(10)
+    early, late = rooms.send(one("early"), timeout=0.5), rooms.send(one("late"), timeout=1)
+    session.steps.put(OutcomeUnknownError("lost"))
+    session.steps.put(away)
+    gate.opened.set()
+    for each in (early, late):
+        with pytest.raises(OutcomeUnknownError):
+            each.get()
+
+
 def test_at_the_deadline_it_may_be_stored(rooms: Rooms, session: ScriptedSession) -> None:
     """G25: an append whose answer was lost is never called unstored, whatever came after."""
 
@@ -485,6 +506,27 @@ def test_a_crash_says_which_appends_may_be_stored(rooms: Rooms, session: Scripte
     again = rooms.start_writer()
     assert again.is_alive()
     assert rooms.append(one("c")).results[0].last_version == 1
+
+
+def test_a_crash_answers_what_waited_behind_what_was_sent(
+    rooms: Rooms, session: ScriptedSession
+) -> None:
+    """G24, G26: the writer had it in its hands, and certainly did not send it."""
+
+    def return_nonsense(appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        return []
+
+    gate = gated(session)
+    rooms.send(one("first"))
+    assert gate.entered.wait(10)
+    session.steps.put(return_nonsense)
+    sent, behind = rooms.send(one("hot", 0), timeout=5), rooms.send(one("hot", 1), timeout=5)
+    gate.opened.set()
+    with pytest.raises(OutcomeUnknownError):
+        sent.get()
+    with pytest.raises(StorageUnavailableError, match="crashed before the append was sent"):
+        behind.get()
+    assert rooms.limit.queued_appends == 0
 
 
 def test_many_threads_append_to_their_own_streams(rooms: Rooms, session: ScriptedSession) -> None:

@@ -97,6 +97,15 @@ def test_behind_a_hole_it_starts_anew() -> None:
     assert recent.head == 6
 
 
+def test_what_may_be_in_a_hole_is_not_denied() -> None:
+    """G23: the newest known event of a stream is perhaps not its newest."""
+    recent = Recent()
+    log = log_of(*"abba")
+    recent.extend(log[:2])
+    recent.extend(log[3:])
+    assert read(recent, "b", 1) is None
+
+
 def test_a_page_is_bounded_in_events_and_bytes_but_has_the_first_event() -> None:
     recent = Recent()
     recent.extend(log_of(*"aaaa", size=10))
