@@ -10,6 +10,7 @@ from typing import Any
 import pykka
 
 from actors import reasons
+from actors.acks import Acks
 from actors.actor import try_tell
 from actors.messages import Acknowledge, Ref, SetPaused, Unsubscribe
 from eventstore.config import Config
@@ -61,6 +62,7 @@ class SubscriptionHandle:
         self._sent_ever = 0
         self._lost: EventStoreError | None = None
         self._reason: EventStoreError | None = None
+        self._acks = Acks()
         self._changed = threading.Condition()
         self._waiting = 0
 
@@ -127,7 +129,7 @@ class SubscriptionHandle:
             return
         if position > self._sent:
             raise reasons.lost(self, f"started a new run: position {position} will come again")
-        if not try_tell(self._actor, Acknowledge(run, position)):
+        if not self.acknowledge(run, position):
             raise reasons.lost(self, f"is being restarted: position {position} will come again")
 
     def pause(self) -> None:
@@ -191,11 +193,28 @@ class SubscriptionHandle:
         """Block until it stopped, for whatever reason; False: it still runs."""
         return self._wait(lambda: self._state is SubscriptionState.STOPPED, timeout)
 
+    # ── for its subscriber ───────────────────────────────────────────────────────────────────
+
+    def acknowledge(self, run: int, position: int) -> bool:
+        """Tell the actor, unless it will hear of it anyway; False: nobody hears of it."""
+        ack, actor = (run, position), self._actor
+        if not self._acks.add(ack):
+            return actor is not None and bool(actor.is_alive())
+        if try_tell(actor, Acknowledge(run, position)):
+            return True
+        self._acks.clear()
+        return False
+
     # ── for its actor and its supervisor ─────────────────────────────────────────────────────
+
+    def acknowledged(self, told: Acknowledge) -> tuple[int, int]:
+        """Return run and position of what is acknowledged: as it was *told*, or newer."""
+        return self._acks.take((told.run, told.position))
 
     def connect(self, actor: Ref) -> None:
         """Take acknowledgements and pauses to *actor* from now on."""
         self._actor = actor
+        self._acks.clear()
 
     def run_started(self, run: int, checkpoint: int) -> None:
         self._sent = self._checkpoint = checkpoint

@@ -189,7 +189,10 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """From a handle to its subscription: everything up to *position* of this run is done."""
+    """From a handle to its subscription: everything up to *position* of this run is done.
+
+    What is acknowledged until it is read is told of by the same message; see `actors.acks`.
+    """
 
     run: int
     position: int
@@ -211,14 +214,6 @@ class Continue:
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """From a subscription to its callable subscriber: there are batches in the mailbox."""
-
-
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """From a callable subscriber to its subscription: the handler returned None."""
-
-    run: int
-    position: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pykka
 from actors.actor import SupervisedActor, try_tell
 from actors.handle import SubscriptionHandle
 from actors.mailbox import Letter, Mailbox
-from actors.messages import Fetch, Handled, HandlerFailed, Ref
+from actors.messages import Fetch, HandlerFailed, Ref
 from actors.surroundings import Seat
 from eventstore.identifiers import shown
 from eventstore.messages import Events
@@ -93,7 +93,7 @@ class CallableSubscriber(SupervisedActor):
 
     def _answer(self, letter: Letter, error: BaseException | None) -> None:
         if error is None:
-            try_tell(self._subscription, Handled(letter.run, letter.batch.last_position))
+            self.handle.acknowledge(letter.run, letter.batch.last_position)
         else:
             # What was sent behind the failed batch comes again after it, in another run.
             self._failed_run = letter.run

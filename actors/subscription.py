@@ -18,7 +18,6 @@ from actors.messages import (
     Child,
     ChildRestarted,
     Continue,
-    Handled,
     HandlerFailed,
     HeadMoved,
     HistoryRewound,
@@ -103,8 +102,8 @@ class SubscriptionActor(SupervisedActor):
     def _handle_message(self, message: Any) -> None:
         courier = self._courier
         match message:
-            case Acknowledge(run, position) | Handled(run, position):
-                courier.acknowledged(run, position)
+            case Acknowledge():
+                courier.acknowledged(*self._handle.acknowledged(message))
                 self._end_if_done()
             case HeadMoved(position):
                 courier.announce(position)

@@ -116,6 +116,47 @@ def test_it_acknowledges_what_it_is_given(
     assert heard.get(timeout=LONG) == Acknowledge(1, 12)
 
 
+def test_what_is_acknowledged_until_its_actor_reads_is_one_message(
+    handle: SubscriptionHandle, heard: queue.SimpleQueue[Any]
+) -> None:
+    """G19."""
+    for position in (11, 12, 13):
+        handle.ack(position)
+
+    assert handle.acknowledged(heard.get(timeout=LONG)) == (1, 13)
+    assert heard.empty()
+    handle.ack(14)
+    assert handle.acknowledged(heard.get(timeout=LONG)) == (1, 14)
+
+
+def test_the_next_actor_hears_what_the_last_one_did_not_read(
+    handle: SubscriptionHandle, heard: queue.SimpleQueue[Any]
+) -> None:
+    """G24: an acknowledgement counts, though the message before it was never read."""
+    assert handle._actor is not None
+    handle.ack(11)
+    handle._actor.stop(timeout=LONG)
+    successor = Actor.start(heard)
+    handle.connect(successor)
+
+    handle.ack(12)
+
+    messages = [heard.get(timeout=LONG) for _ in range(2)]
+    assert messages == [Acknowledge(1, 11), Acknowledge(1, 12)]
+    successor.stop(timeout=LONG)
+
+
+def test_no_acknowledgement_to_a_dead_actor_succeeds(handle: SubscriptionHandle) -> None:
+    """G24: also when it follows one that was told in time."""
+    assert handle._actor is not None
+    handle.ack(11)
+    handle._actor.stop(timeout=LONG)
+
+    for _ in range(2):
+        with pytest.raises(SubscriptionLostError, match="is being restarted"):
+            handle.ack(12)
+
+
 @pytest.mark.parametrize("what", [None, "12", True, 1.5, ["mapped"], object()])
 def test_what_has_no_position_is_refused(handle: SubscriptionHandle, what: Any) -> None:
     with pytest.raises(TypeError, match="acknowledge an event, a list of events"):
