@@ -8,9 +8,9 @@ The rooms, along the way of an event; each group begins with what is pure:
 - Appending: `queue_limit`, `commit_plan`, `job`, `announcement`; `appender` in the caller's thread,
   `writer`.
 - Announcing: `recent`, `watchers`; `listener` is a thread, `publisher`.
-- Delivering: `delivery`, `run`, `reasons`, `mailbox`; `intake`, `outlet`, `courier`, `claim` and
-  `reporter` are the hands of `subscription`; `subscriber` calls functions, `keeper` renews leases
-  and stores checkpoints, `handle` is what users hold.
+- Delivering: `delivery`, `run`, `reasons`, `mailbox`, `acks`; `intake`, `outlet`, `courier`,
+  `claim` and `reporter` are the hands of `subscription`; `subscriber` calls functions, `keeper`
+  renews leases and stores checkpoints, `handle` is what users hold.
 - Supervising: `restart`; `permanent` and `seats` keep the children, `children` makes them, `parts`
   orders their ends, `opener` opens the storage; `tree`, `directory` and `surroundings` are what
   they share; `health`; `supervisor`.
