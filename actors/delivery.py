@@ -10,8 +10,12 @@ computed by adding to a position: each event remembers the position that was rea
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any
+
+import msgspec
 
 from eventstore.subscription import BatchBy, SubscriptionState
 
@@ -23,8 +27,6 @@ class UndeliveredAckError(Exception):
 
     def __init__(self, position: int, sent: int) -> None:
         super().__init__(f"position {position} was not sent, the highest sent is {sent}")
-        self.position = position
-        self.sent = sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,8 @@ class Limits:
     """Most bytes in flight, as many more are read ahead; one larger event alone."""
 
 
-class Parcel(NamedTuple):
-    """An event on its way to the subscriber."""
+class Parcel(msgspec.Struct, frozen=True, gc=False):
+    """An event on its way to the subscriber. Nobody else holds it, so it is in no cycle."""
 
     position: int
     before: int
@@ -75,10 +77,21 @@ class _Row:
         self.parcels.append(parcel)
         self.bytes += parcel.size
 
-    def popleft(self) -> Parcel:
-        parcel = self.parcels.popleft()
-        self.bytes -= parcel.size
-        return parcel
+    def extend(self, parcels: Sequence[Parcel], size: int) -> None:
+        self.parcels.extend(parcels)
+        self.bytes += size
+
+    def drop(self, count: int, size: int) -> None:
+        """Take out the first *count*, which have *size* bytes."""
+        popleft = self.parcels.popleft
+        for _ in range(count):
+            popleft()
+        self.bytes -= size
+
+    def drop_up_to(self, position: int) -> None:
+        parcels = self.parcels
+        while parcels and parcels[0].position <= position:
+            self.bytes -= parcels.popleft().size
 
     def clear(self) -> None:
         self.parcels.clear()
@@ -149,11 +162,6 @@ class Delivery:
         return not self._unread and not self._reading and self._read >= self._head
 
     @property
-    def idle(self) -> bool:
-        """There is nothing to send and nothing to wait for."""
-        return self.caught_up and not self._queue and not self._in_flight
-
-    @property
     def state(self) -> SubscriptionState:
         if self._paused:
             return SubscriptionState.PAUSED
@@ -216,20 +224,23 @@ class Delivery:
 
     def next_batch(self) -> list[Parcel]:
         """Return what is to be sent now, which is in flight from then on; empty: nothing."""
+        queue, in_flight = self._queue, self._in_flight
         batch: list[Parcel] = []
-        if self._paused:
+        if self._paused or not queue:
             return batch
-        limits, queue, in_flight = self._limits, self._queue, self._in_flight
+        limits = self._limits
         most = min(limits.max_batch_size, limits.buffer_size - len(in_flight))
-        by_stream = limits.batch_by is BatchBy.STREAM
-        while queue.parcels and len(batch) < most:
-            parcel = queue.parcels[0]
-            if not self._fits(parcel):
+        only = queue.parcels[0].stream_id if limits.batch_by is BatchBy.STREAM else None
+        size = 0
+        for parcel in islice(queue.parcels, most):
+            if only is not None and parcel.stream_id != only:
                 break
-            if by_stream and batch and parcel.stream_id != batch[0].stream_id:
+            if (batch or in_flight) and in_flight.bytes + size + parcel.size > limits.buffer_bytes:
                 break
-            in_flight.append(queue.popleft())
+            size += parcel.size
             batch.append(parcel)
+        queue.drop(len(batch), size)
+        in_flight.extend(batch, size)
         return batch
 
     def acknowledge(self, position: int) -> None:
@@ -240,9 +251,7 @@ class Delivery:
         """
         if position > self.sent:
             raise UndeliveredAckError(position, self.sent)
-        in_flight = self._in_flight
-        while in_flight.parcels and in_flight.parcels[0].position <= position:
-            in_flight.popleft()
+        self._in_flight.drop_up_to(position)
 
     def take_back(self, after: int) -> None:
         """Put what was sent after position *after*, and never reached anybody, in the queue again.

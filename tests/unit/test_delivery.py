@@ -289,6 +289,28 @@ def test_a_failed_read_is_read_again_from_the_same_place() -> None:
     assert read.after == 1
 
 
+def test_one_page_is_read_at_a_time() -> None:
+    """G14: a second one would come from the same place."""
+    subject = delivery()
+    assert subject.begin_read()
+    subject.announce(5)
+
+    assert subject.begin_read() is None
+
+    subject.end_read(exhausted=True)
+    assert subject.begin_read()
+
+
+def test_it_says_how_far_it_was_read_filtered_or_not() -> None:
+    subject = delivery(checkpoint=3)
+    assert subject.read_up_to == 3
+    assert subject.begin_read()
+    subject.put_in(4, "s", 1, None)
+    assert subject.read_up_to == 4
+    subject.pass_over(7)
+    assert subject.read_up_to == 7
+
+
 def test_a_page_out_of_order_is_refused() -> None:
     """G14."""
     subject = delivery(checkpoint=3)
@@ -308,6 +330,7 @@ def test_paused_it_sends_and_reads_nothing_and_counts_acks() -> None:
 
     subject.pause()
 
+    assert subject.paused
     assert state(subject) is SubscriptionState.PAUSED
     assert batches(subject) == []
     assert subject.begin_read() is None
@@ -322,6 +345,7 @@ def test_resumed_it_goes_on_after_the_last_sent() -> None:
     subject.next_batch()
     subject.pause()
     subject.resume()
+    assert not subject.paused
 
     assert batches(subject) == [[3]]
 
@@ -357,6 +381,30 @@ def test_a_redelivery_starts_right_after_the_checkpoint() -> None:
     assert read.after == 1
     with pytest.raises(UndeliveredAckError):
         subject.acknowledge(2)
+
+
+def test_a_redelivery_reads_again_though_it_had_caught_up() -> None:
+    """G13: what is delivered again is read anew, without another event."""
+    subject = delivery()
+    fill(subject, 1, 2, 3)
+    fill(subject)
+    subject.next_batch()
+    assert state(subject) is SubscriptionState.LIVE
+
+    subject.redeliver()
+
+    read = subject.begin_read()
+    assert read is not None
+    assert read.after == 0
+
+
+def test_a_redelivery_in_a_read_is_a_mistake_of_its_caller() -> None:
+    """G15: what is being read would be put in behind a hole."""
+    subject = delivery()
+    assert subject.begin_read()
+
+    with pytest.raises(AssertionError, match="would follow a hole"):
+        subject.redeliver()
 
 
 def _seconds_to_deliver(in_flight: int) -> float:
