@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.arena import Arena
-from benchmarks.contender import Contender, Load, appenders
+from benchmarks.contender import Contender, Load
 from benchmarks.crew import Crew
-from benchmarks.measure import spell, together
+from benchmarks.measure import together
 from benchmarks.workload import Measurement, Round, Run, Workload
 
 __all__ = ["workloads"]
@@ -89,14 +89,11 @@ def _workload(
 
 def _run_in_threads(callers: int, load: Load, contender: Contender) -> Run:
     def run(round_: Round) -> Measurement:
-        operations = appenders(contender, load, callers)
-        events = load.events * callers // len(operations)
-        return together([spell(operations, round_.seconds)], events)
+        return together([contender.append(load, callers, round_.seconds)], load.events)
 
     return run
 
 
 def _run_in_crew(crews: Mapping[str, Crew], callers: int, load: Load, contender: Contender) -> Run:
-    events = load.events * (callers if contender.in_one_loop else 1)
     crew = crews[contender.name]
-    return lambda round_: together(crew.append(load, callers, round_.seconds), events)
+    return lambda round_: together(crew.append(load, callers, round_.seconds), load.events)

@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from benchmarks.bare import Bare
 from benchmarks.contender import Contender, Place
+from benchmarks.emmett_node import Emmett
 from benchmarks.eventsourcing import EventSourcing
 from benchmarks.ours import Ours
 from benchmarks.uma import Uma
@@ -21,7 +22,7 @@ from benchmarks.workload import Scale
 
 __all__ = ["Arena"]
 
-KINDS: tuple[type[Contender], ...] = (Ours, Bare, EventSourcing, Uma)
+KINDS: tuple[type[Contender], ...] = (Ours, Bare, EventSourcing, Emmett, Uma)
 
 C = TypeVar("C", bound=Contender)
 

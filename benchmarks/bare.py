@@ -19,8 +19,10 @@ import psycopg
 from psycopg.types.numeric import Int4, Int8
 from uuid_utils.compat import uuid7
 
-from benchmarks.contender import Load, Operation, Place
+from benchmarks.contender import InOneLoop, Load, Operation, Place
 from benchmarks.load import ALL, EVENT_TYPE, EXISTING, new_stream, payload
+from benchmarks.measure import timed
+from benchmarks.workload import Measurement
 from eventstore import Config, EventStore, ExpectedVersion, RecordedEvent
 from eventstore.postgres import PostgresStorage
 from eventstore.postgres.append import append_arguments
@@ -38,11 +40,10 @@ _LEASE = 60.0
 _decode = msgspec.json.Decoder().decode
 
 
-class Bare:
+class Bare(InOneLoop):
     """One connection, one thread, the statements of the store."""
 
     name: ClassVar = "bare"
-    in_one_loop: ClassVar = True
 
     def __init__(self, dsn: str) -> None:
         config = Config(dsn)
@@ -81,7 +82,7 @@ class Bare:
 
     # ── appending ────────────────────────────────────────────────────────────────────────────────
 
-    def appender(self, load: Load, group: int = 1) -> Operation:
+    def appender(self, load: Load, callers: int) -> Operation:
         data = msgspec.json.encode(payload(load.size))
         streams = self._existing if load.existing else iter(new_stream, "")
         expected = ExpectedVersion.ANY if load.existing else ExpectedVersion.NO_STREAM
@@ -89,7 +90,7 @@ class Bare:
         def append() -> None:
             self._append(
                 (StreamAppend(stream, expected, _encoded(data, load.events)),)
-                for stream in islice(streams, group)
+                for stream in islice(streams, callers)
             )
 
         return append
@@ -115,16 +116,19 @@ class Bare:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-    def reader(self, stream: str, events: int) -> Operation:
+    def reader(self, stream: str, length: int) -> Operation:
         parameters = (stream, Int8(1), Int8(_PAGE))
 
         def read() -> None:
             rows = self.execute(self.statements.read_stream_forward, parameters)
-            assert len(_recorded([row[1:] for row in rows])) == events
+            assert len(_recorded([row[1:] for row in rows])) == length
 
         return read
 
-    def read_all(self) -> int:
+    def read_all(self) -> Measurement:
+        return timed(self._read_everything)
+
+    def _read_everything(self) -> int:
         read = position = 0
         while page := self._page_after(position):
             read += len(page)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol, Self
 
-__all__ = ["Contender", "Load", "Operation", "Place", "appenders"]
+from benchmarks.measure import Operation, Spell, spell
+from benchmarks.workload import Measurement
 
-Operation = Callable[[], None]
-"""One unit of work, done again and again by one thread."""
+__all__ = ["Contender", "InOneLoop", "InThreads", "Load", "Operation", "Place"]
 
 
 class Place:
@@ -40,11 +41,9 @@ class Load:
 
 
 class Contender(Protocol):
-    """An event store on its way through the workloads. Any thread may use it."""
+    """An event store on its way through the workloads."""
 
     name: ClassVar[str]
-    in_one_loop: ClassVar[bool]
-    """One loop does the work of all callers, a commit for all of them; else each has a thread."""
 
     @classmethod
     def missing(cls) -> str | None:
@@ -66,24 +65,54 @@ class Contender(Protocol):
     def address(self) -> str:
         """What `join` needs."""
 
-    def appender(self, load: Load, group: int = 1) -> Operation:
-        """Return an operation that makes *group* appends; more than one only `in_one_loop`."""
+    def append(self, load: Load, callers: int, seconds: float, start: float | None = None) -> Spell:
+        """Let *callers* append, each one after the other; see `measure.spell`."""
+
+    def read(self, stream: str, length: int, readers: int, seconds: float) -> Spell:
+        """Let *readers* read and decode a stream of *length* events, again and again."""
 
     def fill(self, stream: str, number: int) -> None:
-        """Store *number* small events in a stream of this name, in large appends."""
+        """Store *number* small events in a new stream of this name, in large appends."""
 
-    def reader(self, stream: str, events: int) -> Operation:
-        """Return an operation that reads and decodes the *events* events of a stream."""
-
-    def read_all(self) -> int:
-        """Read and decode every event, oldest first; return how many there are."""
+    def read_all(self) -> Measurement:
+        """Read and decode every event, oldest first."""
 
     def close(self) -> None:
         """Give up connections, threads and processes."""
 
 
-def appenders(contender: Contender, load: Load, callers: int) -> list[Operation]:
-    """Return what the threads do that make the appends of *callers*."""
-    if contender.in_one_loop:
-        return [contender.appender(load, group=callers)]
-    return [contender.appender(load) for _ in range(callers)]
+class InThreads(ABC):
+    """A contender that threads call, one per caller."""
+
+    @abstractmethod
+    def appender(self, load: Load) -> Operation:
+        """Return an operation that makes one append."""
+
+    @abstractmethod
+    def reader(self, stream: str, length: int) -> Operation:
+        """Return an operation that reads and decodes a stream of *length* events."""
+
+    def append(self, load: Load, callers: int, seconds: float, start: float | None = None) -> Spell:
+        return spell([self.appender(load) for _ in range(callers)], seconds, start)
+
+    def read(self, stream: str, length: int, readers: int, seconds: float) -> Spell:
+        return spell([self.reader(stream, length) for _ in range(readers)], seconds)
+
+
+class InOneLoop(ABC):
+    """A contender that does in one loop what all callers want, a commit for all of them."""
+
+    @abstractmethod
+    def appender(self, load: Load, callers: int) -> Operation:
+        """Return an operation that makes an append for each of *callers*."""
+
+    @abstractmethod
+    def reader(self, stream: str, length: int) -> Operation:
+        """Return an operation that reads and decodes a stream of *length* events."""
+
+    def append(self, load: Load, callers: int, seconds: float, start: float | None = None) -> Spell:
+        done = spell([self.appender(load, callers)], seconds, start)
+        return replace(done, callers_at_once=callers)
+
+    def read(self, stream: str, length: int, readers: int, seconds: float) -> Spell:  # noqa: ARG002
+        return spell([self.reader(stream, length)], seconds)

@@ -6,8 +6,8 @@ import multiprocessing
 import time
 from multiprocessing.connection import Connection
 
-from benchmarks.contender import Contender, Load, appenders
-from benchmarks.measure import Spell, spell
+from benchmarks.contender import Contender, Load
+from benchmarks.measure import Spell
 
 __all__ = ["Crew"]
 
@@ -61,5 +61,5 @@ def _serve(connection: Connection, kind: type[Contender], address: str) -> None:
     connection.send("ready")
     while (order := connection.recv()) is not None:
         load, callers, seconds, start = order
-        connection.send(spell(appenders(contender, load, callers), seconds, start))
+        connection.send(contender.append(load, callers, seconds, start))
     contender.close()

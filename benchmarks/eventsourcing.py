@@ -12,8 +12,10 @@ from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 import msgspec
 from psycopg.conninfo import conninfo_to_dict
 
-from benchmarks.contender import Load, Operation, Place
+from benchmarks.contender import InThreads, Load, Operation, Place
 from benchmarks.load import EXISTING, payload
+from benchmarks.measure import timed
+from benchmarks.workload import Measurement
 
 __all__ = ["EventSourcing"]
 
@@ -24,11 +26,10 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-class EventSourcing:
+class EventSourcing(InThreads):
     """One application recorder with its pool; aggregates are the streams."""
 
     name: ClassVar = "eventsourcing"
-    in_one_loop: ClassVar = False
 
     def __init__(self, dsn: str) -> None:
         from eventsourcing.persistence import StoredEvent
@@ -51,7 +52,7 @@ class EventSourcing:
 
     @classmethod
     def missing(cls) -> str | None:
-        return None if find_spec("eventsourcing") else "eventsourcing is not installed"
+        return None if find_spec("eventsourcing") else "skipped, eventsourcing is not installed"
 
     @classmethod
     def version(cls) -> str:
@@ -72,8 +73,7 @@ class EventSourcing:
 
     # ── appending ────────────────────────────────────────────────────────────────────────────────
 
-    def appender(self, load: Load, group: int = 1) -> Operation:
-        assert group == 1
+    def appender(self, load: Load) -> Operation:
         data = payload(load.size)
         if not load.existing:
             return lambda: self._insert(uuid4(), 1, load.events, data)
@@ -108,16 +108,19 @@ class EventSourcing:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-    def reader(self, stream: str, events: int) -> Operation:
+    def reader(self, stream: str, length: int) -> Operation:
         originator = _id(stream)
 
         def read() -> None:
             stored = self.recorder.select_events(originator)
-            assert len([_decode(event.state) for event in stored]) == events
+            assert len([_decode(event.state) for event in stored]) == length
 
         return read
 
-    def read_all(self) -> int:
+    def read_all(self) -> Measurement:
+        return timed(self._read_everything)
+
+    def _read_everything(self) -> int:
         read, position = 0, 1
         while page := self.recorder.select_notifications(position, _PAGE):
             read += len([_decode(notification.state) for notification in page])

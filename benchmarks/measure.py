@@ -12,10 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
-from benchmarks.contender import Operation
 from benchmarks.workload import Measurement, Round, Scale, Workload
 
-__all__ = ["Figure", "Spell", "interleaved", "percentile", "spell", "timed", "together"]
+__all__ = [
+    "Figure",
+    "Operation",
+    "Spell",
+    "interleaved",
+    "percentile",
+    "spell",
+    "timed",
+    "together",
+]
+
+
+Operation = Callable[[], None]
+"""One unit of work, done again and again by one thread."""
 
 
 # ── one run ──────────────────────────────────────────────────────────────────────────────────────
@@ -31,6 +43,8 @@ class Spell:
     latencies: tuple[float, ...]
     """Seconds of each operation."""
     cpu_seconds: float
+    callers_at_once: int = 1
+    """How many callers one operation serves."""
 
 
 def spell(operations: Sequence[Operation], seconds: float, start: float | None = None) -> Spell:
@@ -67,9 +81,9 @@ def _sleep_until(moment: float) -> None:
 
 
 def together(spells: Sequence[Spell], events: int) -> Measurement:
-    """Return the rate of *spells* side by side, of which every operation counts *events*."""
+    """Return the rate of *spells* side by side, in which a caller's operation counts *events*."""
     latencies = tuple(chain.from_iterable(one.latencies for one in spells))
-    total = len(latencies) * events
+    total = events * sum(len(one.latencies) * one.callers_at_once for one in spells)
     took = max(one.ended for one in spells) - min(one.began for one in spells)
     return Measurement(
         total / took,

@@ -8,18 +8,19 @@ from importlib.metadata import version
 from itertools import cycle
 from typing import ClassVar, Self
 
-from benchmarks.contender import Load, Operation, Place
+from benchmarks.contender import InThreads, Load, Operation, Place
 from benchmarks.load import EXISTING, events, new_stream, payload
+from benchmarks.measure import timed
+from benchmarks.workload import Measurement
 from eventstore import EventStore, ExpectedVersion
 
 __all__ = ["Ours"]
 
 
-class Ours:
+class Ours(InThreads):
     """One store with its runtime."""
 
     name: ClassVar = "ours"
-    in_one_loop: ClassVar = False
 
     def __init__(self, store: EventStore) -> None:
         self.store = store
@@ -47,8 +48,7 @@ class Ours:
     def close(self) -> None:
         self.store.close()
 
-    def appender(self, load: Load, group: int = 1) -> Operation:
-        assert group == 1
+    def appender(self, load: Load) -> Operation:
         data = payload(load.size)
         streams = self._existing if load.existing else iter(new_stream, "")
         version = ExpectedVersion.ANY if load.existing else ExpectedVersion.NO_STREAM
@@ -69,11 +69,14 @@ class Ours:
             more = events(min(1_000, number - start))
             self.store.append_to_stream(stream, ExpectedVersion.ANY, more)
 
-    def reader(self, stream: str, events: int) -> Operation:
+    def reader(self, stream: str, length: int) -> Operation:
         def read() -> None:
-            assert len(self.store.read_stream_forward(stream)) == events
+            assert len(self.store.read_stream_forward(stream)) == length
 
         return read
 
-    def read_all(self) -> int:
+    def read_all(self) -> Measurement:
+        return timed(self._read_everything)
+
+    def _read_everything(self) -> int:
         return sum(1 for _ in self.store.stream_all_forward())

@@ -14,8 +14,8 @@ from benchmarks.table import number
 __all__ = ["plot"]
 
 LIMIT = "bare"
-_COLOURS = {"ours": "#1f6feb", "eventsourcing": "#e69f00", "umadb": "#8c6bb1"}
-_OTHER_COLOURS = ("#2ca25f", "#d95f02", "#7f7f7f", "#a6761d")
+_COLOURS = {"ours": "#1f6feb", "eventsourcing": "#e69f00", "umadb": "#8c6bb1", "emmett": "#2ca25f"}
+_OTHER_COLOURS = ("#56b4e9", "#d95f02", "#7f7f7f", "#a6761d")
 _LIMIT_COLOUR = "#111111"
 _BAR = 0.8
 """Of the place of a workload, the rest is space."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.arena import Arena
 from benchmarks.contender import Contender
-from benchmarks.measure import spell, timed, together
+from benchmarks.measure import together
 from benchmarks.workload import Measurement, Round, Run, Workload
 
 __all__ = ["workloads"]
@@ -48,12 +48,10 @@ def workloads(arena: Arena) -> Iterator[Workload]:
 
 def _of_stream(contender: Contender, stream: str, length: int, readers: int) -> Run:
     def run(round_: Round) -> Measurement:
-        threads = 1 if contender.in_one_loop else readers
-        operations = [contender.reader(stream, length) for _ in range(threads)]
-        return together([spell(operations, round_.seconds)], length)
+        return together([contender.read(stream, length, readers, round_.seconds)], length)
 
     return run
 
 
 def _of_everything(contender: Contender) -> Run:
-    return lambda _: timed(contender.read_all)
+    return lambda _: contender.read_all()

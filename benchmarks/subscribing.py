@@ -14,9 +14,14 @@ import pykka
 
 from benchmarks.arena import Arena
 from benchmarks.bare_subscriber import BareSubscriber
+from benchmarks.contender import Contender
+from benchmarks.eventsourcing import EventSourcing
 from benchmarks.load import ALL
+from benchmarks.measure import timed
+from benchmarks.other_subscribers import catch_up_in_eventsourcing, catch_up_in_uma
 from benchmarks.seeding import RARE_TYPE, seed
-from benchmarks.workload import Measurement, Round, Workload
+from benchmarks.uma import Uma
+from benchmarks.workload import Measurement, Round, Run, Workload
 from eventstore import Events, EventStore, RecordedEvent
 
 __all__ = ["CatchUp", "bare_catch_up", "catch_up", "workloads"]
@@ -63,18 +68,42 @@ def workloads(arena: Arena) -> Iterator[Workload]:
         seed(dsn, backlog, per_stream=per_stream)
         with EventStore.connect(dsn) as store, closing(BareSubscriber(dsn)) as bare:
             for case in cases:
+                contenders: dict[str, Run] = {
+                    "ours": partial(catch_up, store, case),
+                    "bare": partial(bare_catch_up, bare, case),
+                }
+                if case == cases[0]:
+                    contenders |= _others(arena, case.events)
                 yield Workload(
                     name=f"{case.name} [{per_stream} per stream]",
                     group="subscribe",
                     unit="events/s",
-                    contenders={
-                        "ours": partial(catch_up, store, case),
-                        "bare": partial(bare_catch_up, bare, case),
-                    },
+                    contenders=contenders,
                     panel=f"{per_stream} per stream",
                     label=case.name,
                     rounds=case.rounds,
                 )
+
+
+def _others(arena: Arena, number: int) -> dict[str, Run]:
+    """Return those that can subscribe and remember a position; streams are all one to them."""
+    catch_ups: tuple[tuple[type[Contender], Callable[[Any, int], int]], ...] = (
+        (EventSourcing, catch_up_in_eventsourcing),
+        (Uma, catch_up_in_uma),
+    )
+    runs: dict[str, Run] = {}
+    for kind, catch_up_in in catch_ups:
+        if kind.missing() is None:
+            contender = arena.open(kind)
+            contender.fill(f"backlog-{uuid4()}", number)
+            runs[kind.name] = partial(_other_catch_up, catch_up_in, contender, number)
+    return runs
+
+
+def _other_catch_up(
+    catch_up_in: Callable[[Any, int], int], contender: Contender, number: int, _: Round
+) -> Measurement:
+    return timed(lambda: catch_up_in(contender, number))
 
 
 def _in_a_row(arena: Arena) -> list[CatchUp]:

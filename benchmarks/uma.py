@@ -16,8 +16,10 @@ from typing import Any, ClassVar, Self
 import msgspec
 from uuid_utils.compat import uuid7
 
-from benchmarks.contender import Load, Operation, Place
+from benchmarks.contender import InThreads, Load, Operation, Place
 from benchmarks.load import EVENT_TYPE, EXISTING, new_stream, payload
+from benchmarks.measure import timed
+from benchmarks.workload import Measurement
 
 __all__ = ["Uma"]
 
@@ -29,11 +31,10 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Uma:
+class Uma(InThreads):
     """One client, and the server if it was started here; a tag is the stream."""
 
     name: ClassVar = "umadb"
-    in_one_loop: ClassVar = False
 
     def __init__(self, address: str, server: subprocess.Popen[bytes] | None = None) -> None:
         import umadb
@@ -45,7 +46,7 @@ class Uma:
 
     @classmethod
     def missing(cls) -> str | None:
-        return None if find_spec("umadb") else "umadb is not installed"
+        return None if find_spec("umadb") else "skipped, umadb is not installed"
 
     @classmethod
     def version(cls) -> str:
@@ -73,8 +74,7 @@ class Uma:
 
     # ── appending ────────────────────────────────────────────────────────────────────────────────
 
-    def appender(self, load: Load, group: int = 1) -> Operation:
-        assert group == 1
+    def appender(self, load: Load) -> Operation:
         data = payload(load.size)
 
         streams = self._existing if load.existing else iter(new_stream, "")
@@ -109,13 +109,16 @@ class Uma:
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-    def reader(self, stream: str, events: int) -> Operation:
+    def reader(self, stream: str, length: int) -> Operation:
         def read() -> None:
-            assert _decoded(self.client.read(self._query(stream))) == events
+            assert _decoded(self.client.read(self._query(stream))) == length
 
         return read
 
-    def read_all(self) -> int:
+    def read_all(self) -> Measurement:
+        return timed(self._read_everything)
+
+    def _read_everything(self) -> int:
         return _decoded(self.client.read())
 
 

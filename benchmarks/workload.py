@@ -40,7 +40,7 @@ class Scale:
         return {"full": full, "quick": quick, "smoke": smoke}[self.name]
 
 
-FULL = Scale("full", rounds=5, warm_up=True, seconds=0.6)
+FULL = Scale("full", rounds=5, warm_up=True, seconds=0.5)
 """What the results are made of; under 30 minutes for all groups."""
 QUICK = Scale("quick", rounds=3, warm_up=False, seconds=0.25)
 """To see where one stands; under 3 minutes."""
