@@ -60,6 +60,10 @@ class _News:
     def any(self) -> bool:
         return self.touched or self.head is not None or self.fallen is not None
 
+    def above(self, head: int) -> _News:
+        """Return what is news to who knows *head*."""
+        return _News(self.head if (self.head or 0) > head else None)
+
     def rest(self) -> _News:
         """Return what is left when what fell was told."""
         return _News(self.head, touched=self.touched)
@@ -156,7 +160,7 @@ class PostgresHeadListener:
             self._news = news.rest()
             return Heard(news.fallen, touched=False, reconnected=reconnected, deaf=deaf)
         if news.head is not None:
-            self._head = news.head
+            self._head, newest = news.head, None
         return Heard(self._head, news.touched, reconnected, deaf, newest)
 
     def _receive(
@@ -217,10 +221,11 @@ class PostgresHeadListener:
         connection.raw.add_notify_handler(lambda notify: self._hear(notify.channel, notify.payload))
         connection.execute(self._statements.listen, (), deadline)
         self.listening = self._probe_returns(connection, deadline)
-        # After LISTEN: whatever is committed from here on is announced. What was until now is told
-        # with the head.
+        # After LISTEN: whatever is committed from here on is announced, and some of that arrives
+        # together with the head. What was announced until now is no news.
+        self._news, self._head = _News(), 0
         self._look(connection, deadline)
-        self._news = _News()
+        self._news = self._news.above(self._head)
 
     def _probe_returns(self, connection: GuardedConnection, deadline: float) -> bool:
         probe = f"p{uuid4()}"
