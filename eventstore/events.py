@@ -151,8 +151,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     """UTC, microseconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppendResult:
+class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
     """Where the events of an append went, per stream.
 
     For a stream that was only checked, `first_version`, `first_global_position` and

@@ -80,8 +80,7 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
         return len(self.data) + (len(self.metadata) if self.metadata is not None else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamAppend:
+class StreamAppend(msgspec.Struct, frozen=True):
     """One stream's part of an append; without events the stream is only checked."""
 
     stream_id: str
@@ -94,8 +93,7 @@ Append = tuple[StreamAppend, ...]
 """An append: its streams are distinct, and it stands or falls as a whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """An append that is stored, durably."""
 
     results: tuple[AppendResult, ...]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import IntEnum
-from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -138,20 +137,23 @@ class Row(NamedTuple):
     stored_at: datetime
 
 
-def _outcomes(appends: Sequence[Append], rows: Sequence[tuple[Any, ...]]) -> Iterator[Outcome]:
-    remaining = iter(rows)
+def _outcomes(appends: Sequence[Append], rows: Iterable[tuple[Any, ...]]) -> Iterator[Outcome]:
+    remaining = map(Row._make, rows)
     for append in appends:
-        yield _outcome(append, [Row(*row) for row in islice(remaining, len(append))])
+        yield _outcome(list(zip(append, remaining, strict=False)))
 
 
-def _outcome(append: Append, rows: list[Row]) -> Outcome:
-    for part, row in zip(append, rows, strict=True):
-        refusal = _refusal(part, row)
+def _outcome(parts: list[tuple[StreamAppend, Row]]) -> Outcome:
+    for part, row in parts:
+        refusal = _refusal(part, row) if row.status > Status.REPEATED else None
         if refusal is not None:
             return refusal
-    results = tuple(_result(part, row) for part, row in zip(append, rows, strict=True))
-    repeated = rows[0].status == Status.REPEATED
-    return Committed(results, created_at=utc(rows[0].stored_at), repeated=repeated)
+    _, first = parts[0]
+    return Committed(
+        tuple([_result(part, row) for part, row in parts]),
+        created_at=utc(first.stored_at),
+        repeated=first.status == Status.REPEATED,
+    )
 
 
 def _refusal(part: StreamAppend, row: Row) -> Refusal | None:
