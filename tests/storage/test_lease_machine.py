@@ -25,7 +25,7 @@ from psycopg.conninfo import make_conninfo
 from eventstore.config import Config
 from eventstore.memory import MemoryStorage
 from eventstore.postgres import PostgresStorage
-from tests.support.clocks import TimedMemory, TimedPostgres, TimedStore, Watch
+from tests.support.clocks import OF_LEASES, TimedMemory, TimedPostgres, TimedStore, Watch
 from tests.support.lease_machine import LEASE, POLL, LeaseMachine
 from tests.support.rooms import soon
 
@@ -48,7 +48,7 @@ def leases_on(
     class Leases(LeaseMachine):
         pass
 
-    Leases.config, Leases.store, Leases.watch = config, store, Watch(monkeypatch)
+    Leases.config, Leases.store, Leases.watch = config, store, Watch(monkeypatch, OF_LEASES)
     Leases.keeper, Leases.appender = store.storage.keeper_session(), store.storage.append_session()
     yield Leases
     Leases.keeper.close()

@@ -9,6 +9,7 @@ memory asks `Moment.now`.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
@@ -24,7 +25,7 @@ from eventstore.memory.subscriptions import Moment
 from eventstore.postgres import PostgresStorage
 from eventstore.storage import Storage
 
-_LOOK_AT_THE_TIME = (
+OF_LEASES = (
     "claim",
     "courier",
     "handle",
@@ -36,6 +37,11 @@ _LOOK_AT_THE_TIME = (
     "subscription",
     "timer",
 )
+"""The modules of a runtime that look at the time where subscriptions are owned and kept."""
+
+OF_RESTARTS = ("handle", "parts", "permanent", "seats", "shutdown", "supervisor", "timer")
+"""Those that look at it where crashed actors are restarted."""
+
 _ASK_THE_SERVER = ("claim_subscription", "keep_subscriptions")
 
 NOON = 1_700_000_000.0
@@ -52,9 +58,9 @@ class Clock:
 class Watch:
     """Shows whoever acts just now its own clock, in the place of the module `time`."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, modules: Iterable[str]) -> None:
         self.worn = Clock(0.0)
-        for name in _LOOK_AT_THE_TIME:
+        for name in modules:
             monkeypatch.setattr(importlib.import_module(f"actors.{name}"), "time", self)
 
     def monotonic(self) -> float:

@@ -171,7 +171,10 @@ class SteppedRuntime:
         return entry.progress.fence
 
     def step(self, actor: SupervisedActor) -> bool:
-        """Let *actor* handle one message; False: there is none."""
+        """Let *actor* handle one message; False: there is none.
+
+        G16: nobody believes in a lease for longer than that after it asked, by its own clock.
+        """
         self._wear()
         for due in self._shared.timer._pop_due(self.clock.now):
             due._tell()
@@ -183,6 +186,8 @@ class SteppedRuntime:
             actor.on_receive(message)
         if actor.crash is not None:
             raise actor.crash
+        run = self.run
+        assert run is None or run.good_until <= self.line.good_until[run.fence]
         return True
 
     def start_keeper(self) -> None:

@@ -1,0 +1,110 @@
+"""A supervisor's children that live, die and report as a test says, and a stage for them."""
+
+from __future__ import annotations
+
+from typing import cast
+from uuid import uuid4
+
+import pykka
+import pytest
+
+from actors.messages import Child, ChildFailed, ChildStopped, Ref, Stop
+from actors.reply import answer
+from actors.surroundings import Seat, Surroundings
+from actors.timer import Timer
+from eventstore.subscription import Subscription
+from tests.support.clocks import OF_RESTARTS, Watch
+
+__all__ = ["Key", "Puppet", "Stage"]
+
+Key = tuple[str, str]
+Report = ChildFailed | ChildStopped
+
+
+class Puppet:
+    """Stands in for an actor, and for its reference."""
+
+    def __init__(self, what: Child | Key | str, stage: Stage | None = None) -> None:
+        self.what = what
+        self.actor_urn = uuid4().urn
+        self.alive = True
+        self.heard: list[object] = []
+        self._stage = stage
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def tell(self, message: object) -> None:
+        if not self.alive:
+            raise pykka.ActorDeadError(f"{self.what} is dead")
+        if isinstance(message, Stop):
+            self.end(ChildStopped(self.actor_urn))
+            answer(message.reply, None)
+        else:
+            self.heard.append(message)
+
+    def end(self, report: Report) -> None:
+        self.alive = False
+        if self._stage is not None:
+            self._stage.reports.append(report)
+
+
+class _StillTimer(Timer):
+    """A timer without its thread: a test looks what is due."""
+
+    def start(self) -> None:
+        """Not at all."""
+
+
+class Stage:
+    """Where the children of supervisors are puppets, and time is what the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Watch(monkeypatch, OF_RESTARTS).worn
+        monkeypatch.setattr("actors.parts.Timer", _StillTimer)
+        monkeypatch.setattr("actors.parts.start_permanent", self._start_permanent)
+        monkeypatch.setattr("actors.parts.start_subscription", self._start_subscription)
+        self.clear()
+
+    def clear(self) -> None:
+        self.clock.now = 1_000.0
+        self.started: list[Puppet] = []
+        """Every child, in the order of their starts."""
+        self.reports: list[Report] = []
+        """What children told in their last moment, and their supervisor has not read yet."""
+        self.timer: Timer
+
+    def newest(self, what: Child | Key) -> Puppet | None:
+        """Return the last one that was started in the place *what*."""
+        return next((each for each in reversed(self.started) if each.what == what), None)
+
+    def told_last_at(self) -> float:
+        """Return when that will be told which was given to the timer last."""
+        due, _, _ = max(self.timer._waiting, key=lambda waiting: waiting[1])
+        return due
+
+    def pass_time(self, seconds: float) -> None:
+        """Go on, and tell what is due."""
+        self.clock.now += seconds
+        for handle in self.timer._pop_due(self.clock.now):
+            handle._tell()
+
+    def _start_permanent(self, child: Child, surroundings: Surroundings) -> Ref:
+        self.timer = surroundings.timer
+        return self._start(child)
+
+    def _start_subscription(
+        self,
+        surroundings: Surroundings,
+        seat: Seat,
+        reply: pykka.ThreadingFuture[Subscription] | None,
+    ) -> Ref:
+        ref = self._start((seat.handle.stream_id, seat.handle.subscription_name))
+        seat.handle.connect(ref)
+        if reply is not None:
+            answer(reply, seat.handle)
+        return ref
+
+    def _start(self, what: Child | Key) -> Ref:
+        self.started.append(Puppet(what, self))
+        return cast(Ref, self.started[-1])
