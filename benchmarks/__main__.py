@@ -12,7 +12,7 @@ from benchmarks.progress import Progress
 from benchmarks.registry import GROUPS, Group
 from benchmarks.report import target_lines, write
 from benchmarks.results import Result, Results
-from benchmarks.suite import run
+from benchmarks.suite import contenders, run
 from benchmarks.workload import FULL, QUICK, Scale
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,6 +32,8 @@ def main() -> None:
 def measure(groups: Sequence[Group], scale: Scale) -> None:
     """Run *groups*, show each result when it is there, and write them down."""
     progress = Progress(groups, scale)
+    for name, what in contenders().items():
+        print(f"{name:<15}{what}")
     print(f"{', '.join(group.name for group in groups)}: {progress.summary()}", flush=True)
     shown: set[str] = set()
 
@@ -54,7 +56,9 @@ def conclude(results: Results, scale: Scale, *, complete: bool) -> None:
     results.save(RESULTS / f"{name}.json")
     if name == FULL.name:
         write(results, RESULTS / "full.md")
-    print(f"\nwritten to {RESULTS.relative_to(Path.cwd())}/{name}.*")
+    took = ", ".join(f"{group} {seconds} s" for group, seconds in results.seconds.items())
+    print(f"\ntook {took}")
+    print(f"written to {RESULTS.relative_to(Path.cwd())}/{name}.*")
 
 
 if __name__ == "__main__":

@@ -39,9 +39,11 @@ class Progress:
             sys.stderr.flush()
             self._width = 0
 
-    def end(self) -> None:
+    def end(self) -> float:
+        """Go on to the next group; return the seconds that this one took."""
         self.clear()
         del self._seconds[self._group]
+        return time.monotonic() - self._group_began
 
     def summary(self) -> str:
         """Return how long it will take, in a few words."""

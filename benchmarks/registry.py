@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import appending, idle, live, memory, reading, subscribing
+from benchmarks import appending, growth, idle, live, memory, reading, subscribing
 from benchmarks.arena import Arena
 from benchmarks.workload import Scale, Workload
 
@@ -31,6 +31,7 @@ GROUPS = (
     Group("read", reading.workloads, 200, 20),
     Group("subscribe", subscribing.workloads, 300, 35),
     Group("live", live.workloads, 210, 25),
+    Group("growth", growth.workloads, 300, 20),
     Group("idle", idle.workloads, 30, 10),
     Group("memory", memory.workloads, 60, 15),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import plots, table
 from benchmarks.results import Results
-from benchmarks.targets import compared
+from benchmarks.targets import NOT_MEASURED, compared
 
 __all__ = ["target_lines", "write"]
 
@@ -22,9 +22,11 @@ def write(results: Results, path: Path) -> None:
 
 
 def target_lines(results: Results) -> Iterator[str]:
-    """Yield what this run reached of the figures to reach, for the terminal."""
+    """Yield what this run reached of the figures it speaks of, for the terminal."""
     yield _COLUMNS.format("TARGET", "against", "wanted", "reached", "").rstrip()
     for target, reached, met in compared(results):
+        if reached == NOT_MEASURED:
+            continue
         verdict = "" if met else "no"
         yield _COLUMNS.format(target.what, target.against, target.wanted, reached, verdict).rstrip()
 

@@ -68,6 +68,8 @@ class Results:
 
     conditions: Conditions
     all: list[Result] = field(default_factory=list)
+    seconds: dict[str, int] = field(default_factory=dict)
+    """That each group took."""
 
     def of_group(self, group: str) -> list[Result]:
         return [result for result in self.all if result.workload.group == group]
@@ -90,6 +92,7 @@ class Results:
             "libraries": {name: version(name) for name in _LIBRARIES},
             "contenders": dict(conditions.contenders),
             "server": dict(conditions.server),
+            "seconds": self.seconds,
             "workloads": [dict(_workload(result)) for result in self.all],
         }
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

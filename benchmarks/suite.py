@@ -17,7 +17,7 @@ from benchmarks.results import Conditions, Result, Results
 from benchmarks.workload import Scale, Workload
 from eventstore.embedded import EmbeddedServer
 
-__all__ = ["run"]
+__all__ = ["contenders", "run"]
 
 _SHOWN_SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
 
@@ -27,13 +27,13 @@ def run(
 ) -> Results:
     """Run *groups* and return all results; each is *told* as soon as it is there."""
     with _server() as (dsn, folder):
-        results = Results(Conditions.of(scale, _contenders(), _settings(dsn)))
+        results = Results(Conditions.of(scale, contenders(), _settings(dsn)))
         for group in groups:
             progress.begin(group)
             for result in _results(group, scale, dsn, folder, progress):
                 results.all.append(result)
                 told(result)
-            progress.end()
+            results.seconds[group.name] = round(progress.end())
         return results
 
 
@@ -61,12 +61,13 @@ def _server() -> Iterator[tuple[str, Path]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         with EmbeddedServer.start(folder / "server") as server:
-            contenders = folder / "contenders"
-            contenders.mkdir()
-            yield server.dsn, contenders
+            places = folder / "places"
+            places.mkdir()
+            yield server.dsn, places
 
 
-def _contenders() -> dict[str, str]:
+def contenders() -> dict[str, str]:
+    """Return the version of each contender, or why it is skipped."""
     return {kind.name: kind.missing() or kind.version() for kind in KINDS}
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from benchmarks.results import Result, Results
 from benchmarks.table import number
 
-__all__ = ["TARGETS", "Target", "compared"]
+__all__ = ["NOT_MEASURED", "TARGETS", "Target", "compared"]
+
+NOT_MEASURED = "not measured"
 
 Reached = Callable[[Results], float | None]
 """Returns the figure of a run, or None if it did not run what is needed."""
@@ -41,7 +43,7 @@ def compared(results: Results) -> Iterator[tuple[Target, str, bool]]:
     """Yield each target, what was reached in words, and whether that is enough."""
     for target in TARGETS:
         figure = target.reached(results)
-        words = "not measured" if figure is None else f"{number(figure)} {target.unit}"
+        words = NOT_MEASURED if figure is None else f"{number(figure)} {target.unit}"
         yield target, words, target.met(figure)
 
 
@@ -160,6 +162,11 @@ def _append_to(against: str, name: str, bound: float, *others: str) -> Target:
     return Target(f"append {name}", against, bound, _times("append", name, against, *others))
 
 
+def _growth(where: str, name: str) -> Target:
+    worst = _worst("growth", name)
+    return Target(f"cost in {where}", "a small one", 1.2, worst, at_most=True)
+
+
 TARGETS = (
     _append_to_elixir("1 x 1", 3.2),
     _append_to_elixir("100 x 1", 15),
@@ -211,6 +218,9 @@ TARGETS = (
     _append_to("eventsourcing", "100 x 1", 12, "4 processes of 25 x 1"),
     _append_to("eventsourcing", "1 x 100", 2.5),
     _append_to("eventsourcing", "10 x 100", 3, "4 processes of 2 x 100"),
+    _growth("a large store", r".*, [\d,]+ events"),
+    _growth("a million streams", ".* streams"),
+    _growth("an old snapshot", ".*snapshot.*"),
     Target("slow subscriber", "itself", 150, _worst("memory", ".*"), unit="MB", at_most=True),
     Target("500 idle subscriptions", "itself", 5, _worst("idle", ".*"), unit="%", at_most=True),
 )
