@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import pykka
 
@@ -64,7 +64,8 @@ class SubscriptionHandle:
         self._reason: EventStoreError | None = None
         self._acks = Acks()
         self._changed = threading.Condition()
-        self._waiting = 0
+        self._waiting: list[float] = []
+        """Per call that waits, the position that it waits for."""
 
     def __repr__(self) -> str:
         return (
@@ -169,7 +170,7 @@ class SubscriptionHandle:
         """
         position = position_in(self._stream_id, what)
         deadline = time.monotonic() + timeout
-        while not self._wait(lambda: self._settled(position), self._slice_until(deadline)):
+        while not self._wait_until(position, self._slice_until(deadline)):
             if self._state is SubscriptionState.WAITING and self._is_stored(position, deadline):
                 return
             if time.monotonic() >= deadline:
@@ -191,7 +192,7 @@ class SubscriptionHandle:
 
     def join_quietly(self, timeout: float | None) -> bool:
         """Block until it stopped, for whatever reason; False: it still runs."""
-        return self._wait(lambda: self._state is SubscriptionState.STOPPED, timeout)
+        return self._wait_until(math.inf, timeout)
 
     # ── for its subscriber ───────────────────────────────────────────────────────────────────
 
@@ -236,7 +237,9 @@ class SubscriptionHandle:
         self._progress_at = time.monotonic()
         self._checkpoint = checkpoint
         self._state = state
-        self._notify()
+        # Each batch comes by here: nobody is woken to find that it has to wait on.
+        if checkpoint >= min(self._waiting, default=math.inf):
+            self._notify()
 
     def failed(self, error: BaseException | None, attempts: int) -> None:
         """Show why a delivery failed, or, with None and 0, that it does not fail any more."""
@@ -280,7 +283,7 @@ class SubscriptionHandle:
         except pykka.Timeout:
             raise StorageUnavailableError(f"{self!r} did not answer in time") from None
 
-    def _settled(self, position: int) -> bool:
+    def _settled(self, position: float) -> bool:
         return self._checkpoint >= position or self._state is SubscriptionState.STOPPED
 
     def _slice_until(self, deadline: float) -> float:
@@ -296,13 +299,14 @@ class SubscriptionHandle:
             return False
         return info.checkpoint >= position
 
-    def _wait(self, condition: Any, timeout: float | None) -> bool:
+    def _wait_until(self, position: float, timeout: float | None) -> bool:
+        """Block until everything up to *position* is acknowledged, or it stopped."""
         with self._changed:
-            self._waiting += 1
+            self._waiting.append(position)
             try:
-                return bool(self._changed.wait_for(condition, timeout))
+                return self._changed.wait_for(lambda: self._settled(position), timeout)
             finally:
-                self._waiting -= 1
+                self._waiting.remove(position)
 
     def _notify(self) -> None:
         # Whoever waits counted itself before it looked at what was just written.

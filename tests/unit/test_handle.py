@@ -243,6 +243,23 @@ def test_who_waits_is_woken_by_the_acknowledgement(handle: SubscriptionHandle) -
     assert ended.get(timeout=1) is None
 
 
+def test_who_waits_is_not_woken_by_every_batch_before_it(
+    handle: SubscriptionHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: queue.SimpleQueue[float] = queue.SimpleQueue()
+    settled = handle._settled
+    monkeypatch.setattr(handle, "_settled", lambda p: looked.put(p) or settled(p))
+    ended = in_thread(lambda: handle.join(LONG))
+    looked.get(timeout=LONG)
+
+    for position in range(11, 1_000):
+        handle.progressed(SubscriptionState.LIVE, position, 1)
+    handle.stopped(None)
+
+    assert ended.get(timeout=LONG) is None
+    assert looked.qsize() < 10
+
+
 def test_who_waits_in_vain_learns_the_state_and_the_handlers_error(
     handle: SubscriptionHandle,
 ) -> None:
