@@ -248,7 +248,12 @@ def test_who_waits_is_not_woken_by_every_batch_before_it(
 ) -> None:
     looked: queue.SimpleQueue[float] = queue.SimpleQueue()
     settled = handle._settled
-    monkeypatch.setattr(handle, "_settled", lambda p: looked.put(p) or settled(p))
+
+    def look(position: float) -> bool:
+        looked.put(position)
+        return settled(position)
+
+    monkeypatch.setattr(handle, "_settled", look)
     ended = in_thread(lambda: handle.join(LONG))
     looked.get(timeout=LONG)
 
