@@ -26,55 +26,10 @@ from eventstore import (
     EventStore,
     EventStoreError,
     ExpectedVersion,
-    RecordedEvent,
-    Subscribed,
     Subscription,
-    SubscriptionLost,
     WrongExpectedVersionError,
 )
-
-_OUTPUT = threading.Lock()
-
-
-def report(what: str, **details: Any) -> None:
-    """Write one line, whole, before the next thing happens: what was reported is certain.
-
-    *at* is a moment of the one clock that all processes of a machine share.
-    """
-    line = json.dumps({"what": what, "at": time.monotonic(), **details}) + "\n"
-    with _OUTPUT:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-
-
-def shown(events: Events | list[RecordedEvent]) -> list[list[Any]]:
-    return [[e.position, e.stream_id, e.stream_version, str(e.event_id)] for e in events]
-
-
-class Receiver(pykka.ThreadingActor):
-    """Reports what it is told; acknowledges every *ack_every*-th batch, or none if that is 0."""
-
-    def __init__(self, name: str, ack_every: int) -> None:
-        super().__init__()
-        self._name = name
-        self._ack_every = ack_every
-        self._batches = 0
-
-    def on_receive(self, message: object) -> None:
-        match message:
-            case Subscribed(subscription):
-                report("subscribed", name=self._name, checkpoint=subscription.checkpoint)
-            case SubscriptionLost(_, reason):
-                report("lost", name=self._name, reason=type(reason).__name__)
-            case Events():
-                self._receive(message)
-
-    def _receive(self, events: Events) -> None:
-        report("delivered", name=self._name, events=shown(events))
-        self._batches += 1
-        if self._ack_every and self._batches % self._ack_every == 0:
-            report("acking", name=self._name, position=events.last_position)
-            events.subscription.ack(events)
+from tests.support.receiver import Receiver, report, shown
 
 
 class Service:
@@ -192,10 +147,15 @@ class Service:
     # ── subscribing ──────────────────────────────────────────────────────────────────────────
 
     def subscribe(
-        self, name: str, stream: str | None = None, ack_every: int = 1, **options: Any
+        self,
+        name: str,
+        stream: str | None = None,
+        ack_every: int = 1,
+        work: float = 0.0,
+        **options: Any,
     ) -> None:
         """Connect an actor that reports everything."""
-        self._receivers[name] = receiver = Receiver.start(name, ack_every)
+        self._receivers[name] = receiver = Receiver.start(name, ack_every, work)
         self._subscribe(name, stream, receiver, options)
 
     def bury(self, name: str) -> None:

@@ -43,7 +43,9 @@ def test_a_rolling_restart_under_load_delivers_everything_once_and_in_order(
 def joining(start: Start) -> Service:
     """Start the program once more: it subscribes, and serves until it is told to end."""
     (service,) = start(lease=60.0, stop_timeout=20.0)
-    service.do("subscribe", name=NAME, max_batch_size=5).wait("connected")
+    # Busy all the time, so that something is in flight whenever it is told to end.
+    busy = {"batch_by": "any", "max_batch_size": 20, "buffer_size": 60, "work": 0.01}
+    service.do("subscribe", name=NAME, **busy).wait("connected")
     service.do("join").wait("joining")
     return service
 
