@@ -22,7 +22,11 @@ def main() -> None:
     names = [group.name for group in GROUPS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of: {', '.join(names)}")
+    parser.add_argument("--redraw", action="store_true", help="write the report of full.json anew")
     arguments = parser.parse_args()
+    if arguments.redraw:
+        write(Results.load(RESULTS / "full.json"), RESULTS / "full.md")
+        return
     if unknown := set(arguments.groups) - set(names):
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
     chosen = [group for group in GROUPS if not arguments.groups or group.name in arguments.groups]
@@ -39,7 +43,7 @@ def measure(groups: Sequence[Group], scale: Scale) -> None:
 
     def show(result: Result) -> None:
         progress.clear()
-        group = result.workload.group
+        group = result.group
         if group not in shown:
             print(f"\n{group.upper()}\n{table.heading()}")
             shown.add(group)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
+from typing import Self
 
 from benchmarks.workload import Measurement, Round, Scale, Workload
 
@@ -25,6 +26,8 @@ __all__ = [
     "together",
 ]
 
+
+_PERCENTILES = (50, 99, 100)
 
 Operation = Callable[[], None]
 """One unit of work, done again and again by one thread."""
@@ -108,11 +111,27 @@ def timed(work: Callable[[], int]) -> Measurement:
 class Figure:
     """All runs of one workload by one contender."""
 
-    runs: tuple[Measurement, ...]
+    values: tuple[float, ...]
+    """One per run, in the unit of the workload."""
+    latency_ms: Mapping[str, float]
+    """Percentiles over the operations of all runs, if those have any."""
+    cpu_us_per_event: float | None
+    """CPU time of the client, over all runs."""
+    extra: Mapping[str, float]
+    """Median of every further figure."""
 
-    @property
-    def values(self) -> list[float]:
-        return [run.value for run in self.runs]
+    @classmethod
+    def of(cls, runs: Sequence[Measurement]) -> Self:
+        latencies = sorted(chain.from_iterable(run.latencies for run in runs))
+        return cls(
+            values=tuple(_rounded(run.value) for run in runs),
+            latency_ms={
+                f"p{percent}": _rounded(1_000 * percentile(latencies, percent))
+                for percent in (_PERCENTILES if latencies else ())
+            },
+            cpu_us_per_event=_cpu_us_per_event(runs),
+            extra=_medians([run.extra for run in runs]),
+        )
 
     @property
     def median(self) -> float:
@@ -126,27 +145,24 @@ class Figure:
     def most(self) -> float:
         return max(self.values)
 
-    def latency(self, percent: float) -> float | None:
-        """Return the percentile of the latencies of all runs, in seconds."""
-        latencies = [one for run in self.runs for one in run.latencies]
-        return percentile(latencies, percent) if latencies else None
 
-    @property
-    def cpu_per_event(self) -> float | None:
-        """CPU seconds of the client for one event, over all runs."""
-        spent = [(run.cpu_seconds, run.operations) for run in self.runs]
-        seconds = sum(cpu for cpu, number in spent if cpu is not None and number)
-        events = sum(number for cpu, number in spent if cpu is not None and number)
-        return seconds / events if events else None
+def _cpu_us_per_event(runs: Sequence[Measurement]) -> float | None:
+    spent = [(r.cpu_seconds, r.operations) for r in runs if r.cpu_seconds is not None]
+    seconds = sum(cpu for cpu, events in spent if events)
+    total = sum(events for _, events in spent if events)
+    return _rounded(1_000_000 * seconds / total) if total else None
 
-    @property
-    def extra(self) -> dict[str, float]:
-        """Median of every further figure."""
-        names = dict.fromkeys(chain.from_iterable(run.extra for run in self.runs))
-        return {
-            name: statistics.median(run.extra[name] for run in self.runs if name in run.extra)
-            for name in names
-        }
+
+def _medians(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(chain.from_iterable(figures))
+    return {
+        name: _rounded(statistics.median(one[name] for one in figures if name in one))
+        for name in names
+    }
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -176,4 +192,4 @@ def interleaved(
             measured = workload.contenders[name](Round(number, scale.seconds))
             if number > 0:
                 runs[name].append(measured)
-    return {name: Figure(tuple(measured)) for name, measured in runs.items()}
+    return {name: Figure.of(measured) for name, measured in runs.items()}

@@ -31,8 +31,7 @@ def plot(title: str, results: Sequence[Result], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = path.stem  # the same picture for the same figures
     panels: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        workload = result.workload
-        panels.setdefault((workload.panel or workload.group, workload.unit), []).append(result)
+        panels.setdefault((result.panel, result.unit), []).append(result)
     colours = _colours(results)
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
@@ -46,7 +45,7 @@ def plot(title: str, results: Sequence[Result], path: Path) -> None:
     for place, ((panel, unit), of_panel) in enumerate(panels.items()):
         axes = picture.add_subplot(grid[place // columns, place % columns])
         _draw(axes, of_panel, colours)
-        better = "more" if of_panel[0].workload.better == "higher" else "less"
+        better = "more" if of_panel[0].better == "higher" else "less"
         axes.set_title(f"{panel}: {unit} ({better} is better)", fontsize=9, loc="left")
     _add_legend(picture, colours, with_limit=any(LIMIT in result.figures for result in results))
     picture.savefig(path, metadata={"Date": None})
@@ -71,7 +70,7 @@ def _draw(axes: Any, results: Sequence[Result], colours: dict[str, str]) -> None
     for place, result in enumerate(results):
         _draw_workload(axes, place, result, colours)
     axes.set_yticks(range(len(results)))
-    axes.set_yticklabels([one.workload.label or one.workload.name for one in results], fontsize=8)
+    axes.set_yticklabels([one.label for one in results], fontsize=8)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.tick_params(axis="x", labelsize=7)

@@ -31,7 +31,7 @@ def run(
         for group in groups:
             progress.begin(group)
             for result in _results(group, scale, dsn, folder, progress):
-                results.all.append(result)
+                results.results.append(result)
                 told(result)
             results.seconds[group.name] = round(progress.end())
         return results
@@ -52,7 +52,7 @@ def _result(workload: Workload, scale: Scale, progress: Progress) -> Result:
         turn = f"round {number} of {rounds}" if number else "warm-up"
         progress.show(f"{workload.name}: {contender}, {turn}")
 
-    return Result(workload, interleaved(workload, scale, began))
+    return Result.of(workload, interleaved(workload, scale, began))
 
 
 @contextmanager

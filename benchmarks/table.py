@@ -19,8 +19,7 @@ def heading() -> str:
 
 def lines(result: Result) -> Iterator[str]:
     """Yield a workload and, below it, each contender."""
-    workload = result.workload
-    yield f"{workload.name}, {workload.unit}"
+    yield f"{result.name}, {result.unit}"
     for name, figure in result.figures.items():
         yield _COLUMNS.format(
             f"  {name}",
@@ -39,8 +38,8 @@ def markdown(results: Sequence[Result]) -> Iterator[str]:
         ["", "unit", *names, "ours ÷ bare"],
         (
             [
-                result.workload.name,
-                result.workload.unit,
+                result.name,
+                result.unit,
                 *(_median(result.figures.get(name)) for name in names),
                 _times(result.ratio("ours", "bare")),
             ]
@@ -52,10 +51,7 @@ def markdown(results: Sequence[Result]) -> Iterator[str]:
     yield ""
     yield from _table(
         ["", *names],
-        (
-            [result.workload.name, *(_cost(result.figures.get(name)) for name in names)]
-            for result in results
-        ),
+        ([result.name, *(_cost(result.figures.get(name)) for name in names)] for result in results),
     )
     yield ""
     yield "</details>"
@@ -89,12 +85,9 @@ def _cost(figure: Figure | None) -> str:
 
 
 def _details(figure: Figure) -> tuple[str, str, str]:
-    p50, p99, cpu = figure.latency(50), figure.latency(99), figure.cpu_per_event
-    return (
-        "" if p50 is None else number(1_000 * p50),
-        "" if p99 is None else number(1_000 * p99),
-        "" if cpu is None else number(1_000_000 * cpu),
-    )
+    known = (figure.latency_ms.get("p50"), figure.latency_ms.get("p99"), figure.cpu_us_per_event)
+    p50, p99, cpu = ("" if value is None else number(value) for value in known)
+    return p50, p99, cpu
 
 
 def _times(ratio: float | None) -> str:

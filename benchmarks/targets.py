@@ -51,7 +51,7 @@ def compared(results: Results) -> Iterator[tuple[Target, str, bool]]:
 
 
 def _matching(results: Results, group: str, name: str) -> list[Result]:
-    return [one for one in results.of_group(group) if re.fullmatch(name, one.workload.name)]
+    return [one for one in results.of_group(group) if re.fullmatch(name, one.name)]
 
 
 def _times(group: str, name: str, to: str, *others: str, factor: float = 1.0) -> Reached:
@@ -114,11 +114,11 @@ def _live_to_elixir(results: Results) -> float | None:
     """Return how many times shorter than Elixir's, by what a commit alone takes here and there."""
     live = _matching(results, "live", "100 appends/s, 1 x actor")
     commit = _matching(results, "append", "1 x 1")
-    alone = commit[0].figures["bare"].latency(50) if commit else None
+    alone = commit[0].figures["bare"].latency_ms["p50"] if commit else None
     if not live or alone is None:
         return None
     elixir, bare = _ELIXIR_LIVE_MS
-    return 1_000 * alone / live[0].figures["ours"].median * (elixir / bare)
+    return alone / live[0].figures["ours"].median * (elixir / bare)
 
 
 # ── what was reached elsewhere ───────────────────────────────────────────────────────────────────
