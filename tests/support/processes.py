@@ -21,13 +21,16 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Service:
-    """A process that runs `tests.support.service`, ready when the constructor returns."""
+    """A process that runs `tests.support.service`, or a program that takes the same arguments."""
 
     def __init__(
-        self, settings: Mapping[str, Any], runtime: Literal["actors", "caller"] = "actors"
+        self,
+        settings: Mapping[str, Any],
+        runtime: Literal["actors", "caller"] = "actors",
+        program: str = "tests.support.service",
     ) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.service", json.dumps(settings), runtime],
+            [sys.executable, "-m", program, json.dumps(settings), runtime],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
