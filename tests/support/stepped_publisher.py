@@ -1,0 +1,173 @@
+"""A publisher and its listener, driven by hand: no thread, one message or one announcement a time.
+
+They are the product's own, over a real storage. What the listener hears is what the test says.
+"""
+
+from __future__ import annotations
+
+import queue
+from typing import Any, cast
+
+import pytest
+
+from actors.directory import Directory
+from actors.listener import Listener
+from actors.messages import ChildUp, EventsCommitted, HeadMoved, Ref, Touched, Watch
+from actors.publisher import Publisher
+from actors.recent import Recent
+from actors.surroundings import Surroundings
+from actors.timer import Timer
+from eventstore.codec import Codec
+from eventstore.config import Config
+from eventstore.errors import StorageUnavailableError
+from eventstore.storage import Heard, Storage, StoredEvent
+from tests.support.heads import ScriptedHeads
+from tests.support.rooms import soon
+
+__all__ = ["Follower", "SteppedPublisher", "step_listeners"]
+
+ENDLESS = 1_000
+"""More steps than anything here takes, unless it never comes to rest."""
+
+
+class _SteppedListener(Listener):
+    """A thread that never runs; its turns are taken by the test."""
+
+    def start(self) -> None:
+        """Not at all."""
+
+    def end(self, timeout: float) -> None:
+        self._heads.close()
+
+
+def step_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every publisher's listener one that is stepped, and never wait in a turn."""
+    monkeypatch.setattr("actors.publisher.Listener", _SteppedListener)
+    monkeypatch.setattr("actors.listener.PAUSE", 0.0)
+    monkeypatch.setattr("actors.listener.GRACE", 0.0)
+
+
+class _ScriptedStorage:
+    """A storage whose listeners hear what `ScriptedHeads` are told."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.heads: ScriptedHeads
+
+    def head_listener(self) -> ScriptedHeads:
+        real = self._storage.head_listener()
+        # What it heard is not told; it is connected, and can read.
+        real.wait(10)
+        self.heads = ScriptedHeads(real)
+        return self.heads
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+
+class Follower:
+    """Reads on as a subscription does: from the memory, or from the storage what that lacks."""
+
+    def __init__(self, stream_id: str, recent: Recent, storage: Storage, start: int) -> None:
+        self.stream_id = stream_id
+        self.actor_urn = f"follower of {stream_id}"
+        self._recent = recent
+        self._storage = storage
+        self._announced: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self.position = start
+        self.found: list[StoredEvent] = []
+
+    def tell(self, message: object) -> None:
+        """From the publisher."""
+        if isinstance(message, HeadMoved):
+            self._announced.put(message.position)
+        elif not isinstance(message, Touched):
+            raise TypeError(f"not for a subscription: {message!r}")
+
+    def hear(self) -> bool:
+        """Take one announcement in; False: there is none."""
+        if self._announced.empty():
+            return False
+        announced = self._announced.get()
+        for _ in range(ENDLESS):
+            if not self.read_on() and self.position >= (announced or 0):
+                return True
+        raise AssertionError(f"{announced} was announced and cannot be read")
+
+    def read_on(self) -> bool:
+        """Read a page; False: there is nothing more."""
+        page = self._recent.after(self.stream_id, self.position, 3, 60)
+        if page is None:
+            page = tuple(self._storage.read_after(self.stream_id, self.position, 3, 60, soon()))
+        if page:
+            self.found += page
+            self.position = page[-1].position
+        return bool(page)
+
+
+class SteppedPublisher:
+    """A publisher of one runtime, its listener, and the memory that they fill."""
+
+    actor_urn = "the supervisor"
+
+    def __init__(self, config: Config, storage: Storage, recent: Recent) -> None:
+        self._scripted = _ScriptedStorage(storage)
+        self._shared = Surroundings(
+            config=config,
+            storage=cast(Storage, self._scripted),
+            codec=Codec(config.serializer),
+            recent=recent,
+            timer=Timer(),
+            directory=Directory(),
+            supervisor=cast(Ref, self),
+        )
+        self.start()
+
+    def tell(self, message: object) -> None:
+        """As a supervisor: nothing of what happens here is a reason to end anything."""
+        assert isinstance(message, ChildUp)
+
+    @property
+    def heads(self) -> ScriptedHeads:
+        return self._scripted.heads
+
+    def start(self) -> None:
+        """Start it, or start it again after a crash; what it was told and had not read is lost."""
+        self._publisher = Publisher(self._shared)
+        self._publisher.setup()
+        self._inbox = cast("queue.SimpleQueue[Any]", self._publisher.actor_inbox)
+
+    def end(self) -> None:
+        self._publisher.teardown(None)
+
+    def watch(self, follower: Follower) -> None:
+        self._inbox.put(_Envelope(Watch(follower.stream_id, cast(Ref, follower))))
+
+    def committed(self, events: tuple[StoredEvent, ...]) -> None:
+        """From the writer."""
+        self._inbox.put(_Envelope(EventsCommitted(events)))
+
+    def listen(self, *said: Heard | StorageUnavailableError) -> None:
+        """Let the listener hear what is said, and what else it has to look at."""
+        for each in said:
+            self.heads.say(each)
+        listener = self._publisher._listener
+        assert listener is not None
+        while not self.heads.all_heard:
+            listener._turn()
+
+    def step(self) -> bool:
+        """Let it handle one message; False: there is none."""
+        if self._inbox.empty():
+            return False
+        self._publisher.on_receive(self._inbox.get().message)
+        if self._publisher.crash is not None:
+            raise self._publisher.crash
+        return True
+
+
+class _Envelope:
+    """As pykka wraps a message."""
+
+    def __init__(self, message: object) -> None:
+        self.message = message
