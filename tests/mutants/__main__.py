@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
 
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import Mutant
@@ -17,25 +20,28 @@ KILLED, SURVIVED, BROKEN = "killed", "SURVIVED", "BROKEN"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mutants named in *arguments*, or all."""
-    mutants = _chosen(arguments)
-    with Workshop() as workshop:
-        workshop.prove_that_the_copy_is_imported()
-        if not _passes_unmutated(workshop, mutants):
+    mutants, jobs = _chosen(arguments)
+    with ExitStack() as closing:
+        workshops = [closing.enter_context(Workshop()) for _ in range(jobs)]
+        for workshop in workshops:
+            workshop.prove_that_the_copy_is_imported()
+        if not _passes_unmutated(workshops[0], mutants):
             return 1
-        verdicts = [_verdict(workshop, mutant) for mutant in mutants]
+        verdicts = _verdicts(workshops, mutants)
     killed = verdicts.count(KILLED)
     _say(f"{len(mutants)} mutants, {killed} killed, {len(mutants) - killed} not")
     return 0 if killed == len(mutants) else 1
 
 
-def _chosen(arguments: Sequence[str] | None) -> list[Mutant]:
+def _chosen(arguments: Sequence[str] | None) -> tuple[list[Mutant], int]:
     by_name = {mutant.name: mutant for mutant in MUTANTS}
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="ID", help="default: all")
-    names = parser.parse_args(arguments).names
-    if unknown := [name for name in names if name not in by_name]:
+    parser.add_argument("--jobs", type=int, default=2, help="mutants at once; default: 2")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in by_name]:
         parser.error(f"no such mutant: {', '.join(unknown)}")
-    return [by_name[name] for name in names or by_name]
+    return [by_name[name] for name in options.names or by_name], max(options.jobs, 1)
 
 
 def _passes_unmutated(workshop: Workshop, mutants: Sequence[Mutant]) -> bool:
@@ -50,6 +56,23 @@ def _passes_unmutated(workshop: Workshop, mutants: Sequence[Mutant]) -> bool:
     return True
 
 
+def _verdicts(workshops: Iterable[Workshop], mutants: Sequence[Mutant]) -> list[str]:
+    """Judge every mutant, each in a workshop that nobody else uses meanwhile."""
+    free: SimpleQueue[Workshop] = SimpleQueue()
+    for workshop in workshops:
+        free.put(workshop)
+
+    def judge(mutant: Mutant) -> str:
+        workshop = free.get()
+        try:
+            return _verdict(workshop, mutant)
+        finally:
+            free.put(workshop)
+
+    with ThreadPoolExecutor(free.qsize()) as pool:
+        return list(pool.map(judge, mutants))
+
+
 def _verdict(workshop: Workshop, mutant: Mutant) -> str:
     start = time.monotonic()
     with workshop.mutated(mutant):
@@ -57,11 +80,11 @@ def _verdict(workshop: Workshop, mutant: Mutant) -> str:
     failure = run.first_failure
     verdict = SURVIVED if run.passed else KILLED if failure else BROKEN
     seconds = time.monotonic() - start
-    _say(f"{verdict:8}  {seconds:4.1f} s  {mutant.guarantee:4} {mutant.name}: {mutant.breaks}")
-    if failure:
-        _say(f"            by {failure}")
-    elif verdict == BROKEN:
-        _say(run.output)
+    why = f"by {failure}" if failure else run.output if verdict == BROKEN else "by no test"
+    _say(
+        f"{verdict:8}  {seconds:4.1f} s  {mutant.guarantee:4} {mutant.name}: {mutant.breaks}\n"
+        f"                       {why}"
+    )
     return verdict
 
 

@@ -86,8 +86,14 @@ class Workshop:
         shutil.rmtree(self.tree)
 
     def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        # Without bytecode: two mutants of one size within one second would look the same to Python.
-        environment = {**os.environ, "PYTHONPATH": str(self.tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.tree),
+            # Two mutants of one size within one second would look the same to Python.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # Room for the reason beside the name of a test that failed.
+            "COLUMNS": "250",
+        }
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.tree,
