@@ -208,18 +208,21 @@ class Courier:
 
     def _send(self, run: Run) -> None:
         delivery = run.delivery
-        while parcels := delivery.next_batch():
-            if delivery.in_flight == len(parcels):
-                self._progressed(run)
-            if not self._outlet.send(self._letter(run, parcels)):
-                self._subscriber_died()
+        nothing_was_in_flight = not delivery.in_flight
+        letters = [self._letter(run, parcels) for parcels in iter(delivery.next_batch, [])]
+        if not letters:
+            return
+        if nothing_was_in_flight:
+            self._progressed(run)
+        # Before it is told: whoever hears of it may acknowledge it.
+        self._handle.sent(delivery.sent)
+        if not self._outlet.send(letters):
+            self._subscriber_died()
 
     def _letter(self, run: Run, parcels: list[Parcel]) -> Letter:
-        last = parcels[-1].position
-        # Before it is told: whoever hears of it may acknowledge it.
-        self._handle.sent(last)
-        events = Events(self._handle, [parcel.event for parcel in parcels], last)
-        return Letter(run.number, events, parcels[0].before)
+        events = [parcel.event for parcel in parcels]
+        batch = Events(self._handle, events, parcels[-1].position)
+        return Letter(run.number, batch, parcels[0].before)
 
     def _progressed(self, run: Run) -> None:
         run.progress_at = time.monotonic()

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -80,13 +79,6 @@ class _Row:
     def extend(self, parcels: Sequence[Parcel], size: int) -> None:
         self.parcels.extend(parcels)
         self.bytes += size
-
-    def drop(self, count: int, size: int) -> None:
-        """Take out the first *count*, which have *size* bytes."""
-        popleft = self.parcels.popleft
-        for _ in range(count):
-            popleft()
-        self.bytes -= size
 
     def drop_up_to(self, position: int) -> None:
         parcels = self.parcels
@@ -226,20 +218,23 @@ class Delivery:
         """Return what is to be sent now, which is in flight from then on; empty: nothing."""
         queue, in_flight = self._queue, self._in_flight
         batch: list[Parcel] = []
-        if self._paused or not queue:
+        if self._paused or not queue.parcels:
             return batch
         limits = self._limits
-        most = min(limits.max_batch_size, limits.buffer_size - len(in_flight))
-        only = queue.parcels[0].stream_id if limits.batch_by is BatchBy.STREAM else None
+        most = min(limits.max_batch_size, limits.buffer_size - len(in_flight.parcels))
+        room = limits.buffer_bytes - in_flight.bytes
+        waiting, is_alone = queue.parcels, not in_flight.parcels
+        only = waiting[0].stream_id if limits.batch_by is BatchBy.STREAM else None
         size = 0
-        for parcel in islice(queue.parcels, most):
+        while waiting and len(batch) < most:
+            parcel = waiting[0]
             if only is not None and parcel.stream_id != only:
                 break
-            if (batch or in_flight) and in_flight.bytes + size + parcel.size > limits.buffer_bytes:
+            if size + parcel.size > room and not (is_alone and not batch):
                 break
             size += parcel.size
-            batch.append(parcel)
-        queue.drop(len(batch), size)
+            batch.append(waiting.popleft())
+        queue.bytes -= size
         in_flight.extend(batch, size)
         return batch
 

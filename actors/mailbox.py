@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from eventstore.messages import Events
@@ -34,12 +35,12 @@ class Mailbox:
         self._good_until = math.inf
         self._closed = False
 
-    def put(self, letter: Letter) -> bool:
-        """Put in a batch; True: it was empty, so the subscriber has to hear of it."""
+    def put(self, letters: Iterable[Letter]) -> bool:
+        """Put in batches; True: it was empty, so the subscriber has to hear of it."""
         with self._lock:
             was_empty = not self._letters
             if not self._closed:
-                self._letters.append(letter)
+                self._letters.extend(letters)
         return was_empty
 
     def fetch(self) -> Letter | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 import pykka
@@ -33,8 +34,8 @@ class Outlet(Protocol):
     def renew(self, good_until: float) -> None:
         """Hand out batches until this moment of `time.monotonic`."""
 
-    def send(self, letter: Letter) -> bool:
-        """Send a batch; False: nobody is there any more."""
+    def send(self, letters: Sequence[Letter]) -> bool:
+        """Send batches, in order; False: nobody is there any more."""
 
     def is_alive(self) -> bool: ...
 
@@ -67,8 +68,8 @@ class ActorOutlet:
 
     def renew(self, good_until: float) -> None: ...
 
-    def send(self, letter: Letter) -> bool:
-        return try_tell(self._ref, letter.batch)
+    def send(self, letters: Sequence[Letter]) -> bool:
+        return all(try_tell(self._ref, letter.batch) for letter in letters)
 
     def is_alive(self) -> bool:
         return bool(self._ref.is_alive())
@@ -106,8 +107,8 @@ class CallableOutlet:
         if self._mailbox.renew(good_until):
             try_tell(self._ref, Fetch())
 
-    def send(self, letter: Letter) -> bool:
-        return not self._mailbox.put(letter) or try_tell(self._ref, Fetch())
+    def send(self, letters: Sequence[Letter]) -> bool:
+        return not self._mailbox.put(letters) or try_tell(self._ref, Fetch())
 
     def is_alive(self) -> bool:
         return bool(self._ref.is_alive())

@@ -14,7 +14,7 @@ def letter(number: int) -> Letter:
 def filled(*numbers: int) -> Mailbox:
     mailbox = Mailbox()
     for number in numbers:
-        mailbox.put(letter(number))
+        mailbox.put([letter(number)])
     return mailbox
 
 
@@ -27,7 +27,7 @@ def test_batches_are_fetched_in_the_order_in_which_they_were_put_in() -> None:
 def test_only_the_first_batch_has_to_be_told() -> None:
     mailbox = Mailbox()
 
-    assert [mailbox.put(letter(n)) for n in (1, 2)] == [True, False]
+    assert [mailbox.put([letter(n)]) for n in (1, 2)] == [True, False]
 
 
 def test_what_was_not_fetched_can_be_taken_back() -> None:
@@ -55,6 +55,6 @@ def test_nothing_is_fetched_after_the_end_of_the_lease() -> None:
 def test_a_closed_mailbox_stays_empty() -> None:
     mailbox = filled(1)
     mailbox.close()
-    mailbox.put(letter(2))
+    mailbox.put([letter(2)])
 
     assert mailbox.fetch() is None
