@@ -38,7 +38,7 @@ from tests.support.stepped_publisher import Follower, SteppedPublisher, step_lis
 LARGE = 10**6
 
 commits = st.lists(
-    st.tuples(st.sampled_from("ab"), st.sampled_from([2, 2, 4, 50])), min_size=1, max_size=4
+    st.tuples(st.sampled_from("ab"), st.sampled_from([2, 2, 4, 50])), min_size=1, max_size=3
 )
 """Streams and sizes of events."""
 
@@ -108,9 +108,12 @@ class RecentMachine(RuleBasedStateMachine):
                 self.on_the_way.append(stored)
                 self.recent.writing = True
         if told:
-            while self.on_the_way:
-                self.writer_tells()
-            self.handle_all()
+            self.hear_the_writer()
+
+    def hear_the_writer(self) -> None:
+        while self.on_the_way:
+            self.writer_tells()
+        self.handle_all()
 
     @precondition(lambda self: self.on_the_way)
     @rule()
@@ -120,23 +123,30 @@ class RecentMachine(RuleBasedStateMachine):
 
     # ── announcements ────────────────────────────────────────────────────────────────────────
 
-    @rule(late=st.integers(0, 12), touches=st.booleans())
-    def hear(self, late: int, *, touches: bool) -> None:
-        """An announcement: the newest, or an old one again; those between are lost."""
+    @rule(late=st.integers(0, 12), touches=st.booleans(), told_after=st.booleans())
+    def hear(self, late: int, *, touches: bool, told_after: bool) -> None:
+        """An announcement: the newest, or an old one again; those between are lost.
+
+        It may be faster than our own writer.
+        """
         head = max(self.head - late, self.start)
         self.publisher.listen(touched(head) if touches else moved(head))
+        if told_after:
+            self.hear_the_writer()
 
     @rule(drawn=commits)
     def hear_while_others_commit(self, drawn: list[tuple[str, int]]) -> None:
         """Between what was announced and what is read then."""
         self.listen(moved(self.head), meanwhile=lambda: self.commit(drawn))
 
-    @rule(while_reading=st.booleans())
-    def lose_the_connection(self, *, while_reading: bool) -> None:
-        if while_reading:
-            self.listen(moved(self.head), meanwhile=ScriptedHeads.lose_connection)
-        else:
+    @rule(how=st.sampled_from(["crash", "lose the connection", "lose it while reading"]))
+    def break_down(self, how: str) -> None:
+        if how == "crash":
+            self.crash()
+        elif how == "lose the connection":
             self.publisher.listen(away())
+        else:
+            self.listen(moved(self.head), meanwhile=ScriptedHeads.lose_connection)
 
     def listen(self, heard: Heard, meanwhile: Callable[[], object]) -> None:
         """Hear something, and let something else happen right before the listener reads."""
@@ -157,7 +167,6 @@ class RecentMachine(RuleBasedStateMachine):
             assert (self.recent.head or 0) >= self.known
             self.known = self.recent.head or 0
 
-    @rule()
     def crash(self) -> None:
         """Its subscriptions watch again, and look themselves whether they missed something."""
         self.known = 0
@@ -272,7 +281,7 @@ def test_the_memory_says_what_the_storage_in_memory_says(monkeypatch: pytest.Mon
     """G4, G13, G14, G23: or nothing, and then the storage is asked."""
     step_listeners(monkeypatch)
     with histories_in(Config("memory:"), every_read=True) as machine:
-        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=60))
+        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=150))
 
 
 def test_the_memory_says_what_postgresql_says(
@@ -281,4 +290,4 @@ def test_the_memory_says_what_postgresql_says(
     """G4, G13, G14, G23: or nothing, and then the storage is asked."""
     step_listeners(monkeypatch)
     with histories_in(Config(dsn, schema=schema, pool_size=2), every_read=False) as machine:
-        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=15))
+        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=10))
