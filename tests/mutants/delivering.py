@@ -107,8 +107,8 @@ DELIVERING = (
         guarantee="G13",
         breaks="An event larger than the buffer is never sent, nor anything after it.",
         file=_DELIVERY,
-        before="if (batch or in_flight) and in_flight.bytes + size + parcel.size >",
-        after="if in_flight.bytes + size + parcel.size >",
+        before="if size + parcel.size > room and not (is_alone and not batch):",
+        after="if size + parcel.size > room:",
         killers=(f"{_UNIT}::test_an_event_larger_than_the_buffer_goes_alone",),
     ),
     Mutant(
