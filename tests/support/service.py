@@ -163,10 +163,6 @@ class Service:
         self._receivers[name].stop()
         report("buried", name=name)
 
-    def subscribe_silent(self, name: str, stream: str | None = None, **options: Any) -> None:
-        """Connect an actor that never acknowledges."""
-        self.subscribe(name, stream, ack_every=0, **options)
-
     def subscribe_callable(self, name: str, stream: str | None = None, **options: Any) -> None:
         """Connect a function that reports everything."""
 

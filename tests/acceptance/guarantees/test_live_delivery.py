@@ -68,13 +68,12 @@ def test_a_lost_announcement_delays_an_event_by_the_poll_interval_at_most(
 def test_a_process_that_cannot_listen_is_delivered_within_the_poll_interval(
     start: Start, network: DeafProxy
 ) -> None:
-    """G23, G13: every event, though nothing announces one."""
+    """G23, G13: though nothing announces an event."""
     network.deaf = True
     (writer,) = start(runtime="caller")
     (subscriber,) = start(dsn=network.dsn, poll_interval=POLL)
     subscriber.do("subscribe", name=NAME).wait("subscribed")
-    for _ in range(2):
-        assert delay(writer, subscriber) < POLL + BUSY
+    assert delay(writer, subscriber) < POLL + BUSY
     assert not listening(subscriber)
 
 
@@ -85,7 +84,7 @@ def test_a_process_whose_connections_died_is_delivered_within_the_poll_interval(
     (writer,) = start(runtime="caller", dsn=dsn)
     (subscriber,) = start(poll_interval=POLL)
     subscriber.do("subscribe", name=NAME).wait("subscribed")
-    for _ in range(3):
+    for _ in range(2):
         wait_until(lambda: listening(subscriber))
         terminate(dsn, schema)
         assert delay(writer, subscriber) < POLL + BUSY

@@ -79,9 +79,8 @@ def test_a_standby_takes_over_soon_after_a_clean_stop(
     promised: float,
 ) -> None:
     """G17, G27: within 1 s, or 2 s without LISTEN, and right behind what was acknowledged."""
-    (owner,) = start(lease=LONG, poll_interval=LONG)
     dsn = request.getfixturevalue(network)
-    (standby,) = start(lease=LONG, poll_interval=LONG, dsn=dsn)
+    owner, standby = start(2, lease=LONG, poll_interval=LONG, dsn=dsn)
     owned(owner, observer)
     standby.do("subscribe", name=NAME).wait("connected")
     standby.do("health")
@@ -96,7 +95,7 @@ def test_a_standby_takes_over_within_lease_and_poll_interval_of_kill_9(
     start: Start, observer: EventStore
 ) -> None:
     """G13, G16, G17, G27: right behind what was acknowledged."""
-    lease, poll_interval = 2.0, 1.5
+    lease, poll_interval = 1.2, 1.5
     owner, standby = start(2, lease=lease, poll_interval=poll_interval)
     owned(owner, observer)
     wait_for_checkpoint(observer, 6)
@@ -112,7 +111,7 @@ def test_a_frozen_owner_is_fenced_and_told_and_its_acks_do_not_count(
     start: Start, observer: EventStore
 ) -> None:
     """G16, G27: stopped beyond its lease and woken, it is refused, and waits as a standby."""
-    lease, poll_interval = 2.0, 1.5
+    lease, poll_interval = 1.5, 1.5
     frozen, successor = start(2, lease=lease, poll_interval=poll_interval)
     owned(frozen, observer)
     wait_for_checkpoint(observer, 6)
