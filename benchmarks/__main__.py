@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +50,10 @@ def measure(groups: Sequence[Group], scale: Scale) -> None:
             shown.add(group)
         print("\n".join(table.lines(result)), flush=True)
 
-    conclude(run(groups, scale, progress, show), scale, complete=len(groups) == len(GROUPS))
+    results = run(groups, scale, progress, show)
+    conclude(results, scale, complete=len(groups) == len(GROUPS))
+    if any(result.failed for result in results.results):
+        sys.exit("some failed, see above")
 
 
 def conclude(results: Results, scale: Scale, *, complete: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from benchmarks.contender import Contender, Load
@@ -48,9 +49,12 @@ class Crew:
     def close(self) -> None:
         """End the processes; each closes its contender."""
         for connection in self._connections:
-            connection.send(None)
+            with suppress(BrokenPipeError):  # it failed, and said why
+                connection.send(None)
         for member in self._processes:
             member.join(_END_TIMEOUT)
+            member.kill()  # if it still runs
+            member.join()
             member.close()
         for connection in self._connections:
             connection.close()

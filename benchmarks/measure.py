@@ -172,7 +172,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def interleaved(
-    workload: Workload, scale: Scale, began: Callable[[str, int, int], object]
+    workload: Workload,
+    scale: Scale,
+    began: Callable[[str, int, int], object],
+    failed: Callable[[str, Exception], object],
 ) -> dict[str, Figure]:
     """Run every contender once per round, in turn; each round another one begins.
 
@@ -180,6 +183,7 @@ def interleaved(
         workload: What to run.
         scale: How often.
         began: Told the contender, the round and how many there are, before each run.
+        failed: Told the contender and why; it takes no further part, and no figure is returned.
     """
     rounds = workload.rounds or scale.rounds
     first = 0 if scale.warm_up and workload.rounds is None else 1
@@ -187,9 +191,13 @@ def interleaved(
     runs: dict[str, list[Measurement]] = {name: [] for name in names}
     for number in range(first, rounds + 1):
         turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        for name in [n for n in names[turn:] + names[:turn] if n in runs]:
             began(name, number, rounds)
-            measured = workload.contenders[name](Round(number, scale.seconds))
-            if number > 0:
-                runs[name].append(measured)
+            try:
+                measured = workload.contenders[name](Round(number, scale.seconds))
+            except Exception as error:  # noqa: BLE001 - half an hour of others is not thrown away
+                del runs[name]
+                failed(name, error)
+            else:
+                runs[name] += [measured] if number > 0 else []
     return {name: Figure.of(measured) for name, measured in runs.items()}

@@ -30,7 +30,7 @@ def plot(title: str, results: Sequence[Result], path: Path) -> None:
 
     mpl.rcParams["svg.hashsalt"] = path.stem  # the same picture for the same figures
     panels: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
+    for result in (result for result in results if result.figures):
         panels.setdefault((result.panel, result.unit), []).append(result)
     colours = _colours(results)
     columns = min(2, len(panels))

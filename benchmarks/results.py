@@ -32,9 +32,13 @@ class Result:
     panel: str
     label: str
     figures: Mapping[str, Figure]
+    failed: Mapping[str, str]
+    """Why, by contender; it has no figure."""
 
     @classmethod
-    def of(cls, workload: Workload, figures: Mapping[str, Figure]) -> Self:
+    def of(
+        cls, workload: Workload, figures: Mapping[str, Figure], failed: Mapping[str, str]
+    ) -> Self:
         return cls(
             workload.group,
             workload.name,
@@ -43,6 +47,7 @@ class Result:
             workload.panel or workload.group,
             workload.label or workload.name,
             figures,
+            failed,
         )
 
     def ratio(self, contender: str, to: str) -> float | None:

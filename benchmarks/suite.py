@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,15 @@ from eventstore.embedded import EmbeddedServer
 
 __all__ = ["contenders", "run"]
 
-_SHOWN_SETTINGS = ("server_version", "fsync", "synchronous_commit", "shared_buffers")
+_SETTINGS = {"max_connections": "300"}
+"""Four processes of every contender at once, with the pools that they like; else the defaults."""
+_SHOWN_SETTINGS = (
+    "server_version",
+    "fsync",
+    "synchronous_commit",
+    "shared_buffers",
+    "max_connections",
+)
 
 
 def run(
@@ -52,7 +61,15 @@ def _result(workload: Workload, scale: Scale, progress: Progress) -> Result:
         turn = f"round {number} of {rounds}" if number else "warm-up"
         progress.show(f"{workload.name}: {contender}, {turn}")
 
-    return Result.of(workload, interleaved(workload, scale, began))
+    failures: dict[str, str] = {}
+
+    def failed(contender: str, error: Exception) -> None:
+        progress.clear()
+        traceback.print_exception(error)
+        failures[contender] = repr(error)
+
+    figures = interleaved(workload, scale, began, failed)
+    return Result.of(workload, figures, failures)
 
 
 @contextmanager
@@ -60,7 +77,7 @@ def _server() -> Iterator[tuple[str, Path]]:
     """Start a server with the defaults of PostgreSQL; its disk is the contenders', too."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        with EmbeddedServer.start(folder / "server") as server:
+        with EmbeddedServer.start(folder / "server", settings=_SETTINGS) as server:
             places = folder / "places"
             places.mkdir()
             yield server.dsn, places

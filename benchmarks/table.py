@@ -29,6 +29,7 @@ def lines(result: Result) -> Iterator[str]:
             _times(result.ratio(name, "ours")),
         ).rstrip()
         yield from (f"    {what}: {number(value)}" for what, value in figure.extra.items())
+    yield from (f"  {name:<18}failed: {why}" for name, why in result.failed.items())
 
 
 def markdown(results: Sequence[Result]) -> Iterator[str]:
@@ -46,6 +47,8 @@ def markdown(results: Sequence[Result]) -> Iterator[str]:
             for result in results
         ),
     )
+    for result in results:
+        yield from (f"\n{result.name}: {name} failed, {why}" for name, why in result.failed.items())
     yield ""
     yield "<details><summary>Latency p50 / p99 in ms, CPU of the client in µs per event</summary>"
     yield ""

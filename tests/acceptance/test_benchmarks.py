@@ -32,13 +32,17 @@ def test_every_workload_runs_and_every_target_is_measured(
     for group in GROUPS:
         with Arena(SMOKE, server.dsn, tmp_path) as arena:
             for workload in group.workloads(arena):
-                figures = interleaved(workload, SMOKE, lambda *_: None)
-                results.results.append(Result.of(workload, figures))
+                figures = interleaved(workload, SMOKE, lambda *_: None, raised)
+                results.results.append(Result.of(workload, figures, {}))
     assert list(tmp_path.iterdir()) == []
     assert unmeasured(results) == []
     for result in results.results:
         assert result.figures["ours"].median > 0, result.name
         assert list(table.lines(result)), result.name
+
+
+def raised(_: str, error: Exception) -> None:
+    raise error
 
 
 def unmeasured(results: Results) -> list[str]:
@@ -67,10 +71,30 @@ def test_rounds_are_interleaved_and_the_warm_up_does_not_count() -> None:
         return run
 
     workload = example({name: run_of(name) for name in ("ours", "bare")})
-    figures = interleaved(workload, replace(SMOKE, rounds=3, warm_up=True), lambda *_: None)
+    scale = replace(SMOKE, rounds=3, warm_up=True)
+    figures = interleaved(workload, scale, lambda *_: None, raised)
     assert figures["ours"].values == (1, 2, 3)
     assert figures["bare"].median == 2
     assert order == ["ours", "bare", "bare", "ours"] * 2
+
+
+def test_who_fails_takes_no_further_part_and_the_others_go_on() -> None:
+    def fail(round_: Round) -> Measurement:
+        raise RuntimeError(f"round {round_.number}")
+
+    failed: dict[str, str] = {}
+    workload = example({"umadb": fail, "ours": lambda _: Measurement(7)})
+    figures = interleaved(
+        workload,
+        replace(SMOKE, rounds=3),
+        lambda *_: None,
+        lambda name, error: failed.update({name: str(error)}),
+    )
+    assert failed == {"umadb": "round 1"}
+    assert {name: figure.values for name, figure in figures.items()} == {"ours": (7, 7, 7)}
+    result = Result.of(workload, figures, failed)
+    assert "failed: round 1" in "\n".join(table.lines(result))
+    assert "umadb failed, round 1" in "\n".join(table.markdown([result]))
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -91,9 +115,9 @@ def test_callers_work_at_the_same_time_each_at_least_once() -> None:
 
 def test_a_ratio_says_how_many_times_better_whichever_way_that_is() -> None:
     figures = {"ours": figure(4), "bare": figure(2)}
-    assert Result.of(example({}), figures).ratio("ours", "bare") == 2
-    assert Result.of(example({}, better="lower"), figures).ratio("ours", "bare") == 0.5
-    assert Result.of(example({}), figures).ratio("ours", "umadb") is None
+    assert Result.of(example({}), figures, {}).ratio("ours", "bare") == 2
+    assert Result.of(example({}, better="lower"), figures, {}).ratio("ours", "bare") == 0.5
+    assert Result.of(example({}), figures, {}).ratio("ours", "umadb") is None
 
 
 @pytest.mark.parametrize(
@@ -114,7 +138,7 @@ def test_the_other_contender_counts_with_its_best_way() -> None:
     results = Results(CONDITIONS)
     for name, ours, other in (("100 x 1", 1_200, 100), ("4 processes of 25 x 1", 1, 120)):
         figures = {"ours": figure(ours), "eventsourcing": figure(other)}
-        results.results.append(Result.of(example({}, name=name), figures))
+        results.results.append(Result.of(example({}, name=name), figures, {}))
     [target] = [t for t in TARGETS if (t.what, t.against) == ("append 100 x 1", "eventsourcing")]
     assert target.reached(results) == 10
 
@@ -122,9 +146,8 @@ def test_the_other_contender_counts_with_its_best_way() -> None:
 @pytest.mark.skipif(not find_spec("matplotlib"), reason="matplotlib: make bench installs it")
 def test_the_report_shows_every_value_and_names_the_machine(tmp_path: Path) -> None:
     results = Results(CONDITIONS)
-    results.results.append(
-        Result.of(example({}), {"ours": figure(4, 9, 5), "bare": figure(20_000)})
-    )
+    figures = {"ours": figure(4, 9, 5), "bare": figure(20_000)}
+    results.results.append(Result.of(example({}), figures, {}))
     results.save(tmp_path / "full.json")
     report.write(results, tmp_path / "full.md")
 
