@@ -11,12 +11,13 @@ import pytest
 
 from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
 
-__all__ = ["Place"]
+__all__ = ["ROUNDING", "Place"]
 
 LONGEST_DELAY = 2.0
 """Seconds that no restart waits longer for: everything resumes by itself within seconds."""
 
 ROUNDING = 1e-6
+"""Seconds that sums of moments may be off."""
 
 
 @dataclass(eq=False)

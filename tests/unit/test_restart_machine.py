@@ -49,12 +49,14 @@ from eventstore.memory import MemoryStorage
 from eventstore.messages import StoreFailed, SubscriptionLost
 from eventstore.subscription import Subscription, SubscriptionOptions, SubscriptionState
 from tests.support.puppets import Key, Puppet, Stage
-from tests.support.restart_design import Place
+from tests.support.restart_design import ROUNDING, Place
 from tests.support.rooms import soon
 
 errors = st.sampled_from(
     [RuntimeError, SystemExit, RuntimeError, StorageUnavailableError, OutcomeUnknownError]
 )
+limits = st.sampled_from([0, 1, 2, 5, 9])
+windows = st.sampled_from([1.0, 10.0, 60.0])
 numbers = st.integers(0, 1_000)
 names = st.sampled_from(["shipping", "billing"])
 steps = st.sampled_from([0.0, 0.01, 0.1, 0.5, 2.0, 9.0, 31.0]) | st.floats(0, 40)
@@ -85,7 +87,7 @@ class RestartMachine(RuleBasedStateMachine):
 
     stage: ClassVar[Stage]
 
-    @initialize(limit=st.integers(0, 4), window=st.sampled_from([1.0, 10.0, 30.0]))
+    @initialize(limit=limits, window=windows)
     def begin(self, limit: int, window: float) -> None:
         self.stage.clear()
         self.limit, self.window = limit, window
@@ -104,6 +106,11 @@ class RestartMachine(RuleBasedStateMachine):
         self.supervisor.on_receive(message)
         if self.supervisor.crash is not None:
             raise self.supervisor.crash
+
+    @precondition(lambda self: self.failed)
+    @rule(limit=limits, window=windows)
+    def start_another_store(self, limit: int, window: float) -> None:
+        self.begin(limit, window)
 
     def filled(self, child: Child) -> Filled:
         return Filled(Place(self.limit, self.window), self.stage.newest(child))
@@ -137,20 +144,32 @@ class RestartMachine(RuleBasedStateMachine):
                 assert each.heard[known:] == told
 
     @precondition(lambda self: not self.failed)
-    @rule(which=numbers, error=errors)
-    def crash(self, which: int, error: type[BaseException]) -> None:
-        living = self.living()
-        if living:
-            puppet = living[which % len(living)]
+    @rule(which=numbers, errors=st.lists(errors, min_size=1, max_size=10), late=st.booleans())
+    def crash(self, which: int, errors: list[type[BaseException]], *, late: bool) -> None:
+        """Again and again, as soon as it was started again; or once, and that is heard of late."""
+        what, filled = self.all_places()[which % len(self.all_places())]
+        for error in errors:
+            puppet = filled.puppet
+            if self.failed is not None or puppet is None or not puppet.alive:
+                return
             puppet.end(ChildFailed(puppet.actor_urn, error("crashed")))
+            if late:
+                return
+            self.hear_a_report(-1)
+            if self.place(what) is filled and filled.restarts_at is not None:
+                self.pass_time(filled.restarts_at - self.stage.clock.now + ROUNDING)
 
     @precondition(lambda self: not self.failed)
-    @rule(name=names, with_reason=st.booleans())
-    def end_a_subscription(self, name: str, *, with_reason: bool) -> None:
+    @rule(name=names, how=st.sampled_from(["by itself", "for a reason", "without a subscriber"]))
+    def end_a_subscription(self, name: str, how: str) -> None:
         """In order, though nobody asked it to."""
         seating = self.seats.get((ALL_STREAMS, name))
-        if seating is not None and seating.puppet is not None and seating.puppet.alive:
-            reason = RuntimeError("its subscriber died") if with_reason else None
+        if seating is None:
+            return
+        if how == "without a subscriber":
+            seating.subscriber.alive = False
+        elif seating.puppet is not None and seating.puppet.alive:
+            reason = RuntimeError("it has one") if how == "for a reason" else None
             seating.puppet.end(ChildStopped(seating.puppet.actor_urn, reason))
 
     @precondition(lambda self: not self.failed and self.stage.reports)
@@ -270,12 +289,6 @@ class RestartMachine(RuleBasedStateMachine):
         else:
             self.dismissed(key, seating)
 
-    @rule(name=names)
-    def lose_a_subscriber(self, name: str) -> None:
-        seating = self.seats.get((ALL_STREAMS, name))
-        if seating is not None:
-            seating.subscriber.alive = False
-
     def seated(
         self, key: Key, subscriber: Puppet, reply: pykka.ThreadingFuture[Subscription]
     ) -> None:
@@ -329,5 +342,5 @@ def test_the_supervisor_restarts_and_gives_up_as_designed(monkeypatch: pytest.Mo
     class Restarts(RestartMachine):
         stage = Stage(monkeypatch)
 
-    histories = settings(max_examples=100, stateful_step_count=50, deadline=None)
+    histories = settings(max_examples=100, stateful_step_count=40, deadline=None)
     run_state_machine_as_test(Restarts, settings=histories)
