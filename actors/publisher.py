@@ -146,14 +146,15 @@ class Publisher(SupervisedActor):
             self._recent.clear(head)
         self._anything_moved = True
 
-    def _extend(self, events: Iterable[StoredEvent]) -> None:
-        watched = self._watchers.streams
+    def _extend(self, events: Sequence[StoredEvent]) -> None:
         new = self._recent.extend(events)
-        for event in new:
-            if event.stream_id in watched:
-                self._moved[event.stream_id] = event.stream_version
+        watched = self._watchers.streams
         if new and ALL_STREAMS in watched:
             self._all_moved = True
+        if watched != {ALL_STREAMS}:
+            for event in new:
+                if event.stream_id in watched:
+                    self._moved[event.stream_id] = event.stream_version
         if self._all_moved or self._moved:
             self._announce_soon()
 

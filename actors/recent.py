@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count as counting
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
@@ -16,6 +18,14 @@ __all__ = ["Recent"]
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_EVENTS = 50_000
+
+_PARTS = 8
+"""When it is full, one part in this many is forgotten at once."""
+
+_data = attrgetter("data")
+_metadata = attrgetter("metadata")
+_stream_id = attrgetter("stream_id")
+_stream_version = attrgetter("stream_version")
 
 
 class Recent:
@@ -30,11 +40,10 @@ class Recent:
         self._max_bytes = max_bytes
         self._max_events = max_events
         self._changed = threading.Condition(threading.Lock())
-        self._run: dict[int, StoredEvent] = {}
-        """By global position."""
-        self._versions: dict[tuple[str, int], StoredEvent] = {}
-        self._newest: dict[str, int] = {}
-        """Per stream in the run its newest version."""
+        self._run: list[StoredEvent] = []
+        """The last one is at the head."""
+        self._by_stream: dict[str, list[StoredEvent]] = {}
+        """The same events, in order."""
         self._bytes = 0
         self._head: int | None = None
         self._mark: tuple[int, UUID] | None = None
@@ -65,32 +74,33 @@ class Recent:
         """Global position and id of the newest event ever held; outlives `clear`."""
         return self._mark
 
-    def extend(self, events: Iterable[StoredEvent]) -> list[StoredEvent]:
+    def extend(self, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
         """Put *events*, in order, behind what is held; start anew behind a hole.
 
         Returns:
             Those that were not known.
         """
         with self._changed:
-            new = [event for event in events if self._put(event)]
+            new = _beyond(self._head, events)
             if new:
+                self._append(new)
                 self._mark = (new[-1].global_position, new[-1].event_id)
-                self._evict()
+                self._forget_oldest()
                 self._changed.notify_all()
         return new
 
     def clear(self, head: int | None = None) -> None:
         """Forget all events; the run starts again behind *head*, or anywhere if that is None."""
         with self._changed:
-            self._forget()
+            self._forget_all()
             self._head = head
             self._changed.notify_all()
 
     def contradicts(self, event: StoredEvent) -> bool:
         """Tell whether another event is held at the position of *event*."""
         with self._changed:
-            held = self._run.get(event.global_position)
-        return held is not None and held.event_id != event.event_id
+            held = self._following(event.global_position - 1, 1)
+        return bool(held) and held[0].event_id != event.event_id
 
     def wait_for(self, head: int, timeout: float) -> bool:
         """Block until the run ends at *head* or beyond; False after *timeout* seconds."""
@@ -101,7 +111,8 @@ class Recent:
 
     def version_of(self, stream_id: str) -> int | None:
         """Return the newest version of a stream; None if none of its events is held."""
-        return self._newest.get(stream_id)
+        with self._changed:
+            return self._newest(stream_id)
 
     def after(
         self, stream_id: str, position: int, count: int, max_bytes: int
@@ -112,68 +123,114 @@ class Recent:
             At most *count* events of at most *max_bytes*, but always the first one. Empty: there
             is none up to the head. None: what comes next is not held; ask the storage.
         """
+        of_all = stream_id == ALL_STREAMS
         with self._changed:
-            if stream_id == ALL_STREAMS:
-                head, following = self._head, self._following(position)
+            if of_all:
+                head, following = self._head, self._following(position, count)
             else:
-                head, following = self._newest.get(stream_id), self._of(stream_id, position)
-            found = _bounded(following, count, max_bytes)
-        if not found and position != head:
+                head, following = self._newest(stream_id), self._of(stream_id, position, count)
+        if not following and position != head:
             return None
-        if stream_id == ALL_STREAMS:
+        found = _bounded(following, max_bytes)
+        if of_all:
             return tuple(found)
         return tuple(
             msgspec.structs.replace(event, position=event.stream_version) for event in found
         )
 
-    def _following(self, position: int) -> Iterator[StoredEvent]:
-        return _while_found(self._run.get(place) for place in counting(position + 1))
+    # ── what is held ─────────────────────────────────────────────────────────────────────────
 
-    def _of(self, stream_id: str, version: int) -> Iterator[StoredEvent]:
-        return _while_found(self._versions.get((stream_id, v)) for v in counting(version + 1))
+    def _following(self, position: int, count: int) -> list[StoredEvent]:
+        """Return the events after a position of ``$all``."""
+        start = position - (self._head or 0) + len(self._run)
+        return self._run[start : start + count] if start >= 0 else []
 
-    def _put(self, event: StoredEvent) -> bool:
-        position = event.global_position
-        if self._head is not None and position != self._head + 1:
-            if position <= self._head:
-                return False
-            self._forget()
-        self._head = position
-        self._run[position] = event
-        self._versions[event.stream_id, event.stream_version] = event
-        self._newest[event.stream_id] = event.stream_version
-        self._bytes += event.size
-        return True
+    def _newest(self, stream_id: str) -> int | None:
+        events = self._by_stream.get(stream_id)
+        return events[-1].stream_version if events else None
 
-    def _evict(self) -> None:
-        assert self._head is not None
-        while self._bytes > self._max_bytes or len(self._run) > self._max_events:
-            event = self._run.pop(self._head - len(self._run) + 1)
-            self._bytes -= event.size
-            del self._versions[event.stream_id, event.stream_version]
-            if self._newest[event.stream_id] == event.stream_version:
-                del self._newest[event.stream_id]
+    def _of(self, stream_id: str, version: int, count: int) -> list[StoredEvent]:
+        """Return the events after a version of a stream, without a hole."""
+        events = self._by_stream.get(stream_id, [])
+        start = bisect_right(events, version, key=_stream_version)
+        found = events[start : start + count]
+        while found and found[-1].stream_version != version + len(found):
+            found.pop()
+        return found
 
-    def _forget(self) -> None:
+    # ── growing and forgetting ───────────────────────────────────────────────────────────────
+
+    def _append(self, events: Sequence[StoredEvent]) -> None:
+        run = _without_holes(events)
+        if self._head is not None and run[0].global_position != self._head + 1:
+            self._forget_all()
+        self._head = run[-1].global_position
+        self._run += run
+        self._bytes += _size(run)
+        by_stream = self._by_stream
+        for event in run:
+            held = by_stream.get(event.stream_id)
+            if held is None:
+                by_stream[event.stream_id] = [event]
+            else:
+                held.append(event)
+
+    def _forget_oldest(self) -> None:
+        if len(self._run) <= self._max_events and self._bytes <= self._max_bytes:
+            return
+        most = self._max_events - self._max_events // _PARTS
+        most_bytes = self._max_bytes - self._max_bytes // _PARTS
+        count = max(0, len(self._run) - most)
+        self._bytes -= _size(self._run[:count])
+        while self._bytes > most_bytes:
+            self._bytes -= self._run[count].size
+            count += 1
+        self._take_out(count)
+
+    def _take_out(self, count: int) -> None:
+        streams = Counter(map(_stream_id, self._run[:count]))
+        del self._run[:count]
+        for stream_id, number in streams.items():
+            held = self._by_stream[stream_id]
+            del held[:number]
+            if not held:
+                del self._by_stream[stream_id]
+
+    def _forget_all(self) -> None:
         self._run.clear()
-        self._versions.clear()
-        self._newest.clear()
+        self._by_stream.clear()
         self._bytes = 0
 
 
-def _while_found(events: Iterator[StoredEvent | None]) -> Iterator[StoredEvent]:
-    for event in events:
-        if event is None:
-            return
-        yield event
+def _size(events: Sequence[StoredEvent]) -> int:
+    """Return the bytes of their payloads."""
+    return sum(map(len, map(_data, events))) + sum(map(len, filter(None, map(_metadata, events))))
 
 
-def _bounded(events: Iterator[StoredEvent], count: int, max_bytes: int) -> Sequence[StoredEvent]:
-    found: list[StoredEvent] = []
+def _beyond(head: int | None, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    if head is None or not events or events[0].global_position > head:
+        return events
+    return [event for event in events if event.global_position > head]
+
+
+def _without_holes(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    """Return the events behind the last hole between them."""
+    last = events[-1].global_position
+    start = len(events) - 1
+    if last - events[0].global_position == start:
+        return events
+    while events[start - 1].global_position == events[start].global_position - 1:
+        start -= 1
+    return events[start:]
+
+
+def _bounded(events: Sequence[StoredEvent], max_bytes: int) -> Iterable[StoredEvent]:
+    """Return the first of *events* that have at most *max_bytes* together, but at least one."""
+    if _size(events) <= max_bytes:
+        return events
     size = 0
-    for event in events:
+    for number, event in enumerate(events):
         size += event.size
-        if len(found) == count or (found and size > max_bytes):
-            break
-        found.append(event)
-    return found
+        if number and size > max_bytes:
+            return events[:number]
+    return events

@@ -21,8 +21,8 @@ ANNOUNCING = (
         guarantee="G23",
         breaks="Behind a hole the memory goes on, and says that what is in there does not exist.",
         file=_RECENT,
-        before="if self._head is not None and position != self._head + 1:",
-        after="if self._head is not None and position <= self._head:",
+        before="if self._head is not None and run[0].global_position != self._head + 1:",
+        after="if self._head is not None and run[0].global_position <= self._head:",
         killers=(f"{_MEMORY}::test_what_may_be_in_a_hole_is_not_denied",),
     ),
     Mutant(
