@@ -317,27 +317,6 @@ def test_an_early_deadline_in_a_group_is_as_certain_as_the_others(
     assert len(rooms.stored()) == 2
 
 
-def test_an_early_deadline_after_a_lost_answer_is_as_uncertain(
-    rooms: Rooms, session: ScriptedSession
-) -> None:
-    """G25: a caller that gives up between two attempts, though the last of them wrote nothing."""
-
-    def away(appends: Sequence[Append], deadline: float) -> list[Outcome]:
-        session.steps.put(away)
-        raise StorageUnavailableError("connection refused")
-
-    gate = gated(session)
-    rooms.send(one("first"))
-    assert gate.entered.wait(10)
-    early, late = rooms.send(one("early"), timeout=0.5), rooms.send(one("late"), timeout=1)
-    session.steps.put(OutcomeUnknownError("lost"))
-    session.steps.put(away)
-    gate.opened.set()
-    for each in (early, late):
-        with pytest.raises(OutcomeUnknownError):
-            each.get()
-
-
 def test_at_the_deadline_it_may_be_stored(rooms: Rooms, session: ScriptedSession) -> None:
     """G25: an append whose answer was lost is never called unstored, whatever came after."""
 
