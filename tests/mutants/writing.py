@@ -8,6 +8,7 @@ __all__ = ["WRITING"]
 
 _PLAN = "actors/commit_plan.py"
 
+_JOB = "tests/unit/test_job.py"
 _PLANNING = "tests/unit/test_commit_plan.py"
 _QUEUE = "tests/unit/test_queue_limit.py"
 _SUPERVISOR = "tests/actors/test_supervisor.py"
@@ -122,7 +123,9 @@ WRITING = (
         file="actors/job.py",
         before="        if not self.maybe_stored:\n            for request",
         after="        if True:\n            for request",
-        killers=(f"{_WRITER}::test_an_early_deadline_after_a_lost_answer_is_as_uncertain",),
+        killers=(
+            f"{_JOB}::test_after_a_lost_answer_who_gives_up_is_never_told_that_it_is_unstored",
+        ),
     ),
     Mutant(
         name="retries-with-new-ids",
