@@ -38,7 +38,7 @@ from tests.support.stepped_publisher import Follower, SteppedPublisher, step_lis
 LARGE = 10**6
 
 commits = st.lists(
-    st.tuples(st.sampled_from("ab"), st.sampled_from([2, 2, 4, 50])), min_size=1, max_size=3
+    st.tuples(st.sampled_from("ab"), st.sampled_from([2, 2, 2, 4, 4, 50])), min_size=1, max_size=3
 )
 """Streams and sizes of events."""
 
@@ -66,12 +66,16 @@ class RecentMachine(RuleBasedStateMachine):
         for _ in range(before):
             self.commit([("a", 2)])
         self.publisher = SteppedPublisher(self.config, self.storage, self.recent)
-        self.followers = [
-            Follower(stream_id, self.recent, self.storage, start)
-            for stream_id, start in ((ALL_STREAMS, self.start), (self.streams["a"], 0))
-        ]
-        for follower in self.followers:
-            self.publisher.watch(follower)
+        self.followers = [self.joined(which) for which in range(2)]
+
+    def joined(self, which: int) -> Follower:
+        """Return one who watches, and has read what there is; the publisher hears of it later."""
+        stream_id, start = ((ALL_STREAMS, self.start), (self.streams["a"], 0))[which]
+        follower = Follower(stream_id, self.recent, self.storage, start)
+        self.publisher.watch(follower)
+        while follower.read_on():
+            pass
+        return follower
 
     def teardown(self) -> None:
         if hasattr(self, "publisher"):
@@ -172,10 +176,7 @@ class RecentMachine(RuleBasedStateMachine):
         self.known = 0
         self.publisher.end()
         self.publisher.start()
-        for follower in self.followers:
-            self.publisher.watch(follower)
-            while follower.read_on():
-                pass
+        self.followers = [self.joined(which) for which in range(2)]
 
     # ── those who read ───────────────────────────────────────────────────────────────────────
 
@@ -188,9 +189,12 @@ class RecentMachine(RuleBasedStateMachine):
         while self.publisher.step():
             pass
 
-    @rule(which=st.integers(0, 1))
-    def follow(self, which: int) -> None:
-        self.followers[which].hear()
+    @rule(which=st.integers(0, 1), is_new=st.booleans())
+    def follow(self, which: int, *, is_new: bool) -> None:
+        if is_new:
+            self.followers[which] = self.joined(which)
+        else:
+            self.followers[which].hear()
 
     @rule(
         name=st.sampled_from(["a", "b", ALL_STREAMS]),
@@ -218,6 +222,7 @@ class RecentMachine(RuleBasedStateMachine):
                 end = self.version(stream_id)
                 for after in range(max(0, end - 12), end + 2):
                     self.compare(stream_id, after, 100, LARGE)
+                    self.compare(stream_id, after, 3, 6)
 
     @rule(drawn=st.none() | commits)
     def connect(self, drawn: list[tuple[str, int]] | None) -> None:

@@ -144,9 +144,16 @@ class RestartMachine(RuleBasedStateMachine):
                 assert each.heard[known:] == told
 
     @precondition(lambda self: not self.failed)
-    @rule(which=numbers, errors=st.lists(errors, min_size=1, max_size=10), late=st.booleans())
-    def crash(self, which: int, errors: list[type[BaseException]], *, late: bool) -> None:
-        """Again and again, as soon as it was started again; or once, and that is heard of late."""
+    @rule(
+        which=numbers,
+        errors=st.lists(errors, min_size=1, max_size=10),
+        rest=st.sampled_from([0.0, 0.0, 0.3, 0.6, 1.1]),
+        late=st.booleans(),
+    )
+    def crash(
+        self, which: int, errors: list[type[BaseException]], rest: float, *, late: bool
+    ) -> None:
+        """Again and again, a part of the window after each restart; or once, heard of late."""
         what, filled = self.all_places()[which % len(self.all_places())]
         for error in errors:
             puppet = filled.puppet
@@ -158,6 +165,8 @@ class RestartMachine(RuleBasedStateMachine):
             self.hear_a_report(-1)
             if self.place(what) is filled and filled.restarts_at is not None:
                 self.pass_time(filled.restarts_at - self.stage.clock.now + ROUNDING)
+            if self.failed is None:
+                self.pass_time(rest * self.window)
 
     @precondition(lambda self: not self.failed)
     @rule(name=names, how=st.sampled_from(["by itself", "for a reason", "without a subscriber"]))
