@@ -146,16 +146,17 @@ class RestartMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.failed)
     @rule(
         which=numbers,
-        errors=st.lists(errors, min_size=1, max_size=10),
+        error=errors,
+        times=st.integers(1, 12),
         rest=st.sampled_from([0.0, 0.0, 0.3, 0.6, 1.1]),
         late=st.booleans(),
     )
     def crash(
-        self, which: int, errors: list[type[BaseException]], rest: float, *, late: bool
+        self, which: int, error: type[BaseException], times: int, rest: float, *, late: bool
     ) -> None:
         """Again and again, a part of the window after each restart; or once, heard of late."""
         what, filled = self.all_places()[which % len(self.all_places())]
-        for error in errors:
+        for _ in range(times):
             puppet = filled.puppet
             if self.failed is not None or puppet is None or not puppet.alive:
                 return
