@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from uuid import UUID
+from dataclasses import replace
 
 from actors.actor import try_tell
+from actors.history import History, Mark
 from actors.messages import HeadHeard, HistoryRewound, ListenerDeaf, ListenerFailed, Ref
 from actors.surroundings import Surroundings
 from eventstore.errors import HistoryRewoundError, StorageUnavailableError
-from eventstore.identifiers import ALL_STREAMS
 from eventstore.storage import Heard, StoredEvent
 
 __all__ = ["Listener"]
@@ -25,19 +23,6 @@ GRACE = 0.02
 
 PAUSE = 0.1
 """Seconds between two attempts to reach a database that is away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The newest known event: where it is, which it is, and how many bytes its payload has."""
-
-    position: int
-    event_id: UUID
-    size: int = field(default=0, compare=False)
-
-    @classmethod
-    def of(cls, event: StoredEvent) -> Mark:
-        return cls(event.global_position, event.event_id, event.size)
 
 
 class Listener(threading.Thread):
@@ -55,6 +40,7 @@ class Listener(threading.Thread):
         super().__init__(name="eventstore-listener", daemon=True)
         self._shared = surroundings
         self._recent = surroundings.recent
+        self._history = History(surroundings)
         self._publisher = publisher
         self._heads = surroundings.storage.head_listener()
         self._ended = threading.Event()
@@ -62,10 +48,6 @@ class Listener(threading.Thread):
         self._connected = False
         self._told = 0
         """Newest position that the publisher was told of."""
-        self._told_mark: Mark | None = None
-        """The newest event that it was told of."""
-        self._seen = 0
-        """Head as the server gave it last."""
 
     def look(self) -> None:
         """Read what there is, announced or not; from any thread."""
@@ -110,8 +92,8 @@ class Listener(threading.Thread):
         if heard.reconnected or not self._connected:
             self._tell_of_connection(heard)
             return
-        if self._is_doubtful(heard) and not self._look.is_set():
-            self._check_history(heard.head)
+        if self._history.is_doubtful(heard) and not self._look.is_set():
+            self._history.check(heard.head)
         if self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
             self._look.clear()
             self._tell_of_news(heard)
@@ -131,53 +113,10 @@ class Listener(threading.Thread):
     def _tell_of_connection(self, heard: Heard) -> None:
         """Tell that everything may be different, if it is the same history."""
         newest = self._read(heard.head - 1, 1)
-        self._check_history()
+        self._history.check()
         self._tell(replace(heard, reconnected=True), newest)
-        self._told = self._seen = heard.head
+        self._told = self._history.head = heard.head
         self._connected = True
-
-    # ── history ──────────────────────────────────────────────────────────────────────────────
-
-    def _mark(self) -> Mark | None:
-        """Return the newest known event: ours is newer than the memory while that takes it in."""
-        ours, mark = self._told_mark, self._recent.mark
-        if mark is None or (ours is not None and ours.position > mark[0]):
-            return ours
-        held = self._held(mark[0])
-        return Mark(*mark, held.size if held is not None else 0)
-
-    def _held(self, position: int) -> StoredEvent | None:
-        """Return the event in memory at *position*."""
-        held = self._recent.after(ALL_STREAMS, position - 1, 1, 0) if position > 0 else None
-        return held[0] if held else None
-
-    def _is_doubtful(self, heard: Heard) -> bool:
-        """Tell whether the head is not above the one before: set back, and grown again perhaps."""
-        before, self._seen = self._seen, heard.head
-        mark = self._mark()
-        if mark is None or heard.touched:
-            return False
-        if heard.newest is None:
-            return heard.head <= before
-        found = Mark(heard.head, heard.newest)
-        return found != mark and heard.head <= max(before, mark.position)
-
-    def _check_history(self, head: int | None = None) -> None:
-        """Raise `HistoryRewoundError` unless what is known is where it was."""
-        for position, event_id in self._evidence(head):
-            if not self._shared.storage.history_holds(position, event_id, self._deadline()):
-                raise HistoryRewoundError(
-                    f"the database lost event {event_id} at position {position}: it was set back"
-                )
-
-    def _evidence(self, head: int | None) -> Iterator[tuple[int, UUID]]:
-        """Yield the mark, and the event in memory at *head*: the mark may be younger."""
-        mark = self._mark()
-        if mark is not None:
-            yield mark.position, mark.event_id
-        held = self._held(head) if head is not None else None
-        if held is not None:
-            yield held.global_position, held.event_id
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -199,22 +138,22 @@ class Listener(threading.Thread):
 
     def _read_on(self) -> list[StoredEvent]:
         """Read what follows the newest known event, together with that: they are one history."""
-        known, mark = self._known(), self._mark()
+        known, mark = self._known(), self._history.mark()
         if mark is None or mark.position < known:
             page = self._read(known, PAGE_EVENTS)
-            self._check_history()
+            self._history.check()
             return page
         page = self._read(mark.position - 1, PAGE_EVENTS + 1, mark.size + PAGE_BYTES)
         if page and Mark.of(page[0]) == mark:
             return page[1:]
         # It was deleted, perhaps.
-        self._check_history()
+        self._history.check()
         return [event for event in page if event.global_position > mark.position]
 
     def _tell_of_head(self, heard: Heard) -> None:
         """Tell that more came than the memory holds; it goes on with the newest event."""
         newest = self._read(heard.head - 1, 1)
-        self._check_history()
+        self._history.check()
         if newest:
             self._tell(replace(heard, head=newest[0].global_position - 1))
             heard = replace(heard, head=newest[0].global_position, touched=False)
@@ -231,7 +170,7 @@ class Listener(threading.Thread):
         try_tell(self._publisher, HeadHeard(heard, tuple(events or ())))
         self._told = max(self._told, heard.head)
         if events:
-            self._told_mark = Mark.of(events[-1])
+            self._history.tell_of(events[-1])
 
     def _deadline(self) -> float:
         return time.monotonic() + self._shared.config.connect_timeout
