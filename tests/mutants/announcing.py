@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["ANNOUNCING"]
 
+_HISTORY = "actors/history.py"
 _LISTENER = "actors/listener.py"
 _PUBLISHER = "actors/publisher.py"
 _RECENT = "actors/recent.py"
@@ -149,7 +150,7 @@ ANNOUNCING = (
         guarantee="G31",
         breaks="A restore in place, under a living connection, is not noticed.",
         file=_LISTENER,
-        before="if self._is_doubtful(heard) and not self._look.is_set():",
+        before="if self._history.is_doubtful(heard) and not self._look.is_set():",
         after="if False:",
         killers=(f"{_LISTENING}::test_a_head_that_falls_is_compared_with_the_history",),
     ),
@@ -157,16 +158,16 @@ ANNOUNCING = (
         name="fallen-head-not-compared",
         guarantee="G31",
         breaks="A head that fell is taken for an old announcement.",
-        file=_LISTENER,
-        before="return heard.head <= before",
-        after="return False",
+        file=_HISTORY,
+        before="            return True\n",
+        after="            return False\n",
         killers=(f"{_LISTENING}::test_a_head_that_falls_is_compared_with_the_history",),
     ),
     Mutant(
         name="history-that-grew-again",
         guarantee="G31",
         breaks="A database set back is not noticed when its head has come as far again.",
-        file=_LISTENER,
+        file=_HISTORY,
         before="return found != mark and heard.head <= max(before, mark.position)",
         after="return False",
         killers=(f"{_LISTENING}::test_another_event_at_the_head_is_compared_with_the_history",),
@@ -185,7 +186,7 @@ ANNOUNCING = (
         guarantee="G31",
         breaks="A server that was set back is taken for the same one.",
         file=_LISTENER,
-        before="""        self._check_history()
+        before="""        self._history.check()
         self._tell(replace(heard, reconnected=True), newest)""",
         after="        self._tell(replace(heard, reconnected=True), newest)",
         killers=(f"{_LISTENING}::test_a_lost_history_is_told_to_the_supervisor_and_nothing_more",),
