@@ -12,7 +12,7 @@ from tests.acceptance.guarantees.test_durability import assert_stored, everythin
 from tests.support.processes import Service
 
 NAME = "sub"
-GENERATIONS = 3
+GENERATIONS = 4
 
 
 def test_a_rolling_restart_under_load_delivers_everything_once_and_in_order(

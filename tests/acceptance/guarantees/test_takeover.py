@@ -17,6 +17,7 @@ from eventstore import (
 )
 from tests.acceptance.guarantees.conftest import Settings, Start, wait_for_checkpoint
 from tests.acceptance.guarantees.deaf import DeafProxy
+from tests.acceptance.guarantees.test_live_delivery import listening
 from tests.support.processes import Report, Service
 from tests.support.waiting import wait_until
 
@@ -83,8 +84,7 @@ def test_a_standby_takes_over_soon_after_a_clean_stop(
     owner, standby = start(2, lease=LONG, poll_interval=LONG, dsn=dsn)
     owned(owner, observer)
     standby.do("subscribe", name=NAME).wait("connected")
-    standby.do("health")
-    assert standby.wait("health")["listening"] is (network == "dsn")
+    wait_until(lambda: listening(standby) is (network == "dsn"))
     closed = owner.do("close").wait("closed")
     standby.wait_delivered(NAME, 4)
     assert standby.positions(NAME) == [7, 8, 9, 10]
