@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Figure
 from benchmarks.results import Result
 from benchmarks.table import number
 
@@ -19,6 +19,7 @@ _OTHER_COLOURS = ("#56b4e9", "#d95f02", "#7f7f7f", "#a6761d")
 _LIMIT_COLOUR = "#111111"
 _BAR = 0.8
 """Of the place of a workload, the rest is space."""
+_LABEL_WIDTH = 34
 _LOGARITHMIC_FROM = 40.0
 """Times that the greatest of a panel exceeds the least: bars could not be seen any more."""
 
@@ -44,9 +45,9 @@ def plot(title: str, results: Sequence[Result], path: Path) -> None:
     grid = picture.add_gridspec(rows, columns, height_ratios=heights)
     for place, ((panel, unit), of_panel) in enumerate(panels.items()):
         axes = picture.add_subplot(grid[place // columns, place % columns])
-        _draw(axes, of_panel, colours)
+        scale = _draw(axes, of_panel, colours, heights[place // columns] / _height(of_panel))
         better = "more" if of_panel[0].better == "higher" else "less"
-        axes.set_title(f"{panel}: {unit} ({better} is better)", fontsize=9, loc="left")
+        axes.set_title(f"{panel}: {unit}{scale} ({better} is better)", fontsize=9, loc="left")
     _add_legend(picture, colours, with_limit=any(LIMIT in result.figures for result in results))
     picture.savefig(path, metadata={"Date": None})
 
@@ -65,13 +66,21 @@ def _colours(results: Sequence[Result]) -> dict[str, str]:
     return {name: _COLOURS.get(name) or next(others) for name in names}
 
 
-def _draw(axes: Any, results: Sequence[Result], colours: dict[str, str]) -> None:
-    _scale(axes, [figure for result in results for figure in result.figures.values()])
+def _draw(axes: Any, results: Sequence[Result], colours: dict[str, str], room: float) -> str:
+    """Draw a panel; return what its title must say of its scale.
+
+    Args:
+        axes: Where to draw.
+        results: What to draw.
+        colours: By contender.
+        room: Height of the panel, as a multiple of what it needs.
+    """
+    scale = _scale(axes, results)
     for place, result in enumerate(results):
         _draw_workload(axes, place, result, colours)
     axes.set_yticks(range(len(results)))
-    axes.set_yticklabels([one.label for one in results], fontsize=8)
-    axes.invert_yaxis()
+    axes.set_yticklabels([textwrap.fill(one.label, _LABEL_WIDTH) for one in results], fontsize=8)
+    axes.set_ylim(len(results) * room - 0.5, -0.5)
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.tick_params(axis="x", labelsize=7)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
@@ -79,15 +88,21 @@ def _draw(axes: Any, results: Sequence[Result], colours: dict[str, str]) -> None
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
+    return scale
 
 
-def _scale(axes: Any, figures: Sequence[Figure]) -> None:
-    least, most = min(one.median for one in figures), max(one.most for one in figures)
-    if 0 < least * _LOGARITHMIC_FROM < most:
+def _scale(axes: Any, results: Sequence[Result]) -> str:
+    medians = [figure.median for result in results for figure in result.figures.values()]
+    most = max(
+        medians + [result.figures[name].most for result in results for name in _bars(result)]
+    )
+    if 0 < min(medians) * _LOGARITHMIC_FROM < max(medians):
         axes.set_xscale("log")
-        axes.set_xlim(least / 3, most * 3)
-    else:
-        axes.set_xlim(0, most * 1.15 or 1)
+        axes.set_xlim(min(medians) / 3, most * 3)
+        return ", logarithmic"
+    axes.set_xlim(0, most * 1.15 or 1)
+    axes.locator_params(axis="x", nbins=5)
+    return ""
 
 
 def _draw_workload(axes: Any, place: int, result: Result, colours: dict[str, str]) -> None:

@@ -42,7 +42,7 @@ def workloads(arena: Arena) -> Iterator[Workload]:
         panel="everything, in order",
         label=f"{total:,} events",
         contenders={c.name: _of_everything(c) for c in contenders},
-        rounds=arena.scale.pick(3, 2, 1),
+        rounds=arena.scale.pick(2, 2, 1),
     )
 
 

@@ -27,11 +27,11 @@ class Group:
 
 
 GROUPS = (
-    Group("append", appending.workloads, 480, 50),
-    Group("read", reading.workloads, 200, 20),
-    Group("subscribe", subscribing.workloads, 300, 35),
-    Group("live", live.workloads, 210, 25),
+    Group("append", appending.workloads, 440, 60),
+    Group("read", reading.workloads, 310, 30),
+    Group("subscribe", subscribing.workloads, 300, 25),
+    Group("live", live.workloads, 210, 20),
     Group("growth", growth.workloads, 300, 20),
     Group("idle", idle.workloads, 30, 10),
-    Group("memory", memory.workloads, 60, 15),
+    Group("memory", memory.workloads, 60, 12),
 )

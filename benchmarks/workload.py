@@ -40,9 +40,9 @@ class Scale:
         return {"full": full, "quick": quick, "smoke": smoke}[self.name]
 
 
-FULL = Scale("full", rounds=5, warm_up=True, seconds=0.5)
+FULL = Scale("full", rounds=5, warm_up=True, seconds=0.4)
 """What the results are made of; under 30 minutes for all groups."""
-QUICK = Scale("quick", rounds=3, warm_up=False, seconds=0.25)
+QUICK = Scale("quick", rounds=3, warm_up=False, seconds=0.2)
 """To see where one stands; under 3 minutes."""
 SMOKE = Scale("smoke", rounds=1, warm_up=False, seconds=0.01)
 """To see that every workload still runs; a few seconds. Its figures mean nothing."""

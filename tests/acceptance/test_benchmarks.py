@@ -110,6 +110,7 @@ def test_callers_work_at_the_same_time_each_at_least_once() -> None:
     assert sorted(done) == [1, 2]
     assert len(measured.latencies) == 2
     assert together([measured], 10).operations == 20
+    assert together([replace(measured, callers_at_once=5)], 10).operations == 100
     assert measured.ended >= measured.began
 
 
