@@ -145,6 +145,17 @@ def test_the_progress_of_all_goes_into_one_statement(config: Config) -> None:
         assert max(statements) == 5
 
 
+def test_progress_is_stored_long_before_the_next_renewal(config: Config) -> None:
+    """G13, G26: after a crash no more than the last moment comes again."""
+    with rooms_over(replace(config, lease=600)) as rooms:
+        append(rooms, 2)
+        keeper, subscription = start_keeper(rooms), Ear()
+        fence = owned(rooms.storage)
+        for checkpoint in (1, 2):
+            keeper.tell(Keep(progress(fence, checkpoint), subscription.ref))
+            wait_until(lambda checkpoint=checkpoint: row(rooms).checkpoint == checkpoint)  # type: ignore[misc]
+
+
 def test_what_is_urgent_does_not_wait(rooms: Rooms) -> None:
     head = append(rooms, 2)
     keeper, subscription = start_keeper(rooms), Ear()

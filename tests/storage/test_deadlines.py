@@ -14,6 +14,7 @@ import pytest
 from eventstore.config import Config
 from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
 from eventstore.postgres import PostgresStorage
+from eventstore.postgres.subscriptions import PostgresKeeperSession
 from eventstore.storage import AppendSession, Committed, Progress, ReadDirection
 from eventstore.subscription import SubscriptionState
 from tests.conformance.conftest import soon
@@ -129,6 +130,15 @@ def test_a_row_that_somebody_locked_costs_no_other_its_lease(user: User, psql: P
         assert [each.fence for each in kept] == [first.fence, third.fence]
     assert [user.info(name).checkpoint for name in ("first", "second", "third")] == [5, 0, 5]
     assert [each.checkpoint for each in user.keeper.keep(progress, 10.0, soon())] == [5, 5, 5]
+
+
+def test_a_row_that_stays_locked_is_no_error(user: User, psql: Psql) -> None:
+    """G16: it is left out of the answer after the wait for it alone, too."""
+    fence = user.own("n").fence
+    progress = [Progress(fence, 0, SubscriptionState.LIVE, None, 0)]
+    assert isinstance(user.keeper, PostgresKeeperSession)
+    with held(psql, "SELECT * FROM {}.subscriptions FOR UPDATE"), taking_about(SHORT):
+        assert user.keeper._store(progress, 10.0, soon(), blocked_until=shortly()) == []
 
 
 def test_many_locked_rows_cost_no_more_time_than_one(user: User, psql: Psql) -> None:
