@@ -59,6 +59,9 @@ limits = st.sampled_from([0, 1, 2, 5, 9])
 windows = st.sampled_from([1.0, 10.0, 60.0])
 numbers = st.integers(0, 1_000)
 names = st.sampled_from(["shipping", "billing"])
+places: st.SearchStrategy[Child | Key] = st.sampled_from(Child) | st.tuples(
+    st.just(ALL_STREAMS), names
+)
 steps = st.sampled_from([0.0, 0.01, 0.1, 0.5, 2.0, 9.0, 31.0]) | st.floats(0, 40)
 
 
@@ -145,29 +148,32 @@ class RestartMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.failed)
     @rule(
-        which=numbers,
+        what=places,
         error=errors,
         times=st.integers(1, 12),
         rest=st.sampled_from([0.0, 0.0, 0.3, 0.6, 1.1]),
         late=st.booleans(),
     )
     def crash(
-        self, which: int, error: type[BaseException], times: int, rest: float, *, late: bool
+        self, what: Child | Key, error: type[BaseException], times: int, rest: float, *, late: bool
     ) -> None:
         """Again and again, a part of the window after each restart; or once, heard of late."""
-        what, filled = self.all_places()[which % len(self.all_places())]
+        if not isinstance(what, Child) and what not in self.seats:
+            self.subscribe(what[1])
+        filled = self.place(what)
         for _ in range(times):
+            if filled is None or self.failed is not None or self.place(what) is not filled:
+                return
+            if filled.restarts_at is not None:
+                self.pass_time(filled.restarts_at - self.stage.clock.now + ROUNDING)
+            self.pass_time(rest * self.window)
             puppet = filled.puppet
-            if self.failed is not None or puppet is None or not puppet.alive:
+            if puppet is None or not puppet.alive:
                 return
             puppet.end(ChildFailed(puppet.actor_urn, error("crashed")))
             if late:
                 return
             self.hear_a_report(-1)
-            if self.place(what) is filled and filled.restarts_at is not None:
-                self.pass_time(filled.restarts_at - self.stage.clock.now + ROUNDING)
-            if self.failed is None:
-                self.pass_time(rest * self.window)
 
     @precondition(lambda self: not self.failed)
     @rule(name=names, how=st.sampled_from(["by itself", "for a reason", "without a subscriber"]))
