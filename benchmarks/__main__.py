@@ -66,7 +66,7 @@ def conclude(results: Results, scale: Scale, *, complete: bool) -> None:
         write(results, RESULTS / "full.md")
     took = ", ".join(f"{group} {seconds} s" for group, seconds in results.seconds.items())
     print(f"\ntook {took}")
-    print(f"written to {RESULTS.relative_to(Path.cwd())}/{name}.*")
+    print(f"written to {os.path.relpath(RESULTS)}/{name}.*")
 
 
 if __name__ == "__main__":

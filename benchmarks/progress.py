@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ class Progress:
     def show(self, what: str) -> None:
         """Show *what* is running."""
         if sys.stderr.isatty():
-            line = f"{self._group}: {what}, about {_minutes(self._left())} left"[:99]
+            line = f"{self._group}: {what}, about {_minutes(self._left())} left"
+            line = line[: shutil.get_terminal_size().columns - 1]
             sys.stderr.write("\r" + line.ljust(self._width))
             sys.stderr.flush()
             self._width = len(line)

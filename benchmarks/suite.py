@@ -75,7 +75,8 @@ def _result(workload: Workload, scale: Scale, progress: Progress) -> Result:
 @contextmanager
 def _server() -> Iterator[tuple[str, Path]]:
     """Start a server with the defaults of PostgreSQL; its disk is the contenders', too."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+    # Not in the folder for temporary files, which is often in memory, where nothing is durable.
+    with tempfile.TemporaryDirectory(prefix="data-", dir=Path(__file__).parent) as name:
         folder = Path(name)
         with EmbeddedServer.start(folder / "server", settings=_SETTINGS) as server:
             places = folder / "places"
