@@ -55,9 +55,7 @@ CONNECTING = (
         file=_CONNECTION,
         before="        if time.monotonic() >= deadline:\n",
         after="        if False:\n",
-        killers=(
-            "tests/conformance/port/test_append.py::test_nothing_is_written_after_the_deadline",
-        ),
+        killers=(f"{_POOLING}::test_what_comes_too_late_is_not_sent_and_costs_no_connection",),
     ),
     Mutant(
         name="dead-idle-connection",
@@ -122,7 +120,7 @@ CONNECTING = (
         file=_DEADLINE,
         before="            self._deadline = None\n            return not self.expired\n",
         after="            return not self.expired\n",
-        killers=(f"{_GUARDS}::test_a_call_that_ended_is_never_hit",),
+        killers=(f"{_GUARDS}::test_an_idle_socket_is_never_hit",),
     ),
     Mutant(
         name="lost-connection-is-an-error",

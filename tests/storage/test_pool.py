@@ -83,6 +83,16 @@ def test_a_connection_is_used_again(pool: Pool) -> None:
     assert len({pool.run(asked, soon(), "x") for _ in range(20)}) == 1
 
 
+def test_what_comes_too_late_is_not_sent_and_costs_no_connection(pool: Pool) -> None:
+    """G25: then it is certain that nothing was written."""
+    before = pool.run(asked, soon(), "asking")
+
+    with pytest.raises(StorageUnavailableError, match="before the statement was sent"):
+        pool.run_once(lambda c: c.execute(b"SELECT 1", (), time.monotonic() - 1), soon())
+
+    assert pool.run(asked, soon(), "asking") == before
+
+
 def test_connections_that_died_idle_are_replaced_without_an_error_or_a_pause(
     pool: Pool, psql: Psql
 ) -> None:

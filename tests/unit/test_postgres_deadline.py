@@ -74,6 +74,16 @@ def test_a_call_that_ended_is_never_hit(pairs: list[Pair]) -> None:
     assert in_time.guard.disarm()
 
 
+def test_an_idle_socket_is_never_hit(pairs: list[Pair]) -> None:
+    """G25: the deadline of a call is over with the call."""
+    idle, late, _ = pairs
+    idle.guard.arm(time.monotonic() + 0.05)
+    assert idle.guard.disarm()
+    late.guard.arm(time.monotonic() + 0.2)
+    assert late.far.recv(1) == b""
+    assert idle.is_open()
+
+
 def test_a_sooner_deadline_than_the_one_before_counts(pairs: list[Pair]) -> None:
     """G25: the watchdog does not sleep until the later one."""
     pair = pairs[0]
