@@ -64,12 +64,12 @@ def assert_stopped(service: Service) -> None:
     assert service.positions("all") == list(range(1, BEFORE + LOST + 1))
 
 
-@pytest.mark.parametrize("beyond", [-2, 0, 1, 200])
+@pytest.mark.parametrize("beyond", [0, 1])
 def test_one_commit_up_to_and_beyond_the_lost_events_does_not_hide_their_loss(
     server: TestServer, tmp_path: Path, beyond: int
 ) -> None:
     """G31: the head is told once, where it would be without the loss."""
-    settings = {**installed(server.dsn, f"overtaken_{beyond + 2}"), **NO_LOOK}
+    settings = {**installed(server.dsn, f"overtaken_{beyond}"), **NO_LOOK}
     with (
         EventStore.connect(Config(**settings), runtime=CallerRuntime) as others,
         subscriber(settings) as service,

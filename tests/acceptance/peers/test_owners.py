@@ -26,12 +26,12 @@ def test_an_ack_of_an_owner_whose_connections_were_cut_moves_nothing_after_a_tak
     """G16, G15: it believes in its ownership until it is let in again, and is told then."""
     append(observer, 3)
     with Proxy(settings["dsn"]) as network:
-        (first,) = start(dsn=network.dsn)
+        (first,) = start(dsn=network.dsn, lease=0.8)
         first.do("subscribe", name="sub", ack_every=0, max_batch_size=1)
         first.wait_delivered("sub", 9)
         first.do("ack", name="sub", position=1)
         wait_for_checkpoint(observer, 1)
-        (second,) = start()
+        (second,) = start(lease=0.8)
         second.do("subscribe", name="sub")
         network.swallow()
         network.cut()
