@@ -22,6 +22,9 @@ from eventstore.subscription import SubscriptionState
 
 __all__ = ["Courier", "EndOfSubscription"]
 
+READS_AT_ONCE = 2
+"""A live event is found by the first, and the end by the second: it is live again at once."""
+
 log = get_logger()
 
 
@@ -115,7 +118,7 @@ class Courier:
     # ── delivering ───────────────────────────────────────────────────────────────────────────
 
     def go_on(self) -> None:
-        """Send what may be sent; read on, once per call, so that acknowledgements are heard."""
+        """Send what may be sent; read on, a little per call, so that acknowledgements are heard."""
         run = self.run
         if run is None:
             return
@@ -193,13 +196,15 @@ class Courier:
 
     def _deliver(self, run: Run) -> None:
         self._send(run)
-        if self._read(run):
+        for _ in range(READS_AT_ONCE):
+            if not self._read(run):
+                return
             # The read may have taken longer than what was left of the lease.
             if run.is_held():
                 self._send(run)
-            if not self._continue_told:
-                self._continue_told = True
-                self._subscription.tell(Continue())
+        if not self._continue_told:
+            self._continue_told = True
+            self._subscription.tell(Continue())
 
     def continue_told(self) -> None:
         """Go on, as this courier asked for itself."""
