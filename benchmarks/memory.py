@@ -67,9 +67,10 @@ def _peak(dsn: str, seconds: float, appended: int) -> float:
         subscription = store.subscribe_to_all_streams("slow", _Slow.start())
         for _ in range(appended // _PER_APPEND):
             store.append_to_stream(new_stream(), ExpectedVersion.NO_STREAM, events(_PER_APPEND))
-        time.sleep(max(0.0, until - time.monotonic()))
+        while time.monotonic() < until or subscription.checkpoint == 0:
+            time.sleep(0.05)
         head = store.stream_info(ALL).stream_version
-        assert 0 < subscription.checkpoint < head, f"no backlog at {subscription.checkpoint}"
+        assert subscription.checkpoint < head, f"no backlog at {subscription.checkpoint}"
         return _peak_of_this_process()
 
 

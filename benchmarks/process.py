@@ -11,4 +11,5 @@ __all__ = ["printed_by"]
 def printed_by(module: str, *arguments: object) -> float:
     """Run *module* with *arguments* as a program and return the figure it prints."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout)
