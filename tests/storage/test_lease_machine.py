@@ -94,7 +94,7 @@ def test_leases_in_postgresql_hold_whatever_the_clocks_say(leases_in_postgresql:
 
 def test_leases_in_memory_hold_whatever_the_clocks_say(leases_in_memory: Leases) -> None:
     """G13, G14, G15, G16, G27: also through crashes, resets, deletes, and answers that are lost."""
-    run_state_machine_as_test(leases_in_memory, settings=settings(HISTORIES, max_examples=100))
+    run_state_machine_as_test(leases_in_memory, settings=settings(HISTORIES, max_examples=200))
 
 
 def test_what_a_read_that_outlasts_the_lease_found_waits_for_the_next_renewal(
