@@ -7,9 +7,11 @@ import sys
 
 __all__ = ["printed_by"]
 
+_TIMEOUT = 300.0
+
 
 def printed_by(module: str, *arguments: object) -> float:
     """Run *module* with *arguments* as a program and return the figure it prints."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=_TIMEOUT)
     return float(done.stdout)
