@@ -134,6 +134,29 @@ def test_bytes_in_flight_are_bounded() -> None:
     assert batches(subject) == [[3]]
 
 
+def test_it_is_full_exactly_when_the_next_event_has_no_room() -> None:
+    """G32: by number or by bytes."""
+    few = delivery(max_batch_size=1, buffer_size=2)
+    fill(few, 1, 2)
+    states = [state(few) for _ in iter(few.next_batch, [])]
+    assert states == [SubscriptionState.CATCHING_UP, SubscriptionState.FULL]
+
+    small = delivery(max_batch_size=1, buffer_bytes=10)
+    fill(small, 1, 2, 3, size=4)
+    assert state(small) is SubscriptionState.CATCHING_UP
+    states = [state(small) for _ in iter(small.next_batch, [])]
+    assert states == [SubscriptionState.CATCHING_UP, SubscriptionState.FULL]
+
+
+def test_bytes_that_fit_exactly_fill_the_buffer() -> None:
+    """G18, G32."""
+    subject = delivery(buffer_bytes=10)
+    fill(subject, 1, 2, size=5)
+
+    assert batches(subject) == [[1, 2]]
+    assert state(subject) is SubscriptionState.FULL
+
+
 def test_an_event_larger_than_the_buffer_goes_alone() -> None:
     """G18."""
     subject = delivery(buffer_bytes=10)
