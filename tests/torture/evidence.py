@@ -110,6 +110,7 @@ class Trouble:
     kind: Kind
     began: float
     ended: float
+    """Of a runtime that was killed or replaced: when its successor was ready."""
     runtimes: frozenset[int]
     """The places of those that it kept from working."""
 

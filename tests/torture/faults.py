@@ -46,10 +46,10 @@ class Injector:
                 return frozenset({self._victim(Program.READER, fault).index})
             case Kind.DELAY | Kind.BLACK_HOLE | Kind.HALF_OPEN | Kind.RESET:
                 return frozenset(place for place in places if self.crew.is_remote(place))
-            case Kind.KILL_WRITER | Kind.FOREIGN_SAME | Kind.FOREIGN_OTHER | Kind.PAUSE:
-                return frozenset()
-            case _:
+            case Kind.RESTART_SERVER | Kind.CUT_ALL | Kind.CUT_POOLS | Kind.CUT_SOME:
                 return places
+            case _:
+                return frozenset()
 
     def begin(self, fault: Fault) -> Heal:
         """Let a fault happen; returns what ends it."""

@@ -49,7 +49,12 @@ class Process:
 
     @property
     def is_ready(self) -> bool:
-        return any(entry["what"] == "ready" for entry in self.entries())
+        return self.ready_at is not None
+
+    @property
+    def ready_at(self) -> float | None:
+        """Return when it was connected, if it ever was."""
+        return next((entry["at"] for entry in self.entries() if entry["what"] == "ready"), None)
 
     def entries(self) -> Iterator[Entry]:
         return entries(self.journal)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from tests.torture.evidence import Evidence, Trouble, attempts, notes
 from tests.torture.faults import OTHER_DATABASE, Injector
 from tests.torture.journal import Journal, entries
 from tests.torture.mutations import Mutation, install_mutation
-from tests.torture.plan import Fault
-from tests.torture.processes import Crew, Program
+from tests.torture.plan import Fault, Kind
+from tests.torture.processes import Crew, Process, Program
 from tests.torture.subscribers import ROLES
 from tests.torture.writers import STREAMS, Appender
 
@@ -198,6 +198,15 @@ def _collect(stage: _Stage, troubles: Sequence[Trouble], calm_since: float) -> E
         lease=LEASE,
         poll_interval=POLL,
         runtimes=frozenset(process.index for process in readers),
-        troubles=troubles,
+        troubles=[_until_replaced(trouble, readers) for trouble in troubles],
         incidents=[*stage.crew.incidents, *stage.crew.crashes()],
     )
+
+
+def _until_replaced(trouble: Trouble, readers: Sequence[Process]) -> Trouble:
+    """Let the end of a runtime last until a successor at its place is ready."""
+    if trouble.kind not in (Kind.KILL_RUNTIME, Kind.ROLL_RUNTIME):
+        return trouble
+    ready = [p.ready_at for p in readers if p.index in trouble.runtimes]
+    later = [moment for moment in ready if moment is not None and moment > trouble.began]
+    return replace(trouble, ended=max(trouble.ended, min(later, default=trouble.ended)))

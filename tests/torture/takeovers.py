@@ -7,17 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.torture.evidence import Change, Evidence, Trouble
-from tests.torture.plan import Kind
 
 __all__ = ["Takeover", "takeovers"]
 
 _RECOVERY = 2.0
-"""Seconds until a runtime is back after its connections or its server were: with neighbours."""
-
-_START = 3.0
-"""Seconds until a new process has started and subscribed to what others should own first."""
-
-_STARTING = frozenset({Kind.KILL_RUNTIME, Kind.ROLL_RUNTIME})
+"""Seconds until a runtime is connected and subscribed again, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +89,4 @@ def _all_hurt(
 
 
 def _over(trouble: Trouble) -> float:
-    return trouble.ended + (_START if trouble.kind in _STARTING else _RECOVERY)
+    return trouble.ended + _RECOVERY
