@@ -9,7 +9,7 @@ from actors.delivery import Delivery, Limits, Parcel, UndeliveredAckError
 from actors.intake import Intake
 from actors.mailbox import Letter
 from actors.messages import Continue, Ref
-from actors.outlet import Outlet
+from actors.outlet import LIVENESS, Outlet
 from actors.reporter import Reporter
 from actors.run import Failure, Run, Stage
 from actors.surroundings import Seat, Surroundings
@@ -184,6 +184,13 @@ class Courier:
         self._sends = False
         if self.run is not None:
             self._hold_back(self.run)
+
+    def patience(self) -> float:
+        """Return the most seconds until it should look around again, though nobody tells it to."""
+        run = self.run
+        if run is None or not run.delivery.caught_up or not self._reporter.is_settled:
+            return LIVENESS
+        return self._outlet.patience
 
     def next_moment(self) -> float | None:
         """Return when something will be due that no message announces."""

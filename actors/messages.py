@@ -217,6 +217,11 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class SubscriberEnded:
+    """From a callable subscriber to its subscription, in its last moment."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerFailed:
     """From a callable subscriber to its subscription: the handler raised, or returned something."""
 

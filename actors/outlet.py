@@ -22,9 +22,18 @@ GRACE = 0.2
 """Seconds that a function may go on beyond the moment at which its subscription should end."""
 
 
+LIVENESS = 1.0
+"""Most seconds between two looks at what tells nobody that it ended."""
+
+REST = 10.0
+"""Seconds between two looks where everybody tells."""
+
+
 class Outlet(Protocol):
     """Who receives. Nothing here blocks but `close`, and that not for long."""
 
+    patience: float
+    """Most seconds between two looks whether anybody is there."""
     grace: float
     """Seconds that what is in flight gets at least before the end."""
 
@@ -56,6 +65,7 @@ class ActorOutlet:
     """Tells an actor; what it was told cannot be taken back."""
 
     grace = 0.0
+    patience = LIVENESS
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
@@ -94,6 +104,7 @@ class CallableOutlet:
     """Puts batches into the mailbox of an actor that calls the function."""
 
     grace = GRACE
+    patience = REST
 
     def __init__(self, seat: Seat, subscription: Ref, role: str) -> None:
         self._mailbox = Mailbox()

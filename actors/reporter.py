@@ -36,6 +36,11 @@ class Reporter:
         self._passing_since = math.inf
         """Since when its state has been another one than the keeper was told."""
 
+    @property
+    def is_settled(self) -> bool:
+        """The keeper was told of the state that was shown last."""
+        return self._passing_since == math.inf
+
     def show(self, run: Run, failure: Failure | None) -> None:
         """Report what changed: to the keeper now, or when it was not told for a moment."""
         delivery = run.delivery

@@ -12,7 +12,7 @@ import pykka
 from actors.actor import SupervisedActor, try_tell
 from actors.handle import SubscriptionHandle
 from actors.mailbox import Letter, Mailbox
-from actors.messages import Fetch, HandlerFailed, Ref
+from actors.messages import Fetch, HandlerFailed, Ref, SubscriberEnded
 from actors.surroundings import Seat
 from eventstore.identifiers import shown
 from eventstore.messages import Events
@@ -79,6 +79,9 @@ class CallableSubscriber(SupervisedActor):
                     pass
             case _:
                 raise TypeError(f"not for a subscriber: {message!r}")
+
+    def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - any end is alike
+        try_tell(self._subscription, SubscriberEnded())
 
     def _handle_next(self) -> bool:
         """Run the handler on the next batch; False: there is none."""

@@ -24,12 +24,13 @@ from actors.messages import (
     Release,
     Renewed,
     SetPaused,
+    SubscriberEnded,
     Tick,
     Touched,
     Unwatch,
     Watch,
 )
-from actors.outlet import Outlet, outlet_for
+from actors.outlet import LIVENESS, Outlet, outlet_for
 from actors.reply import answer, refuse
 from actors.surroundings import Seat, Surroundings
 from actors.timer import Alarm
@@ -46,9 +47,6 @@ from eventstore.subscription import Subscription, WhenOwned
 __all__ = ["SubscriptionActor"]
 
 Reply = pykka.ThreadingFuture[Subscription]
-
-LIVENESS = 1.0
-"""Most seconds between two looks at the subscriber and the lease."""
 
 _RELEASE_GRACE = 1.0
 """Seconds beyond its deadline that a release may take; the keeper does it anyway."""
@@ -98,6 +96,7 @@ class SubscriptionActor(SupervisedActor):
             self._handle_message(message)
         except (EndOfSubscription, HistoryRewoundError) as end:
             self._over(end)
+        self._set_alarm()
 
     def _handle_message(self, message: Any) -> None:
         courier = self._courier
@@ -113,9 +112,8 @@ class SubscriptionActor(SupervisedActor):
                 self._renewed(message)
             case Tick():
                 self._ticked()
-            case HandlerFailed(run, error):
-                courier.handler_failed(run, error)
-                self._end_if_done()
+            case HandlerFailed() | SubscriberEnded():
+                self._subscriber_failed(message)
             case SetPaused(paused, reply):
                 self._set_paused(paused=paused, reply=reply)
             case Touched():
@@ -124,6 +122,13 @@ class SubscriptionActor(SupervisedActor):
                 self._child_restarted(child)
             case _:
                 raise TypeError(f"not for a subscription: {message!r}")
+
+    def _subscriber_failed(self, message: HandlerFailed | SubscriberEnded) -> None:
+        if isinstance(message, HandlerFailed):
+            self._courier.handler_failed(message.run, message.error)
+            self._end_if_done()
+        elif self._stop_at is None:
+            self._courier.check_subscriber()
 
     def stopping(self, deadline: float) -> None:
         """Send nothing more, and wait for the acknowledgements of what is in flight."""
@@ -287,15 +292,14 @@ class SubscriptionActor(SupervisedActor):
             self._claim()
         else:
             self._courier.look_again()
-        self._set_alarm()
 
     def _set_alarm(self) -> None:
-        """Wake up when the next thing is due, and regularly to look at the subscriber."""
+        """Wake up when the next thing is due, and regularly to look for what nobody tells."""
         if self._ended:
             return
         now = time.monotonic()
         if self._courier.run:
-            regular, due = LIVENESS, self._courier.next_moment()
+            regular, due = self._courier.patience(), self._courier.next_moment()
         else:
             regular, due = min(LIVENESS, self._config.poll_interval), self._claimant.next_moment()
         self._alarm.at(min(now + regular, due or math.inf))
