@@ -150,11 +150,23 @@ def test_it_is_full_exactly_when_the_next_event_has_no_room() -> None:
 
 def test_bytes_that_fit_exactly_fill_the_buffer() -> None:
     """G18, G32."""
-    subject = delivery(buffer_bytes=10)
+    subject = delivery(max_batch_size=1, buffer_bytes=10)
     fill(subject, 1, 2, size=5)
 
-    assert batches(subject) == [[1, 2]]
-    assert state(subject) is SubscriptionState.FULL
+    states = [state(subject) for _ in iter(subject.next_batch, [])]
+    assert states == [SubscriptionState.CATCHING_UP, SubscriptionState.FULL]
+    assert subject.in_flight_bytes == 10
+
+
+def test_it_reads_on_when_half_of_what_may_be_queued_is_free() -> None:
+    """G22."""
+    few = delivery(buffer_size=4)
+    fill(few, 1, 2)
+    assert few.begin_read()
+
+    small = delivery(buffer_bytes=10)
+    fill(small, 1, size=5)
+    assert small.begin_read()
 
 
 def test_an_event_larger_than_the_buffer_goes_alone() -> None:
@@ -167,7 +179,9 @@ def test_an_event_larger_than_the_buffer_goes_alone() -> None:
     subject.end_read(exhausted=False)
 
     assert batches(subject) == [[1]]
+    assert state(subject) is SubscriptionState.FULL
     subject.acknowledge(1)
+    assert state(subject) is SubscriptionState.CATCHING_UP
     assert batches(subject) == [[2]]
     subject.acknowledge(2)
     assert batches(subject) == [[3]]
@@ -294,6 +308,7 @@ def test_an_old_announcement_costs_no_read() -> None:
     fill(subject)
 
     subject.announce(4)
+    subject.announce(5)
 
     assert subject.begin_read() is None
     assert state(subject) is SubscriptionState.LIVE
@@ -316,6 +331,7 @@ def test_one_page_is_read_at_a_time() -> None:
     """G14: a second one would come from the same place."""
     subject = delivery()
     assert subject.begin_read()
+    assert state(subject) is SubscriptionState.CATCHING_UP
     subject.announce(5)
 
     assert subject.begin_read() is None
@@ -381,7 +397,8 @@ def test_what_nobody_fetched_can_be_taken_back_and_is_sent_again() -> None:
 
     subject.take_back(2)
 
-    assert subject.in_flight == 2
+    assert subject.in_flight == subject.in_flight_bytes == 2
+    assert subject.queued == subject.queued_bytes == 2
     assert subject.sent == 2
     with pytest.raises(UndeliveredAckError):
         subject.acknowledge(4)
