@@ -319,6 +319,7 @@ CREATE FUNCTION :"schema".append_events(
   SET search_path = :"schema", pg_temp
   SET jit = off           -- costs 10 ms per commit
   SET plan_cache_mode = force_generic_plan    -- else planned anew by every call: 70 us
+  SET enable_seqscan = off    -- the plan stays when tables that were small have grown
   SET lock_timeout = 0    -- restores the caller's when lock_head has set its own
 AS $$
 DECLARE
@@ -403,7 +404,7 @@ END $$;
 
 -- A stream's number and version; null and 0 if it does not exist. For "$all": null, and the head.
 CREATE FUNCTION :"schema".stream_head(p_stream_id text, OUT stream_no bigint, OUT head bigint)
-LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
   IF p_stream_id = '$all' THEN

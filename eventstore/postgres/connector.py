@@ -31,6 +31,13 @@ _CHECK = b"""
            pg_catalog.current_setting('synchronous_commit'), pg_catalog.pg_backend_pid()
 """
 
+# A prepared plan stays: it must not read a table as a whole because that was small at the time.
+# The price of what has no other plan would switch jit on.
+_PLANNING = b"""
+    SELECT pg_catalog.set_config('enable_seqscan', 'off', false),
+           pg_catalog.set_config('jit', 'off', false)
+"""
+
 _DEFAULTS: dict[str, str | int] = {
     "fallback_application_name": "eventstore",
     # After a failover only the server that takes writes will do.
@@ -75,15 +82,13 @@ class Connector:
                 *properties, session = connection.execute(_CHECK, (), deadline)[0]
                 self._check(properties)
                 connection.pooled = session != raw.info.backend_pid
+                self._prepare(connection, deadline)
         except psycopg.Error as error:
             connection.close()
             raise translated(error, "the new connection failed") from error
         except BaseException:
             connection.close()
             raise
-        # Behind a pooler the session changes, and others give the same names to their statements.
-        if self._prepares and not connection.pooled:
-            raw.prepare_threshold = _PREPARE_THRESHOLD
         return connection
 
     def close(self) -> None:
@@ -117,6 +122,15 @@ class Connector:
         finally:
             with self._lock:
                 self._stops.remove(stop)
+
+    def _prepare(self, connection: GuardedConnection, deadline: float) -> None:
+        """Have statements prepared, unless behind a pooler.
+
+        There the session changes, and others give the same names to their statements.
+        """
+        if self._prepares and not connection.pooled:
+            connection.execute(_PLANNING, (), deadline)
+            connection.raw.prepare_threshold = _PREPARE_THRESHOLD
 
     def _never_prepare(self) -> None:
         self._prepares = False

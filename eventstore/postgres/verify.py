@@ -92,6 +92,7 @@ class StoreCheck:
             raw.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             raw.execute("SET LOCAL statement_timeout = 0")
             raw.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+            raw.execute("SET LOCAL enable_seqscan = on")
             for problem, query in self._checks.items():
                 for row in _streamed(raw, query):
                     found(Finding(problem, *row))
