@@ -111,7 +111,8 @@ class GuardedConnection:
         try:
             cursor = self.raw.cursor(binary=True)
             cursor.execute(statement, parameters, prepare=True)
-            return cursor.fetchall() if cursor.description is not None else []
+            # What `description` says costs 10 us: it makes a column of each field.
+            return cursor.fetchall() if cursor.rownumber is not None else []
         finally:
             self._guard.disarm()
 
