@@ -120,22 +120,28 @@ class Keeper(SupervisedActor):
     def _work(self) -> None:
         """Do what is due: renew everything, else store what changed; look at the pauses."""
         now = time.monotonic()
-        if now - self._renewed_at >= self._config.lease / RENEWALS:
+        if now >= self._renewal_at():
             if self._write(self._entries.values(), self._deadline()):
                 self._renewed_at = now
         else:
             self._write(self._changed(), self._deadline())
-        if now - self._polled_at >= self._config.poll_interval:
+        if now >= self._poll_at():
             self._polled_at = now
             self._poll_pauses()
         if self._entries:
-            self._alarm.at(time.monotonic() + self._pause())
+            self._alarm.at(self._next_moment())
 
-    def _pause(self) -> float:
-        """Return the seconds until there is something to do, unless somebody tells more."""
+    def _next_moment(self) -> float:
+        """Return when there is something to do, unless somebody tells more."""
         if self._away or self._changed():
-            return COALESCING
-        return min(self._config.poll_interval, self._config.lease / RENEWALS)
+            return time.monotonic() + COALESCING
+        return min(self._renewal_at(), self._poll_at())
+
+    def _renewal_at(self) -> float:
+        return self._renewed_at + self._config.lease / RENEWALS
+
+    def _poll_at(self) -> float:
+        return self._polled_at + self._config.poll_interval
 
     def _changed(self) -> list[_Entry]:
         return [entry for entry in self._entries.values() if not entry.stored]

@@ -114,3 +114,24 @@ def test_what_a_read_that_outlasts_the_lease_found_waits_for_the_next_renewal(
     assert owner.delivered == [1, 2]
     history.turn(0)
     assert owner.delivered == [1, 2, 3]
+
+
+def test_a_lease_is_renewed_three_times_however_often_pauses_are_looked_at(
+    leases_in_memory: Leases,
+) -> None:
+    """G16: the looks come at other moments than the renewals, and do not put them off."""
+    step = POLL / 4
+    history = leases_in_memory()
+    history.begin(whole=False, clocks_jump=False)
+    history.turn(0)
+    row = history.world.judge.row
+    assert row is not None
+
+    ages = []
+    for _ in range(int(3 * LEASE / step)):
+        history.pass_time(step)
+        history.turn(0)
+        assert row.renewed is not None
+        ages.append(history.world.judge.now - row.renewed)
+
+    assert max(ages) < LEASE / 3
