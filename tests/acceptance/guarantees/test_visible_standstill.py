@@ -61,7 +61,7 @@ def test_a_subscription_whose_owner_was_killed_shows_no_living_owner_and_its_lag
 ) -> None:
     """G32, G17: nobody is left to say that nobody is left."""
     (service,) = start()
-    service.do("subscribe", name=NAME)
+    service.do("subscribe", name=NAME).wait("subscribed")
     append(observer, 2)
     wait_for_checkpoint(observer, 2)
     assert observer.subscription_info("$all", NAME).owner is not None
