@@ -33,6 +33,8 @@ HISTORIES = settings(
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
+    # To explain a history is to trace it line by line, again and again: a test may run out of time.
+    phases=[Phase.reuse, Phase.generate, Phase.shrink],
 )
 
 AS_FOUND = settings(HISTORIES, phases=[Phase.generate], database=None)
