@@ -167,11 +167,17 @@ class SubscriptionActor(SupervisedActor):
     def _end_if_done(self) -> None:
         if self._stop_at is None:
             return
-        run = self._courier.run
-        if run is None or not run.delivery.in_flight or time.monotonic() >= self._stop_at:
+        now = time.monotonic()
+        if now >= self._stop_at or not self._acks_are_due():
             self.finish()
         else:
-            self._alarm.at(self._stop_at)
+            self._alarm.at(min(self._stop_at, now + LIVENESS))
+
+    def _acks_are_due(self) -> bool:
+        """Tell whether something is in flight, and somebody lives who may acknowledge it."""
+        assert self._outlet is not None
+        run = self._courier.run
+        return run is not None and run.delivery.in_flight > 0 and self._outlet.is_alive()
 
     def _close_outlet(self, reason: EventStoreError) -> None:
         if self._outlet is None:

@@ -152,6 +152,35 @@ def test_a_subscriber_actor_that_never_acknowledges_delays_the_close_only_until_
     recorder.stop(timeout=5)
 
 
+def test_a_subscriber_actor_that_is_gone_is_not_waited_for(connected: EventStore) -> None:
+    """G26: nobody else acknowledges what it has in flight."""
+    seen = Seen()
+    recorder = Recorder.start(seen, acks=False)
+    connected.subscribe_to_all_streams("all", recorder)
+    append_one(connected, 1)
+    wait_until(lambda: seen.positions == [1])
+    recorder.stop(timeout=5)
+    before = time.monotonic()
+    connected.close(timeout=5)
+    assert time.monotonic() - before < 2
+
+
+def test_a_subscriber_actor_that_ends_meanwhile_is_waited_for_no_longer(
+    connected: EventStore,
+) -> None:
+    """G26."""
+    seen = Seen()
+    recorder = Recorder.start(seen, acks=False)
+    connected.subscribe_to_all_streams("all", recorder)
+    append_one(connected, 1)
+    wait_until(lambda: seen.positions == [1])
+    closing = threading.Thread(target=connected.close, kwargs={"timeout": 10})
+    closing.start()
+    recorder.stop(timeout=5)
+    closing.join(timeout=5)
+    assert not closing.is_alive()
+
+
 @ON_DISK
 @pytest.mark.parametrize("kind", ["callable", "actor"])
 def test_a_subscriber_may_close_the_store_and_its_own_acknowledgement_counts(

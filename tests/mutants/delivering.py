@@ -323,7 +323,7 @@ DELIVERING = (
         guarantee="G26",
         breaks="An end does not wait for what is in flight.",
         file="actors/subscription.py",
-        before="if run is None or not run.delivery.in_flight or time.monotonic() >= self._stop_at:",
+        before="if now >= self._stop_at or not self._acks_are_due():",
         after="if True:",
         killers=(f"{_ENDS}::test_a_stop_waits_for_what_is_in_flight_and_sends_nothing_more",),
     ),

@@ -11,6 +11,7 @@ _SCHEMA = "schema.sql"
 _CLAIMS = "tests/actors/test_subscription_claims.py"
 _DEADLINES = "tests/storage/test_deadlines.py"
 _FENCE = "tests/storage/test_fence.py"
+_MACHINE = "tests/storage/test_lease_machine.py"
 _KEEPER = "tests/actors/test_keeper.py"
 _LEASES = "tests/actors/test_subscription_leases.py"
 _LISTENING = "tests/conformance/port/test_listening.py"
@@ -302,9 +303,20 @@ OWNING = (
         guarantee="G16",
         breaks="A living owner loses its subscription at the end of its first lease.",
         file="actors/keeper.py",
-        before="if now - self._renewed_at >= self._config.lease / RENEWALS:",
+        before="if now >= self._renewal_at():",
         after="if False:",
         killers=(f"{_KEEPER}::test_a_lease_is_renewed_until_it_is_released",),
+    ),
+    Mutant(
+        name="renewals-at-the-looks-only",
+        guarantee="G16",
+        breaks="A lease is renewed late, where the looks at pauses come at other moments.",
+        file="actors/keeper.py",
+        before="return min(self._renewal_at(), self._poll_at())",
+        after="return self._poll_at()",
+        killers=(
+            f"{_MACHINE}::test_a_lease_is_renewed_three_times_however_often_pauses_are_looked_at",
+        ),
     ),
     Mutant(
         name="lease-from-the-answer-on",
