@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 
 from actors.actor import try_tell
-from actors.messages import AppendRequest, Child, Ref
+from actors.announcement import stored_events
+from actors.job import attempt_until, patience_with
+from actors.messages import AppendRequest, Child, EventsCommitted, Ref
 from actors.tree import Phase, Tree
 from eventstore.errors import (
     EventStoreError,
@@ -14,7 +16,7 @@ from eventstore.errors import (
     StorageUnavailableError,
     TooManyAppendsError,
 )
-from eventstore.storage import Append, Committed
+from eventstore.storage import Append, AppendSession, Committed
 
 __all__ = ["Appender"]
 
@@ -29,7 +31,7 @@ class Appender:
         self._tree = tree
 
     def append(self, append: Append, deadline: float) -> Committed:
-        """Have *append* stored; again, with the same ids, if a writer crashed over it.
+        """Store *append*, or have it stored; again, with the same ids, if that failed.
 
         Raises:
             AppendError, OutcomeUnknownError, StorageUnavailableError, NotRunningError: As the
@@ -37,6 +39,13 @@ class Appender:
         """
         size = sum(event.size for part in append for event in part.events)
         maybe_stored: OutcomeUnknownError | None = None
+        try:
+            outcome = self._append_alone(append, size, deadline)
+        except OutcomeUnknownError as error:
+            maybe_stored = error
+        else:
+            if outcome is not None:
+                return outcome
         while True:
             writer: Ref | None = None
             try:
@@ -50,6 +59,40 @@ class Appender:
                 reason = maybe_stored or error
             if not self._has_crashed(writer) or not _pause_until(deadline):
                 raise reason
+
+    def _append_alone(self, append: Append, size: int, deadline: float) -> Committed | None:
+        """Do what the writer would do, if nobody else wants to append; None: the writer has to.
+
+        Raises:
+            AppendError, StorageError: It was refused.
+            OutcomeUnknownError: It may be stored.
+        """
+        tree = self._tree
+        is_up = tree.phase is Phase.UP and tree.directory.find(Child.WRITER) is not None
+        if not is_up or tree.queue.queued_appends:
+            return None
+        with tree.queue.counted(size), tree.turn.of_a_caller() as session:
+            return None if session is None else self._send(session, append, size, deadline)
+
+    def _send(
+        self, session: AppendSession, append: Append, size: int, deadline: float
+    ) -> Committed | None:
+        tree = self._tree
+        patience = patience_with(size, tree.config.connect_timeout)
+        until = attempt_until(deadline, time.monotonic(), patience)
+        tree.recent.writing = True
+        try:
+            (outcome,) = session.append([append], until)
+        except StorageUnavailableError:
+            return None
+        finally:
+            tree.recent.writing = False
+        if not isinstance(outcome, Committed):
+            raise outcome
+        if not outcome.repeated:
+            stored = tuple(stored_events(append, outcome))
+            tree.directory.tell(Child.PUBLISHER, EventsCommitted(stored))
+        return outcome
 
     def _tell_writer(self, request: AppendRequest) -> Ref:
         """Tell the writer, or the next one if it is being restarted; return which one."""

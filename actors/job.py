@@ -17,7 +17,7 @@ from eventstore.errors import (
     StorageUnavailableError,
 )
 
-__all__ = ["Job", "unsent"]
+__all__ = ["Job", "attempt_until", "patience_with", "unsent"]
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
@@ -66,11 +66,9 @@ class Job:
         return group is not None
 
     def attempt_until(self, now: float, connect_timeout: float) -> float:
-        """Return when the attempt ends: a dead connection must not cost a long deadline."""
-        left = self._latest() - now
-        patience = connect_timeout + self.group.size / SLOWEST
-        # A little before the callers give up, so that they hear the exact reason.
-        return now + min(left - min(0.1, left / 4), patience * 2.0 ** min(self.attempts, 10))
+        """Return when the attempt ends."""
+        patience = patience_with(self.group.size, connect_timeout) * 2.0 ** min(self.attempts, 10)
+        return attempt_until(self._latest(), now, patience)
 
     def failed(self, error: EventStoreError, now: float) -> float:
         """Note a failed attempt; return the seconds until the next."""
@@ -118,6 +116,18 @@ class Job:
         error = OutcomeUnknownError(f"the append was sent, but its answer is not known: {cause}")
         error.__cause__ = cause
         return error
+
+
+def patience_with(size: int, connect_timeout: float) -> float:
+    """Return the seconds that a first attempt to send *size* bytes may take."""
+    return connect_timeout + size / SLOWEST
+
+
+def attempt_until(deadline: float, now: float, patience: float) -> float:
+    """Return when an attempt ends: a dead connection must not cost a long deadline."""
+    left = deadline - now
+    # A little before the callers give up, so that they hear the exact reason.
+    return now + min(left - min(0.1, left / 4), patience)
 
 
 def unsent(crash: BaseException | None) -> EventStoreError:

@@ -37,6 +37,7 @@ class Parts:
             timer=Timer(),
             directory=tree.directory,
             supervisor=supervisor,
+            turn=tree.turn,
         )
         self.permanent = Permanent(self._shared, start_permanent)
         self.seats = Seats(self._shared, tree, start_subscription)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 
 from eventstore.errors import (
@@ -55,6 +57,20 @@ class QueueLimit:
         Raises:
             TooManyAppendsError: The queue is full.
         """
+        self._count(size)
+        return AppendReply(self, size, self._lock)
+
+    @contextmanager
+    def counted(self, size: int) -> Iterator[None]:
+        """Accept an append as `admit` does; it is answered when the block ends."""
+        self._count(size)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._release(size)
+
+    def _count(self, size: int) -> None:
         with self._lock:
             if self._appends >= self._max_appends:
                 raise TooManyAppendsError(
@@ -67,7 +83,6 @@ class QueueLimit:
                 )
             self._appends += 1
             self._bytes += size
-        return AppendReply(self, size, self._lock)
 
     def _release(self, size: int) -> None:
         self._appends -= 1

@@ -13,6 +13,7 @@ from actors.handle import SubscriptionHandle
 from actors.messages import Ref
 from actors.recent import Recent
 from actors.timer import Timer
+from actors.turn import Turn
 from eventstore.codec import Codec
 from eventstore.config import Config
 from eventstore.messages import Events
@@ -35,6 +36,7 @@ class Surroundings:
     timer: Timer
     directory: Directory
     supervisor: Ref | None
+    turn: Turn = field(default_factory=Turn)
 
 
 @dataclass(slots=True, eq=False)

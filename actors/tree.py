@@ -12,6 +12,7 @@ from actors.handle import SubscriptionHandle
 from actors.messages import Ref
 from actors.queue_limit import QueueLimit
 from actors.recent import Recent
+from actors.turn import Turn
 from eventstore.config import Config
 from eventstore.errors import NotRunningError, StorageUnavailableError
 from eventstore.storage import Storage
@@ -41,6 +42,7 @@ class Tree:
         self.config = config
         self.directory = Directory()
         self.recent = Recent()
+        self.turn = Turn()
         self.queue = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
         self._changed = threading.Condition()
         self._phase = Phase.OPENING

@@ -46,6 +46,7 @@ class Writer(SupervisedActor):
 
     def setup(self) -> None:
         self._session = self._shared.storage.append_session()
+        self._shared.turn.offer(self._session)
 
     def receive(self, message: Any) -> None:
         match message:
@@ -77,6 +78,7 @@ class Writer(SupervisedActor):
             request.reply.answer(unsent(error))
         if self._pause is not None:
             self._pause.cancel()
+        self._shared.turn.withdraw((self._stop_at or 0.0) - time.monotonic())
         if self._session is not None:
             self._session.close()
 
@@ -125,6 +127,10 @@ class Writer(SupervisedActor):
         return self._next_job(now)
 
     def _attempt(self, job: Job) -> None:
+        with self._shared.turn.of_the_writer():
+            self._send(job)
+
+    def _send(self, job: Job) -> None:
         assert self._session is not None
         appends = [item.append for item in job.group.items]
         recent = self._shared.recent

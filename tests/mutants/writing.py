@@ -12,6 +12,7 @@ _JOB = "tests/unit/test_job.py"
 _PLANNING = "tests/unit/test_commit_plan.py"
 _QUEUE = "tests/unit/test_queue_limit.py"
 _SUPERVISOR = "tests/actors/test_supervisor.py"
+_ALONE = "tests/actors/test_appending_alone.py"
 _WRITER = "tests/actors/test_writer.py"
 
 WRITING = (
@@ -240,8 +241,7 @@ WRITING = (
         guarantee="G25",
         breaks="A connection that is dead costs an append its whole deadline.",
         file="actors/job.py",
-        before="return now + min(left - min(0.1, left / 4), patience * 2.0"
-        " ** min(self.attempts, 10))",
+        before="return now + min(left - min(0.1, left / 4), patience)",
         after="return now + left - min(0.1, left / 4)",
         killers=(f"{_WRITER}::test_a_dead_connection_does_not_cost_the_whole_deadline",),
     ),
@@ -258,5 +258,23 @@ WRITING = (
                 "::test_a_crashed_writer_answers_every_caller_and_the_next_one_takes_new_appends"
             ),
         ),
+    ),
+    Mutant(
+        name="doubt-of-a-lonely-caller",
+        guarantee="G25",
+        breaks="An append that its caller sent, and that may be stored, is called unwritten.",
+        file="actors/appender.py",
+        before="            maybe_stored = error\n        else:\n",
+        after="            pass\n        else:\n",
+        killers=(f"{_ALONE}::test_what_may_be_stored_is_in_doubt_though_the_writer_never_sent_it",),
+    ),
+    Mutant(
+        name="close-under-a-lonely-caller",
+        guarantee="G26",
+        breaks="Closing cuts off the append that its caller sends.",
+        file="actors/writer.py",
+        before="self._shared.turn.withdraw((self._stop_at or 0.0) - time.monotonic())",
+        after="self._shared.turn.withdraw(0.0)",
+        killers=(f"{_ALONE}::test_closing_waits_for_it",),
     ),
 )

@@ -16,8 +16,9 @@ from tests.support.proxy import Proxy
 
 NAME = "sub"
 TIMEOUT = 0.7
-BACK = 8.0
-"""Seconds after its return until everybody uses the database again."""
+CONNECT_TIMEOUT = 1.0
+BACK = CONNECT_TIMEOUT + 2.0
+"""Seconds after its return until everybody uses the database again, as promised."""
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_an_outage_ends_calls_of_every_process_in_time_and_everybody_resumes(
     start: Start, network: Proxy, observer: EventStore
 ) -> None:
     """G25, G5, G6, G13, G14: each error says whether its append may be stored."""
-    afar: Settings = {"dsn": network.dsn, "connect_timeout": 1.0}
+    afar: Settings = {"dsn": network.dsn, "connect_timeout": CONNECT_TIMEOUT}
     writers = [*start(runtime="caller", **afar), *start(**afar)]
     (subscriber,) = start(**afar)
     subscriber.do("subscribe", name=NAME).wait("subscribed")
