@@ -64,12 +64,11 @@ class Appender:
         """Do what the writer would do, if nobody else wants to append; None: the writer has to.
 
         Raises:
-            AppendError, StorageError: It was refused.
+            AppendError: It was refused.
             OutcomeUnknownError: It may be stored.
         """
         tree = self._tree
-        is_up = tree.phase is Phase.UP and tree.directory.find(Child.WRITER) is not None
-        if not is_up or tree.queue.queued_appends:
+        if not self._has_writer() or tree.queue.queued_appends:
             return None
         with tree.queue.counted(size), tree.turn.of_a_caller() as session:
             return None if session is None else self._send(session, append, size, deadline)
@@ -83,7 +82,9 @@ class Appender:
         tree.recent.writing = True
         try:
             (outcome,) = session.append([append], until)
-        except StorageUnavailableError:
+        except OutcomeUnknownError:
+            raise
+        except Exception:  # noqa: BLE001 - the writer tries it again, and says what became of it
             return None
         finally:
             tree.recent.writing = False
@@ -107,6 +108,11 @@ class Appender:
         # Nobody else knows of the request: so it stops counting.
         request.reply.answer(reason)
         raise reason
+
+    def _has_writer(self) -> bool:
+        tree = self._tree
+        is_up = tree.phase is Phase.UP and tree.failure is None
+        return is_up and tree.directory.find(Child.WRITER) is not None
 
     def _refusal(self) -> BaseException:
         if self._tree.phase is Phase.UP:

@@ -97,9 +97,10 @@ class Writer(SupervisedActor):
     def _flush(self) -> None:
         if self._pause is not None:
             return
-        job = self._next_job(time.monotonic())
-        if job is not None:
-            self._attempt(job)
+        with self._shared.turn.of_the_writer():
+            job = self._next_job(time.monotonic())
+            if job is not None:
+                self._attempt(job)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -127,10 +128,6 @@ class Writer(SupervisedActor):
         return self._next_job(now)
 
     def _attempt(self, job: Job) -> None:
-        with self._shared.turn.of_the_writer():
-            self._send(job)
-
-    def _send(self, job: Job) -> None:
         assert self._session is not None
         appends = [item.append for item in job.group.items]
         recent = self._shared.recent

@@ -126,6 +126,21 @@ def test_what_may_be_stored_is_in_doubt_though_the_writer_never_sent_it(
 
 
 @ON_DISK
+def test_a_bug_on_the_way_is_told_as_the_writer_tells_it(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G25: no caller sees anything but errors of the store."""
+
+    def divide(*_: object) -> object:
+        return 1 / 0
+
+    monkeypatch.setattr(PostgresAppendSession, "append", divide)
+    with pytest.raises(OutcomeUnknownError) as failure:
+        append_one(store, 1)
+    assert isinstance(failure.value.__cause__, ZeroDivisionError)
+
+
+@ON_DISK
 def test_a_writer_that_crashes_meanwhile_costs_a_second_attempt(
     application: Application, store: EventStore, config: Config
 ) -> None:
