@@ -6,7 +6,7 @@ import time
 
 from actors.actor import try_tell
 from actors.announcement import stored_events
-from actors.job import attempt_until, patience_with
+from actors.job import LAST_CHANCE, attempt_until, patience_with
 from actors.messages import AppendRequest, Child, EventsCommitted, Ref
 from actors.tree import Phase, Tree
 from eventstore.errors import (
@@ -42,6 +42,8 @@ class Appender:
         try:
             outcome = self._append_alone(append, size, deadline)
         except OutcomeUnknownError as error:
+            if deadline - time.monotonic() <= LAST_CHANCE:
+                raise
             maybe_stored = error
         else:
             if outcome is not None:

@@ -17,7 +17,7 @@ from eventstore.errors import (
     StorageUnavailableError,
 )
 
-__all__ = ["Job", "attempt_until", "patience_with", "unsent"]
+__all__ = ["LAST_CHANCE", "Job", "attempt_until", "patience_with", "unsent"]
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
