@@ -20,11 +20,9 @@ from psycopg import sql
 from eventstore.errors import SchemaVersionError, StorageError
 from eventstore.postgres.connection import GuardedConnection
 from eventstore.postgres.sqlstates import translated
+from eventstore.postgres.statements import NO_SEARCH_PATH
 
 __all__ = ["SchemaScripts", "SchemaVersion", "StoreSchema"]
-
-_NO_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
-"""What a script says without a schema means the system's, whatever the session is set to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class StoreSchema:
             _explained("reading the schema version failed"),
             connection.transaction(deadline) as raw,
         ):
-            raw.execute(_NO_SEARCH_PATH)
+            raw.execute(NO_SEARCH_PATH)
             found = self._installed(raw)
         expected = self._scripts.version
         if found is None:
@@ -153,7 +151,7 @@ class StoreSchema:
 
         An advisory lock, because before the first step there is nothing else to lock.
         """
-        raw.execute(_NO_SEARCH_PATH)
+        raw.execute(NO_SEARCH_PATH)
         raw.execute(
             "SELECT set_config('lock_timeout', %s, true)", [f"{max(1, int(1000 * timeout))}ms"]
         )

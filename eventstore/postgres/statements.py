@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from psycopg import sql
 
-__all__ = ["Statements", "channel_of"]
+__all__ = ["NO_SEARCH_PATH", "Statements", "channel_of"]
+
+NO_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
+"""For a transaction: what has no schema means the system's, whatever the session is set to."""
 
 
 def channel_of(schema: str) -> str:

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from eventstore.postgres.connection import GuardedConnection
+from eventstore.postgres.statements import NO_SEARCH_PATH
 
 __all__ = ["Checked", "Finding", "Problem", "StoreCheck"]
 
@@ -91,7 +92,7 @@ class StoreCheck:
         with connection.transaction(deadline) as raw:
             raw.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             raw.execute("SET LOCAL statement_timeout = 0")
-            raw.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+            raw.execute(NO_SEARCH_PATH)
             raw.execute("SET LOCAL enable_seqscan = on")
             for problem, query in self._checks.items():
                 for row in _streamed(raw, query):
