@@ -16,7 +16,7 @@ from eventstore.errors import (
     StorageUnavailableError,
     TooManyAppendsError,
 )
-from eventstore.storage import Append, AppendSession, Committed
+from eventstore.storage import Append, AppendSession, Committed, payload_bytes
 
 __all__ = ["Appender"]
 
@@ -37,7 +37,7 @@ class Appender:
             AppendError, OutcomeUnknownError, StorageUnavailableError, NotRunningError: As the
                 facade documents them.
         """
-        size = sum(event.size for part in append for event in part.events)
+        size = sum(payload_bytes(part.events) for part in append)
         maybe_stored: OutcomeUnknownError | None = None
         try:
             outcome = self._append_alone(append, size, deadline)
@@ -92,7 +92,7 @@ class Appender:
             tree.recent.writing = False
         if not isinstance(outcome, Committed):
             raise outcome
-        if not outcome.repeated:
+        if tree.recent.watched and not outcome.repeated:
             stored = tuple(stored_events(append, outcome))
             tree.directory.tell(Child.PUBLISHER, EventsCommitted(stored))
         return outcome

@@ -100,7 +100,8 @@ class CommitPlan:
         draft = self._drafted(now, expired, large_too=not self._large_went)
         if draft.is_empty:
             draft = self._drafted(now, expired, large_too=True)
-        self._large_went = draft.is_large
+        if not draft.is_empty:
+            self._large_went = draft.is_large
         return draft.group(), expired
 
     def drain(self) -> list[AppendRequest]:

@@ -21,6 +21,9 @@ PAGE_BYTES = 4 * 1024 * 1024
 GRACE = 0.02
 """Seconds that the commit which the writer has under way may take to get into the memory."""
 
+NAP = 0.001
+"""Seconds between two looks whether it got there."""
+
 PAUSE = 0.1
 """Seconds between two attempts to reach a database that is away."""
 
@@ -49,6 +52,10 @@ class Listener(threading.Thread):
         self._told = 0
         """Newest position that the publisher was told of."""
 
+    def attend(self) -> None:
+        """Notice that somebody watches now; from any thread."""
+        self._heads.wake()
+
     def look(self) -> None:
         """Read what there is, announced or not; from any thread."""
         self._look.set()
@@ -71,7 +78,7 @@ class Listener(threading.Thread):
 
     def _turn(self) -> None:
         try:
-            heard = self._heads.wait(self._patience())
+            heard = self._heads.wait(self._patience(), prompt=self._recent.watched)
             if not self._ended.is_set():
                 self._tell_of(heard)
         except HistoryRewoundError as error:
@@ -96,7 +103,10 @@ class Listener(threading.Thread):
             self._history.check(heard.head)
         if self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
             self._look.clear()
-            self._tell_of_news(heard)
+            if self._recent.watched:
+                self._tell_of_news(heard)
+            else:
+                self._tell_of_head(heard)
         elif heard.touched:
             self._tell(heard)
 
@@ -104,8 +114,14 @@ class Listener(threading.Thread):
         return max(self._told, self._recent.head or 0)
 
     def _known_in_a_moment(self, head: int) -> int:
+        """Return the newest known position once what we commit ourselves had the time to be known.
+
+        A nap instead of a signal: it takes the announcements of further commits together.
+        """
         if head > self._known() and self._recent.writing:
-            self._recent.wait_for(head, GRACE)
+            until = time.monotonic() + GRACE
+            while head > self._known() and not self._look.is_set() and time.monotonic() < until:
+                time.sleep(NAP)
         return self._known()
 
     # ── after a (re)connect ──────────────────────────────────────────────────────────────────

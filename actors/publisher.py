@@ -172,6 +172,8 @@ class Publisher(SupervisedActor):
 
     def _watch(self, message: Watch) -> None:
         self._watchers.add(message.stream_id, message.subscription)
+        if not self._recent.watched:
+            self._attend()
         head = self._recent.head
         # Before the first head is heard there is nothing to tell, and then everybody is told.
         if head is not None:
@@ -179,6 +181,14 @@ class Publisher(SupervisedActor):
             if message.stream_id == ALL_STREAMS:
                 position = head
             try_tell(message.subscription, HeadMoved(position))
+
+    def _attend(self) -> None:
+        """Take up the memory: the first subscription will read it."""
+        assert self._listener is not None
+        # From here on commits are told of; the listener finds those before.
+        self._recent.watched = True
+        self._recent.clear()
+        self._listener.attend()
 
     def _announce_soon(self) -> None:
         if not self._announce_told:

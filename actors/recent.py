@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.identifiers import ALL_STREAMS
-from eventstore.storage import StoredEvent
+from eventstore.storage import StoredEvent, payload_bytes
 
 __all__ = ["Recent"]
 
@@ -22,8 +22,6 @@ MAX_EVENTS = 50_000
 _PARTS = 8
 """When it is full, one part in this many is forgotten at once."""
 
-_data = attrgetter("data")
-_metadata = attrgetter("metadata")
 _stream_id = attrgetter("stream_id")
 _stream_version = attrgetter("stream_version")
 
@@ -39,7 +37,7 @@ class Recent:
     def __init__(self, max_bytes: int = MAX_BYTES, max_events: int = MAX_EVENTS) -> None:
         self._max_bytes = max_bytes
         self._max_events = max_events
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
         self._run: list[StoredEvent] = []
         """The last one is at the head."""
         self._by_stream: dict[str, list[StoredEvent]] = {}
@@ -47,6 +45,8 @@ class Recent:
         self._bytes = 0
         self._head: int | None = None
         self._mark: tuple[int, UUID] | None = None
+        self.watched = False
+        """A subscription of this runtime reads it: what is committed has to get into it at once."""
         self.writing = False
         """The writer commits just now: what it commits is on its way into this memory."""
         self.listening = False
@@ -80,38 +80,29 @@ class Recent:
         Returns:
             Those that were not known.
         """
-        with self._changed:
+        with self._lock:
             new = _beyond(self._head, events)
             if new:
                 self._append(new)
                 self._mark = (new[-1].global_position, new[-1].event_id)
                 self._forget_oldest()
-                self._changed.notify_all()
         return new
 
     def clear(self, head: int | None = None) -> None:
         """Forget all events; the run starts again behind *head*, or anywhere if that is None."""
-        with self._changed:
+        with self._lock:
             self._forget_all()
             self._head = head
-            self._changed.notify_all()
 
     def contradicts(self, event: StoredEvent) -> bool:
         """Tell whether another event is held at the position of *event*."""
-        with self._changed:
+        with self._lock:
             held = self._following(event.global_position - 1, 1)
         return bool(held) and held[0].event_id != event.event_id
 
-    def wait_for(self, head: int, timeout: float) -> bool:
-        """Block until the run ends at *head* or beyond; False after *timeout* seconds."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: self._head is not None and self._head >= head, timeout
-            )
-
     def version_of(self, stream_id: str) -> int | None:
         """Return the newest version of a stream; None if none of its events is held."""
-        with self._changed:
+        with self._lock:
             return self._newest(stream_id)
 
     def after(
@@ -124,7 +115,7 @@ class Recent:
             is none up to the head. None: what comes next is not held; ask the storage.
         """
         of_all = stream_id == ALL_STREAMS
-        with self._changed:
+        with self._lock:
             if of_all:
                 head, following = self._head, self._following(position, count)
             else:
@@ -166,7 +157,7 @@ class Recent:
             self._forget_all()
         self._head = run[-1].global_position
         self._run += run
-        self._bytes += _size(run)
+        self._bytes += payload_bytes(run)
         by_stream = self._by_stream
         for event in run:
             held = by_stream.get(event.stream_id)
@@ -181,7 +172,7 @@ class Recent:
         most = self._max_events - self._max_events // _PARTS
         most_bytes = self._max_bytes - self._max_bytes // _PARTS
         count = max(0, len(self._run) - most)
-        self._bytes -= _size(self._run[:count])
+        self._bytes -= payload_bytes(self._run[:count])
         while self._bytes > most_bytes:
             self._bytes -= self._run[count].size
             count += 1
@@ -200,11 +191,6 @@ class Recent:
         self._run.clear()
         self._by_stream.clear()
         self._bytes = 0
-
-
-def _size(events: Sequence[StoredEvent]) -> int:
-    """Return the bytes of their payloads."""
-    return sum(map(len, map(_data, events))) + sum(map(len, filter(None, map(_metadata, events))))
 
 
 def _beyond(head: int | None, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
@@ -226,7 +212,7 @@ def _without_holes(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
 
 def _bounded(events: Sequence[StoredEvent], max_bytes: int) -> Iterable[StoredEvent]:
     """Return the first of *events* that have at most *max_bytes* together, but at least one."""
-    if _size(events) <= max_bytes:
+    if payload_bytes(events) <= max_bytes:
         return events
     size = 0
     for number, event in enumerate(events):

@@ -152,11 +152,13 @@ class Writer(SupervisedActor):
     def _settle(self, job: Job, appends: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         stored: list[StoredEvent] = []
         again: list[AppendRequest] = []
+        # Asked after the commit: who watches from now on finds it in the storage.
+        watched = self._shared.recent.watched
         for item, append, outcome in zip(job.group.items, appends, outcomes, strict=True):
             if isinstance(outcome, Committed):
                 for request, answer in zip(item.requests, split(item, outcome), strict=True):
                     request.reply.answer(answer)
-                if not outcome.repeated:
+                if watched and not outcome.repeated:
                     stored.extend(stored_events(append, outcome))
             elif len(item.requests) == 1:
                 item.requests[0].reply.answer(outcome)

@@ -11,7 +11,7 @@ from benchmarks.targets import NOT_MEASURED, compared
 
 __all__ = ["target_lines", "write"]
 
-_COLUMNS = "{:<32}{:<16}{:>12}{:>14}   {}"
+_COLUMNS = "{:<32}{:<16}{:>12}{:>18}   {}"
 
 
 def write(results: Results, path: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
-from uuid import UUID
 
 from eventstore.codec import Codec
 from eventstore.errors import DuplicateEventError
 from eventstore.events import EventData, check_expected_version
 from eventstore.identifiers import check_stream_id, shown
-from eventstore.storage import Append, EncodedEvent, StreamAppend
+from eventstore.storage import Append, EncodedEvent, StreamAppend, payload_bytes
 
 __all__ = ["MAX_APPEND_BYTES", "prepare_one", "prepare_several"]
 
@@ -86,14 +86,11 @@ def _encoded(codec: Codec, event: object) -> EncodedEvent:
 
 def _checked(append: Append) -> Append:
     """Return *append* if its ids are distinct and its bytes few enough."""
-    seen: set[UUID] = set()
-    size = 0
-    for part in append:
-        for event in part.events:
-            if event.event_id in seen:
-                raise DuplicateEventError(event.event_id)
-            seen.add(event.event_id)
-            size += event.size
+    ids = [event.event_id for part in append for event in part.events]
+    if len(set(ids)) < len(ids):
+        [(repeated, _)] = Counter(ids).most_common(1)
+        raise DuplicateEventError(repeated)
+    size = sum(payload_bytes(part.events) for part in append)
     if size > MAX_APPEND_BYTES:
         raise ValueError(
             f"events are {size:,} bytes, at most {MAX_APPEND_BYTES:,} are possible in one append"

@@ -38,23 +38,24 @@ class Codec:
             SerializationError: Data or metadata cannot be written, or are too large together.
         """
         event_type = self._name(event) if is_named_by_class(event) else event.event_type
-        encoded = EncodedEvent(
+        data, metadata = self._written(event_type, "data", event.data), None
+        size = len(data)
+        if event.metadata is not None:
+            metadata = self._written(event_type, "metadata", event.metadata)
+            size += len(metadata)
+        if size > MAX_EVENT_BYTES:
+            raise SerializationError(
+                event_type, f"event of {size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible"
+            )
+        return EncodedEvent(
             event.event_id,
             event_type,
-            self._written(event_type, "data", event.data),
-            None
-            if event.metadata is None
-            else self._written(event_type, "metadata", event.metadata),
+            data,
+            metadata,
             event.causation_id,
             event.correlation_id,
             _in_utc(event.created_at),
         )
-        if encoded.size > MAX_EVENT_BYTES:
-            raise SerializationError(
-                event_type,
-                f"event of {encoded.size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible",
-            )
-        return encoded
 
     def decode(self, stored: StoredEvent) -> RecordedEvent:
         """Return *stored* as its reader sees it.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Protocol
 from uuid import UUID
 
@@ -38,10 +39,11 @@ __all__ = [
     "Storage",
     "StoredEvent",
     "StreamAppend",
+    "payload_bytes",
 ]
 
 
-class EncodedEvent(msgspec.Struct, frozen=True):
+class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event on its way in, its payloads serialized."""
 
     event_id: UUID
@@ -78,6 +80,15 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     def size(self) -> int:
         """Bytes of data and metadata."""
         return len(self.data) + (len(self.metadata) if self.metadata is not None else 0)
+
+
+def payload_bytes(events: Sequence[EncodedEvent] | Sequence[StoredEvent]) -> int:
+    """Return the bytes of data and metadata of all *events*."""
+    return sum(map(len, map(_data, events))) + sum(map(len, filter(None, map(_metadata, events))))
+
+
+_data = attrgetter("data")
+_metadata = attrgetter("metadata")
 
 
 class StreamAppend(msgspec.Struct, frozen=True):
@@ -242,13 +253,19 @@ class Heard:
 class HeadListener(Protocol):
     """One connection that learns of new events. Used by one thread, woken from any."""
 
-    def wait(self, timeout: float) -> Heard:
+    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
         """Block until something was announced, `wake` was called or *timeout* seconds passed.
 
         A lost connection is made anew. The head is read from the storage on every (re)connect and
         at every timeout, so a lost announcement costs a delay and never an event. A head that is
         announced though it is not above the one before is told by itself: history may have gone
         back.
+
+        Args:
+            timeout: Seconds.
+            prompt: False: nobody is in a hurry, so nothing needs to be announced to us, and news
+                may come as late as *timeout*. The first prompt call after such a one returns at
+                once, as a reconnect does.
 
         Raises:
             StorageUnavailableError: Not connected, and could not connect within *timeout*. Call

@@ -59,15 +59,18 @@ class MemoryListener:
     def __init__(self, store: SharedStore) -> None:
         self._store = store
         self._connected = False
+        self._prompt = True
         self._woken = False
         self._head = 0
         self._touches = 0
 
-    def wait(self, timeout: float) -> Heard:
+    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
         """Return at once the first time, as a new connection does."""
         with self._store.listening() as changed:
+            if prompt is not self._prompt:
+                self._prompt, self._connected = prompt, False
             if self._connected:
-                changed.wait_for(self._has_news, timeout)
+                changed.wait_for(self._has_news if prompt else self._was_woken, timeout)
             return self._heard()
 
     def read_all(
@@ -87,6 +90,9 @@ class MemoryListener:
     def _has_news(self) -> bool:
         news = self._head != self._store.log.head or self._touches != self._store.touches
         return news or self._woken
+
+    def _was_woken(self) -> bool:
+        return self._woken
 
     def _heard(self) -> Heard:
         store = self._store

@@ -27,6 +27,7 @@ _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _PROBE_TIMEOUT = 1.0
 _LOOK_TIMEOUT = 1.0
+_LISTEN_TIMEOUT = _PROBE_TIMEOUT + _LOOK_TIMEOUT
 
 _log = get_logger()
 
@@ -85,18 +86,24 @@ class PostgresHeadListener:
         self._head = 0
         self._bell = Bell()
         self._in_use = threading.Lock()
+        self._prompt = True
+        """Announcements are sent to us, as far as `listening`."""
         self._closed = False
         self.listening = False
         """Announcements arrive; False: new events are found by looking."""
 
-    def wait(self, timeout: float) -> Heard:
+    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
         """Block until there is news; see `HeadListener.wait`."""
         deadline = time.monotonic() + timeout
         with self._in_use:
             if self._closed:
                 raise StorageUnavailableError("the listener is closed")
+            changed, self._prompt = prompt is not self._prompt, prompt
             if self._connection is not None:
                 try:
+                    if changed:
+                        self._listen(self._connection, time.monotonic() + _LISTEN_TIMEOUT)
+                        return self._heard(reconnected=True)
                     return self._waited(self._connection, deadline)
                 except (psycopg.Error, StorageUnavailableError) as error:
                     _log.info("the listening connection was lost", reason=str(error))
@@ -208,6 +215,7 @@ class PostgresHeadListener:
         if self._closed:
             raise StorageUnavailableError("the listener is closed")
         connection = self._connection = self._connector.connect(deadline)
+        connection.raw.add_notify_handler(lambda notify: self._hear(notify.channel, notify.payload))
         try:
             self._listen(connection, deadline)
         except psycopg.Error as error:
@@ -218,9 +226,10 @@ class PostgresHeadListener:
             raise
 
     def _listen(self, connection: GuardedConnection, deadline: float) -> None:
-        connection.raw.add_notify_handler(lambda notify: self._hear(notify.channel, notify.payload))
         connection.execute(self._statements.listen, (), deadline)
         self.listening = self._probe_returns(connection, deadline)
+        if not self._prompt:
+            connection.execute(self._statements.unlisten, (), deadline)
         # After LISTEN: whatever is committed from here on is announced, and some of that arrives
         # together with the head. What was announced until now is no news.
         self._news, self._head = _News(), 0

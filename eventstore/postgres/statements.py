@@ -58,6 +58,7 @@ class Statements:
 
         self.channel = channel_of(schema)
         self.listen = _composed("LISTEN {channel}", channel=self.channel)
+        self.unlisten = _composed("UNLISTEN {channel}", channel=self.channel)
         self.notify = b"SELECT pg_catalog.pg_notify(%b, %b)"
 
 

@@ -90,6 +90,24 @@ def test_a_refusal_is_raised_and_the_next_append_goes_through(store: EventStore)
     assert store.health().queued_appends == 0
 
 
+def test_a_first_subscription_hears_of_what_is_appended_while_it_starts(store: EventStore) -> None:
+    """G15, G23: no append falls between telling nobody and telling the publisher."""
+    seen, appended = Seen(), []
+
+    def append_until_it_is_live() -> None:
+        while len(seen.positions) < 100 + len(appended) // 2:
+            append_one(store, len(appended))
+            appended.append(store)
+
+    with ThreadPoolExecutor(1) as threads:
+        appending = threads.submit(append_until_it_is_live)
+        wait_until(lambda: len(appended) > 50)
+        store.subscribe_to_all_streams("all", seen.handle)
+        appending.result(timeout=30)
+    wait_until(lambda: len(seen.positions) == len(appended))
+    assert seen.positions == list(range(1, len(appended) + 1))
+
+
 @ON_DISK
 def test_a_killed_backend_costs_a_second_attempt_and_stores_nothing_twice(
     store: EventStore, config: Config, appending_threads: list[str]

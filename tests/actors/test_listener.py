@@ -94,6 +94,17 @@ def test_what_is_new_is_told_in_order_and_once(scene: Scene) -> None:
     assert scene.told()[1] == [3]
 
 
+def test_while_nobody_watches_it_reads_the_newest_event_alone(scene: Scene) -> None:
+    """G31: the newest event is its mark; the others would be read for nobody."""
+    scene.rooms.shared.recent.watched = False
+    scene.heads.say(connected(0))
+    scene.told()
+    scene.append(5)
+    scene.heads.say(moved(5))
+    assert [scene.told()[1], scene.told()[1]] == [[], [5]]
+    assert not scene.heads.prompt
+
+
 def test_asked_to_look_it_reads_though_nothing_was_announced(scene: Scene) -> None:
     scene.heads.say(connected(0))
     scene.told()

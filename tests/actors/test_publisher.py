@@ -103,6 +103,38 @@ def listening(rooms: Rooms, heads: ScriptedHeads, head: int = 0) -> None:
     wait_until(lambda: rooms.shared.recent.head == head)
 
 
+# ── the first who watches ────────────────────────────────────────────────────────────────────
+
+
+def test_the_listener_listens_when_the_first_one_watches(
+    rooms: Rooms, publisher: Ref, heads: ScriptedHeads, session: AppendSession
+) -> None:
+    """G23: what was committed before, announced to nobody, is looked for."""
+    listening(rooms, heads)
+    rooms.shared.recent.watched = False
+    heads.say(moved(0))
+    wait_until(lambda: heads.prompt is False)
+    append(session, one("a"))
+    a = watch(publisher, "a")
+    wait_until(lambda: heads.prompt)
+    assert rooms.shared.recent.watched
+    heads.say(connected(1))
+    assert a.next() == HeadMoved(None)
+    assert positions(rooms, "a", 0) == [1]
+
+
+def test_who_watches_later_wakes_nobody(
+    rooms: Rooms, publisher: Ref, heads: ScriptedHeads, session: AppendSession
+) -> None:
+    """G22: the memory is taken up once."""
+    listening(rooms, heads)
+    append(session, one("a"))
+    heads.say(moved(1))
+    wait_until(lambda: rooms.shared.recent.head == 1)
+    assert watch(publisher, "a").next() == HeadMoved(1)
+    assert watch(publisher, "$all").next() == HeadMoved(1)
+
+
 # ── who is told ──────────────────────────────────────────────────────────────────────────────
 
 

@@ -408,6 +408,16 @@ def test_a_repeated_append_and_a_refused_one_are_not_announced(
     assert publisher.so_far() == []
 
 
+def test_what_nobody_watches_is_announced_to_nobody(
+    rooms: Rooms, writer: pykka.ActorRef[Writer], publisher: Ear
+) -> None:
+    rooms.shared.recent.watched = False
+    rooms.append(one("a", 0))
+    rooms.shared.recent.watched = True
+    rooms.append(one("b", 0))
+    assert [event.stream_id for event in publisher.next(EventsCommitted).events] == ["b"]
+
+
 # ── ending ───────────────────────────────────────────────────────────────────────────────────
 
 

@@ -13,6 +13,7 @@ _RECENT = "actors/recent.py"
 
 _FAULTS = "tests/storage/test_listening_faults.py"
 _LISTENING = "tests/actors/test_listener.py"
+_NEWS = "tests/conformance/port/test_listening.py"
 _MEMORY = "tests/unit/test_recent.py"
 _PUBLISHING = "tests/actors/test_publisher.py"
 
@@ -199,6 +200,53 @@ ANNOUNCING = (
         before="            return page[1:]\n",
         after="            return page[2:]\n",
         killers=(f"{_LISTENING}::test_what_is_new_is_told_in_order_and_once",),
+    ),
+    Mutant(
+        name="first-watcher-unheard",
+        guarantee="G23",
+        breaks="With the first subscription the runtime does not begin to listen.",
+        file=_PUBLISHER,
+        before="        self._listener.attend()\n",
+        after="",
+        killers=(f"{_PUBLISHING}::test_the_listener_listens_when_the_first_one_watches",),
+    ),
+    Mutant(
+        name="first-watcher-untold",
+        guarantee="G23",
+        breaks="What is appended is told to nobody, also when there are subscriptions.",
+        file=_PUBLISHER,
+        before="        self._recent.watched = True\n",
+        after="",
+        killers=(f"{_PUBLISHING}::test_the_listener_listens_when_the_first_one_watches",),
+    ),
+    Mutant(
+        name="read-for-nobody",
+        guarantee="G22",
+        breaks="A runtime without subscriptions reads everything that others append.",
+        file=_LISTENER,
+        before="            if self._recent.watched:\n                self._tell_of_news",
+        after="            if True:\n                self._tell_of_news",
+        killers=(f"{_LISTENING}::test_while_nobody_watches_it_reads_the_newest_event_alone",),
+    ),
+    Mutant(
+        name="announced-to-nobody",
+        guarantee="G22",
+        breaks="A runtime without subscriptions is woken by every append.",
+        file="eventstore/postgres/listen.py",
+        before="        if not self._prompt:\n",
+        after="        if False:\n",
+        killers=(f"{_NEWS}::test_who_is_in_no_hurry_is_woken_by_no_append",),
+    ),
+    Mutant(
+        name="listening-not-taken-up",
+        guarantee="G23",
+        breaks="Who is in a hurry now hears of appends at its timeouts only.",
+        file="eventstore/postgres/listen.py",
+        before="                    if changed:\n",
+        after="                    if False:\n",
+        killers=(
+            f"{_NEWS}::test_who_is_in_a_hurry_now_hears_at_once_what_is_there_and_then_of_every_append",
+        ),
     ),
     Mutant(
         name="crash-of-the-listener-unseen",

@@ -205,8 +205,8 @@ WRITING = (
         guarantee="G14",
         breaks="Old events get into the memory of the newest.",
         file="actors/writer.py",
-        before="                if not outcome.repeated:\n",
-        after="                if True:\n",
+        before="                if watched and not outcome.repeated:\n",
+        after="                if watched:\n",
         killers=(f"{_WRITER}::test_a_repeated_append_and_a_refused_one_are_not_announced",),
     ),
     Mutant(

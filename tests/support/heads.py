@@ -23,6 +23,8 @@ class ScriptedHeads:
         self._last = Heard(head=0, touched=False, reconnected=False)
         self.reads: list[int] = []
         """The positions after which was read."""
+        self.prompt: bool | None = None
+        """Whether the last call was in a hurry."""
         self.before_reading: Callable[[], object] = lambda: None
         self.closed = False
 
@@ -38,7 +40,8 @@ class ScriptedHeads:
     def lose_connection() -> None:
         raise away()
 
-    def wait(self, timeout: float) -> Heard:
+    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
+        self.prompt = prompt
         said = self._said.get()
         if isinstance(said, BaseException):
             raise said

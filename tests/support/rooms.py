@@ -101,11 +101,14 @@ class Rooms:
         self.storage = storage
         self.supervisor = supervisor
         self.limit = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
+        recent = Recent()
+        # As if a subscription were there: the writer tells, and the listener listens.
+        recent.watched = True
         self.shared = Surroundings(
             config=config,
             storage=storage,
             codec=Codec(config.serializer, config.types),
-            recent=Recent(),
+            recent=recent,
             timer=timer,
             directory=Directory(),
             supervisor=supervisor.ref,

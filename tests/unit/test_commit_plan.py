@@ -119,6 +119,19 @@ def test_an_append_larger_than_a_commit_goes_alone_and_lets_small_ones_pass() ->
     assert len(groups) == 21
 
 
+def test_a_commit_of_nothing_gives_no_further_turn_to_a_large_append() -> None:
+    """G7: between two large ones the small ones go, also if nothing could go meanwhile."""
+    first, second, small = to("a", size=MAX_BYTES + 1), to("b", size=MAX_BYTES + 1), to("c")
+    plan = plan_of(first)
+    assert next(groups_of(plan)) == [[first]]
+    late = request(("d", ANY, [event()]), deadline=NOW - 1)
+    plan.add(late)
+    assert plan.next_group(NOW) == (None, [late])
+    plan.add(second)
+    plan.add(small)
+    assert list(groups_of(plan)) == [[[small]], [[second]]]
+
+
 def test_two_large_appends_follow_each_other_if_nothing_small_can_go() -> None:
     first, second = to("a", 0, size=99), to("b", 0, size=99)
     behind = to("b", 1)

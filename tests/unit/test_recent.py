@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -177,20 +176,6 @@ def test_the_newest_version_of_a_stream_is_known_while_its_events_are_held() -> 
     assert (recent.version_of("a"), recent.version_of("b")) == (2, 1)
     recent.extend([stored(4, "b", 2)])
     assert (recent.version_of("a"), recent.version_of("b")) == (None, 2)
-
-
-def test_who_waits_for_a_position_is_woken_by_it() -> None:
-    recent = Recent()
-    log = log_of(*"abc")
-    recent.extend(log[:1])
-    assert recent.wait_for(1, timeout=0)
-    assert not recent.wait_for(2, timeout=0.001)
-    answers: list[bool] = []
-    waiting = threading.Thread(target=lambda: answers.append(recent.wait_for(3, 10)))
-    waiting.start()
-    recent.extend(log[1:])
-    waiting.join(10)
-    assert answers == [True]
 
 
 class MemoryOfAStore(RuleBasedStateMachine):

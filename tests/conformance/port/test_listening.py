@@ -65,6 +65,38 @@ def test_a_listener_that_waits_already_is_woken(listener: HeadListener, other: U
     assert time.monotonic() - started < 30
 
 
+def test_who_is_in_no_hurry_is_woken_by_no_append(storage: Storage, other: User) -> None:
+    """G23: a runtime without subscriptions pays for no announcement, and looks now and then."""
+    listener = storage.head_listener()
+    assert listener.wait(10, prompt=False).reconnected
+    other.store("a")
+    started = time.monotonic()
+
+    heard = listener.wait(0.3, prompt=False)
+
+    assert time.monotonic() - started >= 0.3
+    assert (heard.head, heard.reconnected) == (1, False)
+    listener.close()
+
+
+def test_who_is_in_a_hurry_now_hears_at_once_what_is_there_and_then_of_every_append(
+    storage: Storage, other: User
+) -> None:
+    """G23: nothing falls between looking now and then and listening."""
+    listener = storage.head_listener()
+    listener.wait(10, prompt=False)
+    other.store("a")
+    started = time.monotonic()
+
+    heard = listener.wait(60)
+    assert (heard.head, heard.reconnected) == (1, True)
+    other.store("a", 2)
+    assert hear(listener, lambda heard: heard.head == 3, patience=60)
+
+    assert time.monotonic() - started < 30
+    listener.close()
+
+
 def pause(user: User, fence: Fence) -> None:
     user.storage.set_paused("$all", "shipping", paused=True, deadline=soon())
 
