@@ -92,12 +92,13 @@ def test_a_refusal_is_raised_and_the_next_append_goes_through(store: EventStore)
 
 def test_a_first_subscription_hears_of_what_is_appended_while_it_starts(store: EventStore) -> None:
     """G15, G23: no append falls between telling nobody and telling the publisher."""
-    seen, appended = Seen(), []
+    seen = Seen()
+    appended: list[int] = []
 
     def append_until_it_is_live() -> None:
         while len(seen.positions) < 100 + len(appended) // 2:
             append_one(store, len(appended))
-            appended.append(store)
+            appended.append(len(appended))
 
     with ThreadPoolExecutor(1) as threads:
         appending = threads.submit(append_until_it_is_live)
