@@ -27,7 +27,6 @@ _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _PROBE_TIMEOUT = 1.0
 _LOOK_TIMEOUT = 1.0
-_LISTEN_TIMEOUT = _PROBE_TIMEOUT + _LOOK_TIMEOUT
 
 _log = get_logger()
 
@@ -102,7 +101,7 @@ class PostgresHeadListener:
             if self._connection is not None:
                 try:
                     if changed:
-                        self._listen(self._connection, time.monotonic() + _LISTEN_TIMEOUT)
+                        self._attend(self._connection, time.monotonic() + _LOOK_TIMEOUT)
                         return self._heard(reconnected=True)
                     return self._waited(self._connection, deadline)
                 except (psycopg.Error, StorageUnavailableError) as error:
@@ -228,8 +227,12 @@ class PostgresHeadListener:
     def _listen(self, connection: GuardedConnection, deadline: float) -> None:
         connection.execute(self._statements.listen, (), deadline)
         self.listening = self._probe_returns(connection, deadline)
-        if not self._prompt:
-            connection.execute(self._statements.unlisten, (), deadline)
+        self._attend(connection, deadline)
+
+    def _attend(self, connection: GuardedConnection, deadline: float) -> None:
+        """Have announcements sent to us if they are wanted, and read the head."""
+        wanted = self._statements.listen if self._prompt else self._statements.unlisten
+        connection.execute(wanted, (), deadline)
         # After LISTEN: whatever is committed from here on is announced, and some of that arrives
         # together with the head. What was announced until now is no news.
         self._news, self._head = _News(), 0

@@ -233,8 +233,8 @@ ANNOUNCING = (
         guarantee="G22",
         breaks="A runtime without subscriptions is woken by every append.",
         file="eventstore/postgres/listen.py",
-        before="        if not self._prompt:\n",
-        after="        if False:\n",
+        before=" if self._prompt else self._statements.unlisten",
+        after="",
         killers=(f"{_NEWS}::test_who_is_in_no_hurry_is_woken_by_no_append",),
     ),
     Mutant(
