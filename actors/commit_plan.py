@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from actors.messages import AppendRequest
 from eventstore.events import AppendResult, ExpectedVersion
@@ -23,8 +24,7 @@ LOOK_AHEAD = 1_000
 """Appends that may stay behind while those after them are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """What the storage sees as one append: one request, or several ANY appends to one stream."""
 
     requests: tuple[AppendRequest, ...]
@@ -39,8 +39,7 @@ class Item:
         return (StreamAppend(first.stream_id, first.expected_version, tuple(events)),)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """The appends of one commit: no stream and no event id occurs in two of its items."""
 
     items: tuple[Item, ...]
@@ -56,8 +55,12 @@ class Group:
 
     def keeping(self, wanted: Callable[[AppendRequest], bool]) -> Group | None:
         """Return the group with the *wanted* requests only; None if there are none."""
+        dropped = {request.reply for request in self.requests if not wanted(request)}
+        if not dropped:
+            return self
         kept = [
-            tuple(request for request in item.requests if wanted(request)) for item in self.items
+            tuple(request for request in item.requests if request.reply not in dropped)
+            for item in self.items
         ]
         items = tuple(Item(requests) for requests in kept if requests)
         return Group(items) if items else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 import pykka
 from pykka import ActorRef
 
@@ -24,8 +25,7 @@ Ref = ActorRef[Any]
 # ── appending ────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class AppendRequest:
+class AppendRequest(msgspec.Struct, frozen=True):
     """From a caller's thread to the writer: store this, and answer in *reply*.
 
     The reply comes from `QueueLimit.admit` and is answered with a `Committed` or an exception,

@@ -1,4 +1,4 @@
-"""Live: how long an event takes from the call of append to its subscriber.
+"""Live: how long an event takes from the call of append to its subscriber, or to the answer.
 
 The event carries the moment of the call; whoever receives it looks at the clock first.
 """
@@ -54,26 +54,34 @@ class Live:
 
     @property
     def name(self) -> str:
-        pace = f"{WRITERS} writers" if self.loaded else f"{PER_SECOND} appends/s"
-        return f"{pace}, {self.subscriptions} x {self.subscriber}"
+        return f"{self.pace}, {self.listeners}"
+
+    @property
+    def pace(self) -> str:
+        return f"{WRITERS} writers" if self.loaded else f"{PER_SECOND} appends/s"
+
+    @property
+    def listeners(self) -> str:
+        return f"{self.subscriptions} x {self.subscriber}" if self.subscriptions else "answer alone"
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
     """Yield appends at an even pace, then under load; the limit and others with few listeners."""
     for case in _cases(arena):
-        contenders: dict[str, Run] = {"ours": partial(_ours, arena.open(Ours).store, case)}
-        if case.subscriptions == 1 and case.subscriber == "actor":
-            contenders["bare"] = partial(_bare, arena.open(Ours).store.dsn, case)
+        store, heard = arena.open(Ours).store, case.subscriptions > 0
+        contenders: dict[str, Run] = {"ours": partial(_ours if heard else _ours_alone, store, case)}
+        if case.subscriptions <= 1 and case.subscriber == "actor":
+            contenders["bare"] = partial(_bare if heard else _bare_alone, store.dsn, case)
         if case.subscriptions <= 10 and case.subscriber == "actor" and Uma.missing() is None:
-            contenders["umadb"] = partial(_uma, arena.open(Uma), case)
+            contenders["umadb"] = partial(_uma if heard else _uma_alone, arena.open(Uma), case)
         yield Workload(
             name=case.name,
             group="live",
             unit="ms",
             better="lower",
             contenders=contenders,
-            panel=f"{WRITERS} writers" if case.loaded else f"{PER_SECOND} appends/s",
-            label=f"{case.subscriptions} x {case.subscriber}",
+            panel=case.pace,
+            label=case.listeners,
             rounds=case.rounds,
         )
 
@@ -84,6 +92,8 @@ def _cases(arena: Arena) -> list[Live]:
     even = partial(Live, appends=pick(400, 100, 3), rounds=pick(3, 1, 1))
     loaded = partial(Live, loaded=True, rounds=pick(3, 1, 1))
     cases = [
+        # The first one: this store listens as soon as it had a subscription.
+        even(subscriptions=0),
         even(),
         even(subscriber="function"),
         even(subscriptions=many),
@@ -134,13 +144,26 @@ def _stamped(moment: float) -> dict[str, Any]:
 
 
 def _measurement(case: Live, latencies: Sequence[float], cpu_seconds: float) -> Measurement:
-    assert len(latencies) == case.appends * case.subscriptions, f"received {len(latencies)}"
+    assert len(latencies) == case.appends * max(1, case.subscriptions), f"received {len(latencies)}"
     return Measurement(
         1_000 * percentile(latencies, 50),
         tuple(latencies),
         cpu_seconds=cpu_seconds,
         operations=len(latencies),
     )
+
+
+def _answers(append: Append, case: Live) -> Measurement:
+    """Append at an even pace; how long each call takes."""
+    latencies: list[float] = []
+
+    def timed(data: Any) -> None:
+        append(data)
+        latencies.append(time.perf_counter() - data["at"])
+
+    cpu = time.process_time()
+    _append_all(case, [timed])
+    return _measurement(case, latencies, time.process_time() - cpu)
 
 
 # ── ours ─────────────────────────────────────────────────────────────────────────────────────────
@@ -162,15 +185,20 @@ def _note(latencies: list[float], events: Events) -> None:
     latencies.extend([now - event.data["at"] for event in events])
 
 
-def _ours(store: EventStore, case: Live, _: Round) -> Measurement:
-    def append(data: object) -> None:
-        event = EventData(EVENT_TYPE, data)
-        store.append_to_stream(new_stream(), ExpectedVersion.NO_STREAM, [event])
+def _append_to_ours(store: EventStore, data: object) -> None:
+    event = EventData(EVENT_TYPE, data)
+    store.append_to_stream(new_stream(), ExpectedVersion.NO_STREAM, [event])
 
+
+def _ours_alone(store: EventStore, case: Live, _: Round) -> Measurement:
+    return _answers(partial(_append_to_ours, store), case)
+
+
+def _ours(store: EventStore, case: Live, _: Round) -> Measurement:
     latencies: list[float] = []
     with _subscribed(store, case, latencies) as subscriptions:
         cpu = time.process_time()
-        _append_all(case, [append] * WRITERS)
+        _append_all(case, [partial(_append_to_ours, store)] * WRITERS)
         [last] = store.read_all_streams_backward(count=1)
         for subscription in subscriptions:
             subscription.wait_for(last, _TIMEOUT)
@@ -201,6 +229,14 @@ def _subscribed(store: EventStore, case: Live, latencies: list[float]) -> Iterat
 # ── bare ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _bare_alone(dsn: str, case: Live, _: Round) -> Measurement:
+    writer = BareSubscriber(dsn)
+    try:
+        return _answers(lambda data: writer.append_each([data]), case)
+    finally:
+        writer.close()
+
+
 def _bare(dsn: str, case: Live, _: Round) -> Measurement:
     """Append in one loop, under load for all writers in one commit; listen in another thread."""
     latencies: list[float] = []
@@ -229,6 +265,10 @@ def _bare(dsn: str, case: Live, _: Round) -> Measurement:
 
 
 # ── umadb ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _uma_alone(uma: Uma, case: Live, _: Round) -> Measurement:
+    return _answers(partial(_append_to_uma, uma), case)
 
 
 def _uma(uma: Uma, case: Live, _: Round) -> Measurement:

@@ -222,7 +222,14 @@ TARGETS = (
     _append_to("eventsourcing", "10 x 100", 3, "4 processes of 2 x 100"),
     _growth("a large store", r".*, [\d,]+ events"),
     _growth("a million streams", ".* streams"),
-    _growth("an old snapshot", ".*snapshot.*"),
+    _growth("an old snapshot", "(?!checkpoint).*snapshot.*"),
+    Target(
+        "checkpoint in an old snapshot",
+        "a small store",
+        1.2,
+        _worst("growth", "checkpoint.*snapshot.*"),
+        at_most=True,
+    ),
     Target("slow subscriber", "itself", 150, _worst("memory", ".*"), unit="MB", at_most=True),
     Target("500 idle subscriptions", "itself", 5, _worst("idle", ".*"), unit="%", at_most=True),
 )
