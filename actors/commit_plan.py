@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from uuid import UUID
 
 import msgspec
 
@@ -145,8 +144,8 @@ class _Draft:
         """Per stream the item that further ANY appends to it may join."""
         self._closed: set[str] = set()
         """Streams that nothing more may go to: of other items, and of what stays behind."""
-        self._used: set[UUID] = set()
-        """Event ids of the items, and of what stays behind."""
+        self._used: set[int] = set()
+        """Event ids, as numbers, of the items and of what stays behind."""
 
     @property
     def is_empty(self) -> bool:
@@ -163,7 +162,7 @@ class _Draft:
     def take(self, request: AppendRequest) -> bool:
         """Take *request* into the group; False if it has to stay behind."""
         append = request.append
-        ids = [event.event_id for part in append for event in part.events]
+        ids = [event.event_id.int for part in append for event in part.events]
         free = self._used.isdisjoint(ids)
         self._used.update(ids)
         if free and self._fits(request.size, len(ids)) and self._place(request):

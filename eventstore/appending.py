@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
+from uuid import UUID
 
 from eventstore.codec import Codec
 from eventstore.errors import DuplicateEventError
@@ -66,8 +67,8 @@ def _part(
 ) -> StreamAppend:
     check_stream_id(stream_id)
     expected = check_expected_version(expected_version)
-    encoded = tuple(_encoded(codec, event) for event in _iterable("events", events))
-    return StreamAppend(stream_id, expected, encoded)
+    encoded = [_encoded(codec, event) for event in _iterable("events", events)]
+    return StreamAppend(stream_id, expected, tuple(encoded))
 
 
 def _iterable(name: str, value: Iterable[_T]) -> Iterable[_T]:
@@ -86,10 +87,11 @@ def _encoded(codec: Codec, event: object) -> EncodedEvent:
 
 def _checked(append: Append) -> Append:
     """Return *append* if its ids are distinct and its bytes few enough."""
-    ids = [event.event_id for part in append for event in part.events]
+    # By their numbers: a UUID computes its hash in Python.
+    ids = [event.event_id.int for part in append for event in part.events]
     if len(set(ids)) < len(ids):
         [(repeated, _)] = Counter(ids).most_common(1)
-        raise DuplicateEventError(repeated)
+        raise DuplicateEventError(UUID(int=repeated))
     size = sum(payload_bytes(part.events) for part in append)
     if size > MAX_APPEND_BYTES:
         raise ValueError(

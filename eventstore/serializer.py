@@ -52,7 +52,13 @@ class JsonSerializer:
         """Return *value* as compact UTF-8."""
         try:
             payload = self._encoded(value)
-            if not _shows_all(value, payload):
+            # A dict with text as keys and no other object in it, as most are: its bytes show all
+            # that is to refuse, at a fifth of the cost of looking at each value.
+            if (
+                type(value) is not dict
+                or payload.count(b"{") != 1
+                or not _STR.issuperset(map(type, value))
+            ):
                 _check(value)
             # NaN was written as null, and NUL as its escape. `find` takes half the time of `in`.
             if payload.find(b"null") >= 0 or payload.find(b"\\u0000") >= 0:
@@ -93,14 +99,6 @@ _STR = frozenset({str})
 
 _Path = tuple[Any, str] | None
 """The way to a value: the path of its parent, and its own key or index; written out if needed."""
-
-
-def _shows_all(value: Any, payload: bytes) -> bool:
-    """Tell whether *payload* shows all that is to refuse: no object in it but one with text keys.
-
-    Most payloads are like that, and it costs a fifth of looking at each value.
-    """
-    return type(value) is dict and payload.count(b"{") == 1 and _STR.issuperset(map(type, value))
 
 
 def _check(value: Any, path: _Path = None) -> None:
