@@ -109,7 +109,7 @@ def _first_created(part: StreamAppend) -> datetime | None:
 
 def _unless_all_none(values: list[Any]) -> list[Any]:
     """Return no values at all for a column of nulls: the server fills up what is missing."""
-    return values if any(value is not None for value in values) else []
+    return values if values.count(None) < len(values) else []
 
 
 # ── understanding ────────────────────────────────────────────────────────────────────────────────

@@ -51,10 +51,14 @@ class BinaryArray:
 
     def __init__(self, elements: Iterable[bytes], count: int) -> None:
         """Join *elements*, each with its length before it, or their pieces; *count* of them."""
-        # An array without elements has no dimension.
-        dimension = _DIMENSION.pack(count, 1) if count else b""
-        header = _HEADER.pack(1 if count else 0, 1, self.element_oid)
-        self.data = b"".join([header, dimension, *elements])
+        self.data = b"".join([_prefix(self.element_oid, count), *elements])
+
+
+@lru_cache(maxsize=1024)
+def _prefix(element_oid: int, count: int) -> bytes:
+    # An array without elements has no dimension.
+    dimension = _DIMENSION.pack(count, 1) if count else b""
+    return _HEADER.pack(1 if count else 0, 1, element_oid) + dimension
 
 
 class Int4Array(BinaryArray):

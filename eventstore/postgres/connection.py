@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from eventstore.postgres.deadline import Guard
 from eventstore.postgres.sqlstates import Reaction, reaction_to
 
 __all__ = ["GuardedConnection"]
+
+_FRESH = 0.02
+"""Seconds after its last use for which nobody looks whether a connection still lives."""
 
 _log = get_logger()
 
@@ -40,6 +44,7 @@ class GuardedConnection:
         self._guard = guard
         self._never_prepare = never_prepare
         self._doubtful = False
+        self._used_at = -math.inf
         self.pooled = False
         """A pooler is in between, which may give each statement another session."""
         raw.add_notice_handler(self._notice)
@@ -92,8 +97,9 @@ class GuardedConnection:
 
     def is_stale(self) -> bool:
         """Tell of a connection not in use that it is not to be used again."""
-        is_idle = self.raw.pgconn.transaction_status == TransactionStatus.IDLE
-        return self.lost or not is_idle or self._guard.has_news()
+        if self.lost or self.raw.pgconn.transaction_status != TransactionStatus.IDLE:
+            return True
+        return time.monotonic() > self._used_at + _FRESH and self._guard.has_news()
 
     def interrupt(self) -> None:
         """Make the call under way fail, from any thread. The connection is lost."""
@@ -115,6 +121,7 @@ class GuardedConnection:
             return cursor.fetchall() if cursor.rownumber is not None else []
         finally:
             self._guard.disarm()
+            self._used_at = time.monotonic()
 
     def _stop_preparing(self, error: psycopg.Error) -> None:
         """A pooler hands the session to others between our statements: prepare none any more."""
