@@ -62,8 +62,8 @@ CONNECTING = (
         guarantee="G25",
         breaks="After a restart of the server each idle connection costs an error.",
         file=_CONNECTION,
-        before="        return time.monotonic() > self._used_at + _FRESH and self._guard.has_news()",
-        after="        return False",
+        before="return time.monotonic() > self._used_at + _FRESH and self._guard.has_news()",
+        after="return False",
         killers=(
             f"{_POOLING}::test_connections_that_died_idle_are_replaced_without_an_error_or_a_pause",
         ),
