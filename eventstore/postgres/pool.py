@@ -20,6 +20,7 @@ import psycopg
 from eventstore.errors import StorageUnavailableError
 from eventstore.postgres.connection import GuardedConnection
 from eventstore.postgres.connector import Connector
+from eventstore.postgres.fair_limit import FairLimit
 from eventstore.postgres.sqlstates import LOCK_NOT_AVAILABLE, Reaction, reaction_to, translated
 
 __all__ = ["KeptConnection", "Pool"]
@@ -39,7 +40,7 @@ class Pool:
     def __init__(self, connector: Connector, size: int) -> None:
         self._connector = connector
         self._size = size
-        self._free = threading.Semaphore(size)
+        self._places = FairLimit(size)
         self._lock = threading.Lock()
         self._idle: list[GuardedConnection] = []
         self._lent: set[GuardedConnection] = set()
@@ -52,12 +53,12 @@ class Pool:
             StorageUnavailableError: Not done before *deadline*.
             StorageError: The database refused.
         """
-        if not self._free.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        if not self._places.acquire(deadline - time.monotonic()):
             raise StorageUnavailableError(f"{doing}: all {self._size} connections are in use")
         try:
             return _repeated(lambda: self._lend(work, deadline), deadline, doing, self._closed)
         finally:
-            self._free.release()
+            self._places.release()
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
         """Return what *work* returns, given a connection; not repeated.

@@ -58,6 +58,15 @@ CONNECTING = (
         killers=(f"{_POOLING}::test_what_comes_too_late_is_not_sent_and_costs_no_connection",),
     ),
     Mutant(
+        name="overtaking-for-connections",
+        guarantee="G25",
+        breaks="While others come, who waits for a connection waits until its deadline.",
+        file="eventstore/postgres/fair_limit.py",
+        before="self._waiting.popleft().release()",
+        after="self._waiting.pop().release()",
+        killers=("tests/unit/test_fair_limit.py::test_a_place_goes_to_who_waits_longest",),
+    ),
+    Mutant(
         name="dead-idle-connection",
         guarantee="G25",
         breaks="After a restart of the server each idle connection costs an error.",

@@ -79,6 +79,21 @@ def test_as_many_connections_as_its_size_are_used_at_once_and_no_more(pool: Pool
     assert pool.run(asked, soon(), "x") in held
 
 
+def test_busy_callers_let_each_other_in(pool: Pool) -> None:
+    """G25: nobody waits until the others have had enough."""
+    rounds = [0] * (5 * SIZE)
+
+    def work(number: int) -> None:
+        while max(rounds) < 100:
+            pool.run(asked, soon(), "asking")
+            rounds[number] += 1
+
+    with ThreadPoolExecutor(len(rounds)) as threads:
+        for done in [threads.submit(work, number) for number in range(len(rounds))]:
+            done.result()
+    assert min(rounds) > 50
+
+
 def test_a_connection_is_used_again(pool: Pool) -> None:
     assert len({pool.run(asked, soon(), "x") for _ in range(20)}) == 1
 
