@@ -27,11 +27,11 @@ class Group:
 
 
 GROUPS = (
-    Group("append", appending.workloads, 440, 60),
-    Group("read", reading.workloads, 310, 30),
-    Group("subscribe", subscribing.workloads, 300, 25),
-    Group("live", live.workloads, 210, 20),
-    Group("growth", growth.workloads, 300, 20),
+    Group("append", appending.workloads, 450, 60),
+    Group("read", reading.workloads, 370, 30),
+    Group("subscribe", subscribing.workloads, 260, 25),
+    Group("live", live.workloads, 140, 20),
+    Group("growth", growth.workloads, 130, 20),
     Group("idle", idle.workloads, 30, 10),
     Group("memory", memory.workloads, 60, 12),
 )

@@ -113,7 +113,8 @@ class Results:
 
 
 def _machine() -> str:
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    release = platform.release().partition("-")[0]
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {release}"
 
 
 def _processor() -> str:

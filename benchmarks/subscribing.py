@@ -67,7 +67,7 @@ def workloads(arena: Arena) -> Iterator[Workload]:
     """Yield the catch-ups with streams of 100 events in a row, then with a stream per event."""
     for per_stream, backlog, cases in (
         (100, arena.scale.pick(1_000_000, 50_000, 1_000), _in_a_row(arena)),
-        (1, arena.scale.pick(100_000, 20_000, 500), _one_by_one(arena)),
+        (1, arena.scale.pick(1_000_000, 20_000, 1_000), _one_by_one(arena)),
     ):
         dsn = arena.place("subscribing").dsn
         EventStore.connect(dsn, init=True).close()
@@ -126,6 +126,7 @@ def _in_a_row(arena: Arena) -> list[CatchUp]:
         CatchUp(events=some, subscriber="actor"),
         CatchUp(events=some, subscriptions=many, rounds=1),
         CatchUp(events=arena.scale.pick(1_000_000, 0, 1_000), rounds=twice),
+        CatchUp(events=arena.scale.pick(1_000_000, 0, 1_000), subscriptions=few, rounds=1),
     ]
     return cases + arena.scale.pick(more, [], more)
 
@@ -139,6 +140,7 @@ def _one_by_one(arena: Arena) -> list[CatchUp]:
         CatchUp(events=some, selects=True),
         CatchUp(events=arena.scale.pick(20_000, 0, 50), subscriptions=few, rounds=twice),
         CatchUp(events=arena.scale.pick(20_000, 0, 50), subscriptions=many, rounds=1),
+        CatchUp(events=arena.scale.pick(1_000_000, 0, 1_000), rounds=twice),
     ]
     return cases + arena.scale.pick(more, [], more)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from benchmarks.elixir import LIVE_MS, PER_SECOND
 from benchmarks.results import Result, Results
 from benchmarks.table import number
 
@@ -131,7 +132,7 @@ def _worst(group: str, name: str) -> Reached:
 
 def _live_to_elixir(results: Results) -> float | None:
     """Return how many times shorter than Elixir's, by what a commit alone takes here and there."""
-    elixir, bare = _ELIXIR_LIVE_MS
+    elixir, bare = LIVE_MS
     for live in _matching(results, "live", "100 appends/s, 1 x actor"):
         for commit in _matching(results, "append", "1 x 1"):
             if "ours" in live.figures and "bare" in commit.figures:
@@ -143,29 +144,8 @@ def _live_to_elixir(results: Results) -> float | None:
 def _live_directly(results: Results) -> float | None:
     for live in _matching(results, "live", "100 appends/s, 1 x actor"):
         if "ours" in live.figures:
-            return _ELIXIR_LIVE_MS[0] / live.figures["ours"].median
+            return LIVE_MS[0] / live.figures["ours"].median
     return None
-
-
-# ── what was reached elsewhere ───────────────────────────────────────────────────────────────────
-
-# Per second, and milliseconds for the latency: the Elixir original on a quiet machine with two
-# cores, and bare psycopg on the same. A ratio to Elixir of a run here is
-# (ours / bare of this run) x (bare there / Elixir there).
-_ELIXIR = {
-    "append 1 x 1": (523, 1_929),
-    "append 100 x 1": (1_058, 32_100),
-    "append 1 x 100": (9_809, 68_600),
-    "append 50 x 100": (14_940, 120_000),
-    "read 100, 1 reader": (63_414, 360_000),
-    # The limit is one loop, however many read.
-    "read 100, 100 readers": (117_620, 360_000),
-    # Bare psycopg was not measured catching up there; it reads, and decodes, as fast as this.
-    "catch-up, default options": (2_076, 360_000),
-    "catch-up, best options": (47_517, 360_000),
-}
-_ELIXIR_LIVE_MS = (3.6, 0.5)
-"""From append to subscriber, p50, and of bare psycopg a commit alone."""
 
 
 # ── the figures ──────────────────────────────────────────────────────────────────────────────────
@@ -179,7 +159,7 @@ def _to_elixir_by_bare(
     what: str, bound: float, group: str, name: str, *, best: bool = False
 ) -> Target:
     """Return the target of *what*: ours to bare here, times bare to Elixir there."""
-    elixir, bare = _ELIXIR[what]
+    elixir, bare = PER_SECOND[what]
     times = _best_times if best else _times
     return Target(
         what,
