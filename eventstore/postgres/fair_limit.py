@@ -29,14 +29,15 @@ class FairLimit:
             turn = threading.Lock()
             turn.acquire()
             self._waiting.append(turn)
-        if turn.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX)):
-            return True
-        with self._lock:
-            if turn not in self._waiting:
-                # It came in the last moment.
+        try:
+            if turn.acquire(timeout=min(max(0.0, timeout), threading.TIMEOUT_MAX)):
                 return True
-            self._waiting.remove(turn)
-            return False
+        except BaseException:
+            # Ctrl-C, for instance: what was given to us meanwhile goes to the next one.
+            if not self._withdraw(turn):
+                self.release()
+            raise
+        return not self._withdraw(turn)
 
     def release(self) -> None:
         """Give the place up, to the next one if somebody waits."""
@@ -45,3 +46,11 @@ class FairLimit:
                 self._waiting.popleft().release()
             else:
                 self._free += 1
+
+    def _withdraw(self, turn: threading.Lock) -> bool:
+        """Wait no more; False: the place came in the last moment."""
+        with self._lock:
+            if turn not in self._waiting:
+                return False
+            self._waiting.remove(turn)
+            return True

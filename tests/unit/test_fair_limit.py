@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -86,3 +88,20 @@ def test_no_place_is_lost_when_it_comes_in_the_last_moment(threads: ThreadPoolEx
     for done in [threads.submit(come_and_go, n * 1e-5) for n in range(20)]:
         done.result()
     assert free_places(limit) == 2
+
+
+def test_who_is_interrupted_leaves_no_trace(threads: ThreadPoolExecutor) -> None:
+    """G25: Ctrl-C in one of many threads costs nobody else a place."""
+    limit = FairLimit(1)
+    limit.acquire(0)
+
+    def interrupt() -> None:
+        wait_until(lambda: limit._waiting)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threads.submit(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        limit.acquire(10)
+    interrupting.result(10)
+    limit.release()
+    assert free_places(limit) == 1
