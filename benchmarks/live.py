@@ -87,12 +87,12 @@ def workloads(arena: Arena) -> Iterator[Workload]:
 
 
 def _cases(arena: Arena) -> list[Live]:
+    """Return the cases, without subscriptions first: a store listens once it had one."""
     pick = arena.scale.pick
     few, many, most = pick((10, 50, 500), (10, 50, 500), (2, 3, 4))
     even = partial(Live, appends=pick(400, 100, 3), rounds=pick(3, 1, 1))
     loaded = partial(Live, loaded=True, rounds=pick(3, 1, 1))
     cases = [
-        # The first one: this store listens as soon as it had a subscription.
         even(subscriptions=0),
         even(),
         even(subscriber="function"),
@@ -107,7 +107,7 @@ def _cases(arena: Arena) -> list[Live]:
         loaded(appends=pick(2_000, 0, WRITERS), subscriptions=few),
         loaded(appends=pick(200, 0, WRITERS), subscriptions=most, rounds=1),
     ]
-    return cases + pick(more, [], more)
+    return sorted(cases + pick(more, [], more), key=lambda case: (case.loaded, case.subscriptions))
 
 
 # ── appending ────────────────────────────────────────────────────────────────────────────────────
