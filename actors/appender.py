@@ -70,7 +70,7 @@ class Appender:
             OutcomeUnknownError: It may be stored.
         """
         tree = self._tree
-        if not self._has_writer() or tree.queue.queued_appends:
+        if not self._has_writer() or tree.queue.queued_appends or tree.turn.shared:
             return None
         with tree.queue.counted(size), tree.turn.of_a_caller() as session:
             return None if session is None else self._send(session, append, size, deadline)

@@ -22,6 +22,8 @@ class Turn:
         # The writer may end, and withdraw the session, while it has the turn.
         self._taken = threading.RLock()
         self._session: AppendSession | None = None
+        self.shared = False
+        """Several callers had the writer's last commit: who comes now shares the next one."""
 
     def offer(self, session: AppendSession) -> None:
         """Let callers borrow the writer's session from now on."""

@@ -10,6 +10,7 @@ from typing import Any
 from actors.actor import SupervisedActor
 from actors.announcement import stored_events
 from actors.commit_plan import CommitPlan, split
+from actors.gathering import Gathering
 from actors.job import Job, unsent
 from actors.messages import AppendRequest, Child, EventsCommitted, Flush, Tick
 from actors.surroundings import Surroundings
@@ -41,6 +42,7 @@ class Writer(SupervisedActor):
         """Sent before anything that still waits in the plan."""
         self._session: AppendSession | None = None
         self._flush_told = False
+        self._gathering = Gathering()
         self._pause: Handle | None = None
         self._stop_at: float | None = None
 
@@ -55,7 +57,7 @@ class Writer(SupervisedActor):
                 self._flush_soon()
             case Flush():
                 self._flush_told = False
-                self._flush()
+                self._gather_or_flush()
             case Tick():
                 self._pause = None
                 self._flush()
@@ -93,6 +95,15 @@ class Writer(SupervisedActor):
         if not self._flush_told and self._pause is None:
             self._flush_told = True
             self.actor_ref.tell(Flush())
+
+    def _gather_or_flush(self) -> None:
+        """Commit, or first let the few callers of the last commit come back."""
+        pause = self._gathering.pause(time.monotonic())
+        if pause:
+            time.sleep(pause)
+            self._flush_soon()
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         if self._pause is not None:
@@ -169,6 +180,9 @@ class Writer(SupervisedActor):
             request.reply.not_stored()
         if stored:
             self._shared.directory.tell(Child.PUBLISHER, EventsCommitted(tuple(stored)))
+        events = sum(len(part.events) for append in appends for part in append)
+        now = time.monotonic()
+        self._shared.turn.shared = self._gathering.committed(len(job.requests), events, now)
         self._jobs.popleft()
         self._jobs.extend(job.alone(again))
 

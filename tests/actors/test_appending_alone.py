@@ -57,6 +57,18 @@ def test_a_caller_that_is_alone_appends_in_its_own_thread(
 
 
 @ON_DISK
+def test_after_a_commit_of_several_the_writer_is_asked_once_more(
+    store: EventStore, appending_threads: list[str]
+) -> None:
+    """Who shared a commit may share the next one; who is alone then stays alone."""
+    store._runtime._tree.turn.shared = True  # type: ignore[attr-defined]
+    for number in range(3):
+        append_one(store, number)
+    own = threading.current_thread().name
+    assert appending_threads == ["eventstore-writer", own, own]
+
+
+@ON_DISK
 def test_callers_at_once_share_the_commits_of_the_writer(
     store: EventStore, appending_threads: list[str]
 ) -> None:

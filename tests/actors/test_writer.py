@@ -106,6 +106,20 @@ def test_what_waits_while_a_commit_runs_becomes_the_next_commit(
     assert sizes(session) == [1, 20]
 
 
+def test_the_callers_of_a_small_commit_share_the_next_one_if_they_come_back_in_a_moment(
+    rooms: Rooms, session: ScriptedSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.gathering.EACH", 0.3)
+    monkeypatch.setattr("actors.gathering.SOON", 60.0)
+    rooms.append(one("first", 0))
+    for each in [rooms.send(one("a", 0)), rooms.send(one("b", 0))]:
+        each.get()
+    assert sizes(session) == [1, 2]
+    assert rooms.shared.turn.shared
+    rooms.append(one("c", 0))
+    assert not rooms.shared.turn.shared
+
+
 def test_appends_of_any_version_to_one_stream_share_an_item_and_keep_their_order(
     rooms: Rooms, session: ScriptedSession
 ) -> None:
