@@ -5,8 +5,8 @@
 
 The rooms, along the way of an event; each group begins with what is pure:
 
-- Appending: `queue_limit`, `commit_plan`, `gathering`, `job`, `announcement`, `turn`; `appender` in the
-  caller's thread, `writer`.
+- Appending: `queue_limit`, `commit_plan`, `gathering`, `job`, `announcement`, `turn`; `appender` in
+  the caller's thread, `writer`.
 - Announcing: `recent`, `watchers`; `history`, `listener` is a thread, `publisher`.
 - Delivering: `delivery`, `run`, `reasons`, `mailbox`, `acks`; `intake`, `outlet`, `courier`,
   `claim` and `reporter` are the hands of `subscription`; `subscriber` calls functions, `keeper`
