@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FEW", "Gathering"]
+__all__ = ["Gathering"]
 
 FEW = 5
 """Events in a commit up to which waiting for its callers is worth it; and in an append, sharing."""

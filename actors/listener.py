@@ -11,7 +11,7 @@ from actors.history import History, Mark
 from actors.messages import HeadHeard, HistoryRewound, ListenerDeaf, ListenerFailed, Ref
 from actors.surroundings import Surroundings
 from eventstore.errors import HistoryRewoundError, StorageUnavailableError
-from eventstore.storage import Heard, StoredEvent
+from eventstore.storage import Heard, StoredEvent, payload_bytes
 
 __all__ = ["Listener"]
 
@@ -142,7 +142,7 @@ class Listener(threading.Thread):
             page = self._read_on()
             if not page:
                 break
-            size += sum(event.size for event in page)
+            size += payload_bytes(page)
             self._tell(replace(heard, head=page[-1].global_position), page)
             heard = replace(heard, head=max(heard.head, self._told), touched=False)
             if len(page) < PAGE_EVENTS and self._told >= heard.head:

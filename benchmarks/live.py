@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -230,11 +230,8 @@ def _subscribed(store: EventStore, case: Live, latencies: list[float]) -> Iterat
 
 
 def _bare_alone(dsn: str, case: Live, _: Round) -> Measurement:
-    writer = BareSubscriber(dsn)
-    try:
+    with closing(BareSubscriber(dsn)) as writer:
         return _answers(lambda data: writer.append_each([data]), case)
-    finally:
-        writer.close()
 
 
 def _bare(dsn: str, case: Live, _: Round) -> Measurement:

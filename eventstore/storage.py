@@ -54,11 +54,6 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     correlation_id: UUID | None = None
     created_at: datetime | None = None
 
-    @property
-    def size(self) -> int:
-        """Bytes of data and metadata."""
-        return len(self.data) + (len(self.metadata) if self.metadata is not None else 0)
-
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as it is stored, its payloads serialized."""

@@ -33,6 +33,7 @@ from eventstore.storage import (
     Storage,
     StoredEvent,
     StreamAppend,
+    payload_bytes,
 )
 from eventstore.targets import storage_for
 
@@ -132,7 +133,7 @@ class Rooms:
 
     def send(self, append: Append, timeout: float = LONG) -> Waiting:
         """Tell the writer *append*; its answer is waited for later."""
-        size = sum(event.size for part in append for event in part.events)
+        size = sum(payload_bytes(part.events) for part in append)
         deadline = time.monotonic() + timeout
         reply = self.limit.admit(size)
         request = AppendRequest(append, size, deadline, reply)

@@ -11,7 +11,7 @@ import pytest
 
 from eventstore import EventData, JsonSerializer, SerializationError
 from eventstore.codec import MAX_EVENT_BYTES, Codec
-from eventstore.storage import EncodedEvent, StoredEvent
+from eventstore.storage import EncodedEvent, StoredEvent, payload_bytes
 
 
 @dataclass
@@ -91,7 +91,7 @@ def test_an_event_of_64_mib_is_possible_and_one_more_byte_is_not() -> None:
     """G28."""
     codec = Codec(JsonSerializer())
     largest = "x" * (MAX_EVENT_BYTES - 2)
-    assert codec.encode(EventData("big", largest)).size == MAX_EVENT_BYTES
+    assert payload_bytes([codec.encode(EventData("big", largest))]) == MAX_EVENT_BYTES
     with pytest.raises(SerializationError, match=r"'big': event of 67,108,865 bytes") as refusal:
         codec.encode(EventData("big", largest + "x"))
     assert refusal.value.event_type == "big"
