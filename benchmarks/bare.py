@@ -24,12 +24,12 @@ from benchmarks.load import ALL, EVENT_TYPE, EXISTING, new_stream, payload
 from benchmarks.measure import timed
 from benchmarks.workload import Measurement
 from eventstore import Config, EventStore, ExpectedVersion, RecordedEvent
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import append_arguments
-from eventstore.postgres.arrays import register_arrays
-from eventstore.postgres.moments import utc
-from eventstore.postgres.statements import Statements
-from eventstore.storage import Append, Claimed, EncodedEvent, StreamAppend
+from eventstore.ports.storage import Append, Claimed, EncodedEvent, StreamAppend
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.append_session import append_arguments
+from eventstore.storages.postgres.arrays import register_arrays
+from eventstore.storages.postgres.moments import utc
+from eventstore.storages.postgres.statements import Statements
 
 __all__ = ["Bare"]
 

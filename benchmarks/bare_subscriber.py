@@ -15,7 +15,7 @@ from benchmarks.bare import Bare
 from benchmarks.contender import Operation
 from benchmarks.load import EVENT_TYPE, new_stream
 from eventstore import ExpectedVersion, RecordedEvent, SubscriptionState
-from eventstore.storage import EncodedEvent, Fence, Progress, StreamAppend
+from eventstore.ports.storage import EncodedEvent, Fence, Progress, StreamAppend
 
 __all__ = ["BareSubscriber"]
 

@@ -6,9 +6,10 @@ durable subscriptions deliver every committed event, in order, at least once.
 
 from __future__ import annotations
 
-from eventstore.caller import CallerRuntime
-from eventstore.config import Config
-from eventstore.errors import (
+from eventstore.client.caller_runtime import CallerRuntime
+from eventstore.client.store import EventStore
+from eventstore.model.config import Config
+from eventstore.model.errors import (
     AppendError,
     DeliveryTimeoutError,
     DuplicateEventError,
@@ -30,17 +31,22 @@ from eventstore.errors import (
     UnexpectedAckError,
     WrongExpectedVersionError,
 )
-from eventstore.events import AppendResult, EventData, ExpectedVersion, RecordedEvent, StreamInfo
-from eventstore.messages import Events, StoreFailed, Subscribed, SubscriptionLost
-from eventstore.runtime import Health, Runtime, SubscriptionHealth
-from eventstore.serializer import JsonSerializer, Serializer
-from eventstore.store import EventStore
-from eventstore.subscription import (
+from eventstore.model.events import (
+    AppendResult,
+    EventData,
+    ExpectedVersion,
+    RecordedEvent,
+    StreamInfo,
+)
+from eventstore.model.serializer import JsonSerializer, Serializer
+from eventstore.model.subscriber_messages import Events, StoreFailed, Subscribed, SubscriptionLost
+from eventstore.model.subscription import (
     Retry,
     Subscription,
     SubscriptionInfo,
     SubscriptionState,
 )
+from eventstore.ports.runtime import Health, Runtime, SubscriptionHealth
 
 __all__ = [
     "AppendError",

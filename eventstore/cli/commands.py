@@ -15,7 +15,7 @@ __all__ = ["run"]
 def run(options: Namespace) -> None:
     """Do what was asked for."""
     from eventstore.cli.output import Output
-    from eventstore.cli.target import configured, opened
+    from eventstore.cli.store_options import configured, opened
 
     out = Output(as_json=options.json)
     config = configured(options.dsn, options.schema)
@@ -25,7 +25,7 @@ def run(options: Namespace) -> None:
         case "append":
             _append(options, config, out)
         case "verify":
-            from eventstore.cli.verify import verify
+            from eventstore.cli.verify_command import verify
 
             verify(config, out)
         case _:
@@ -34,7 +34,7 @@ def run(options: Namespace) -> None:
 
 
 def _database(options: Namespace, config: Config, out: Output) -> None:
-    from eventstore.cli import database
+    from eventstore.cli import database_commands as database
 
     match options.command:
         case "create":
@@ -50,8 +50,8 @@ def _database(options: Namespace, config: Config, out: Output) -> None:
 def _append(options: Namespace, config: Config, out: Output) -> None:
     """Append; what is wrong with the data is said before the database is asked for."""
     from eventstore import ExpectedVersion
-    from eventstore.cli.target import opened
-    from eventstore.cli.writing import append, read_events
+    from eventstore.cli.append_command import append, read_events
+    from eventstore.cli.store_options import opened
 
     events = read_events(options.event_type, options.data, options.metadata, options.event_id)
     expected = options.expected_version
@@ -72,7 +72,7 @@ def _on_store(options: Namespace, store: EventStore, out: Output) -> None:
 
             status(store, out)
         case "import":
-            from eventstore.cli.importing import import_file
+            from eventstore.cli.import_command import import_file
 
             import_file(store, out, file=options.file)
         case "subscriptions":
@@ -82,7 +82,7 @@ def _on_store(options: Namespace, store: EventStore, out: Output) -> None:
 
 
 def _reading(options: Namespace, store: EventStore, out: Output) -> None:
-    from eventstore.cli import reading
+    from eventstore.cli import read_commands as reading
 
     match options.command:
         case "read":
@@ -101,7 +101,7 @@ def _reading(options: Namespace, store: EventStore, out: Output) -> None:
 
 
 def _subscriptions(options: Namespace, store: EventStore, out: Output) -> None:
-    from eventstore.cli.subscriptions import Action, act, list_subscriptions
+    from eventstore.cli.subscription_commands import Action, act, list_subscriptions
 
     if options.action == "list":
         list_subscriptions(store, out, stream_id=options.stream)

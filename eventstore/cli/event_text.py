@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from eventstore.cli.text import cells, fitted, printable
-from eventstore.events import RecordedEvent
+from eventstore.model.events import RecordedEvent
 
 __all__ = ["event_text"]
 

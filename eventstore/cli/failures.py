@@ -7,8 +7,8 @@ import sys
 from enum import IntEnum
 
 from eventstore.cli.text import one_line
-from eventstore.config import masked
-from eventstore.errors import (
+from eventstore.model.config import masked
+from eventstore.model.errors import (
     EventStoreError,
     OutcomeUnknownError,
     SchemaVersionError,

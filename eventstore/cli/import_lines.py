@@ -20,8 +20,8 @@ import msgspec
 
 from eventstore.cli.failures import RefusedError
 from eventstore.cli.json_text import decode_as
-from eventstore.events import EventData, ExpectedVersion
-from eventstore.identifiers import check_stream_id
+from eventstore.model.events import EventData, ExpectedVersion
+from eventstore.model.names import check_stream_id
 
 __all__ = ["BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
 

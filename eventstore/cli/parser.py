@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 from uuid import UUID
 
-from eventstore.identifiers import MAX_POSITION
+from eventstore.model.names import MAX_POSITION
 
 __all__ = ["parse"]
 

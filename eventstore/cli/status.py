@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from eventstore import EventStore
 from eventstore.cli.output import Output
-from eventstore.cli.subscriptions import show_subscriptions
+from eventstore.cli.subscription_commands import show_subscriptions
 from eventstore.cli.text import printable
-from eventstore.config import masked
-from eventstore.identifiers import ALL_STREAMS
+from eventstore.model.config import masked
+from eventstore.model.names import ALL_STREAMS
 
 __all__ = ["status"]
 

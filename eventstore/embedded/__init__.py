@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from eventstore.errors import StorageError
+from eventstore.model.errors import StorageError
 
 if sys.platform == "win32":
     raise StorageError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from eventstore.errors import StorageError
+from eventstore.model.errors import StorageError
 
 LOG_LIMIT = 1024 * 1024
 

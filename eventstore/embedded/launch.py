@@ -23,7 +23,7 @@ from eventstore.embedded.sockets import (
     is_private,
     remove_socket_folder,
 )
-from eventstore.errors import StorageError, StorageUnavailableError
+from eventstore.model.errors import StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Self
 
-from eventstore.errors import StorageUnavailableError
+from eventstore.model.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from eventstore.embedded.deadline import Deadline
 from eventstore.embedded.home import Home
 from eventstore.embedded.launch import RESERVED, dsn_of, ensure_running, stop
 from eventstore.embedded.locks import FileLock
-from eventstore.errors import StorageError, StorageUnavailableError
+from eventstore.model.errors import StorageError, StorageUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventstore.errors import StorageError
+from eventstore.model.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from eventstore.postgres.database import database_name
+from eventstore.storages.postgres.admin.database import database_name
 from tests.support.cli import Shell
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from eventstore.cli.failures import ExitCode, exit_code
-from eventstore.errors import (
+from eventstore.model.errors import (
     DuplicateEventError,
     EventStoreError,
     OutcomeUnknownError,

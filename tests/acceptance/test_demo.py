@@ -16,13 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-import actors.demo.__main__ as demo
-from actors.demo.flights import Flight, days_in_february
-from actors.demo.history import Happening, Kind, history
+import eventstore_actors.demo.__main__ as demo
+from eventstore_actors.demo.flights import Flight, days_in_february
+from eventstore_actors.demo.history import Happening, Kind, history
 from tests.support.waiting import wait_until
 
 EQUAL = "Equal to the sums straight from the file: nothing lost, nothing counted twice."
-COMMAND = [sys.executable, "-m", "actors.demo"]
+COMMAND = [sys.executable, "-m", "eventstore_actors.demo"]
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from actors.demo.delays import Board, delays_of
-from actors.demo.flights import SLICE, airlines, days_in_february
-from actors.demo.history import Happening, Kind, history
-from actors.demo.result import differences, table_rows
 from eventstore import RecordedEvent
+from eventstore_actors.demo.delays import Board, delays_of
+from eventstore_actors.demo.flights import SLICE, airlines, days_in_february
+from eventstore_actors.demo.history import Happening, Kind, history
+from eventstore_actors.demo.result import differences, table_rows
 
 FLIGHTS = days_in_february()
 HISTORY = history(FLIGHTS)

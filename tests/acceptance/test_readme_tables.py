@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from eventstore import Config, EventStore, Retry, SubscriptionState, errors
+from eventstore import Config, EventStore, Retry, SubscriptionState
+from eventstore.model import errors
 from tests.support.readme import README, ROOT, rows, section
 
 MIB = 1024 * 1024

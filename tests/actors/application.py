@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import pykka
 
-from actors import StoreSupervisor
-from actors.messages import Child, Ref
-from actors.tree import Tree, tree_of
 from eventstore import Config, EventData, EventStore, EventStoreError, ExpectedVersion
+from eventstore_actors import StoreSupervisor
+from eventstore_actors.kernel.messages import Child, Ref
+from eventstore_actors.state.store_state import Tree, tree_of
 from tests.support.waiting import wait_until
 
 NONSENSE = "a message that none of the actors can handle"

@@ -9,16 +9,16 @@ from typing import Any
 
 import pykka
 
-from actors.handle import SubscriptionHandle
-from actors.keeper import Keeper
-from actors.messages import Child, ChildRestarted, HeadMoved, Ref, Renewed
-from actors.subscription import SubscriptionActor
-from actors.surroundings import Seat
-from eventstore.events import RecordedEvent
-from eventstore.identifiers import ALL_STREAMS
-from eventstore.messages import Events
-from eventstore.storage import Fence, Kept
-from eventstore.subscription import Subscription, SubscriptionOptions
+from eventstore.model.events import RecordedEvent
+from eventstore.model.names import ALL_STREAMS
+from eventstore.model.subscriber_messages import Events
+from eventstore.model.subscription import Subscription, SubscriptionOptions
+from eventstore.ports.storage import Fence, Kept
+from eventstore_actors.delivering.subscription_actor import SubscriptionActor
+from eventstore_actors.kernel.messages import Child, ChildRestarted, HeadMoved, Ref, Renewed
+from eventstore_actors.owning.keeper import Keeper
+from eventstore_actors.state.context import Seat
+from eventstore_actors.state.subscription_handle import SubscriptionHandle
 from tests.support.rooms import LONG, Rooms, encoded, one, soon
 
 __all__ = ["Seated", "append", "let_pass", "numbers", "start_keeper"]

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from actors.messages import Child
 from eventstore import (
     Config,
     EventData,
@@ -20,7 +19,8 @@ from eventstore import (
     OutcomeUnknownError,
     WrongExpectedVersionError,
 )
-from eventstore.postgres.append import PostgresAppendSession
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore_actors.kernel.messages import Child
 from tests.actors.application import Application, append_one
 from tests.support.recorder import Seen
 from tests.support.waiting import wait_until

@@ -8,7 +8,6 @@ from pathlib import Path
 import pykka
 import pytest
 
-from actors import StoreSupervisor
 from eventstore import (
     Config,
     Events,
@@ -18,6 +17,7 @@ from eventstore import (
     StorageUnavailableError,
     StoreFailed,
 )
+from eventstore_actors import StoreSupervisor
 from tests.actors.application import Application, append_one
 from tests.support.recorder import Seen
 from tests.support.waiting import wait_until
@@ -115,7 +115,9 @@ def test_a_subscriber_may_subscribe_when_it_starts_and_append_when_it_is_told(
     echo.stop(timeout=5)
 
 
-@pytest.mark.parametrize("stranger", ["a supervisor", Seen(), None], ids=repr)
+@pytest.mark.parametrize(
+    "stranger", ["a supervisor", Seen(), None], ids=lambda it: type(it).__name__
+)
 def test_attaching_to_anything_else_is_an_error_that_says_what_to_attach_to(
     stranger: object,
 ) -> None:

@@ -11,12 +11,12 @@ import psycopg
 import pykka
 import pytest
 
-from actors.messages import Keep, Release, Renewed, Touched
-from eventstore.config import Config
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.subscriptions import PostgresKeeperSession
-from eventstore.storage import Claimed, Fence, Held, KeeperSession, Kept, Progress, Storage
-from eventstore.subscription import Origin, SubscriptionInfo, SubscriptionState
+from eventstore.model.config import Config
+from eventstore.model.subscription import Origin, SubscriptionInfo, SubscriptionState
+from eventstore.ports.storage import Claimed, Fence, Held, KeeperSession, Kept, Progress, Storage
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
+from eventstore_actors.kernel.messages import Keep, Release, Renewed, Touched
 from tests.actors.seated import append, let_pass, start_keeper
 from tests.support.pgserver import TestServer
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop

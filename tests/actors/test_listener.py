@@ -9,11 +9,16 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec.structs import replace
 
-from actors.listener import Listener
-from actors.messages import HeadHeard, HistoryRewound, ListenerDeaf, ListenerFailed
-from eventstore.config import Config
-from eventstore.errors import StorageUnavailableError
-from eventstore.identifiers import ALL_STREAMS
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.names import ALL_STREAMS
+from eventstore_actors.announcing.listener import Listener
+from eventstore_actors.kernel.messages import (
+    HeadHeard,
+    HistoryRewound,
+    ListenerDeaf,
+    ListenerFailed,
+)
 from tests.support.heads import (
     ScriptedHeads,
     ScriptedHeadsStorage,

@@ -11,7 +11,11 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from actors.messages import (
+from eventstore.model.config import Config
+from eventstore.model.errors import HistoryRewoundError
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import Append, AppendSession, StoredEvent
+from eventstore_actors.kernel.messages import (
     Child,
     ChildFailed,
     EventsCommitted,
@@ -22,10 +26,6 @@ from actors.messages import (
     Unwatch,
     Watch,
 )
-from eventstore.config import Config
-from eventstore.errors import HistoryRewoundError
-from eventstore.identifiers import ALL_STREAMS
-from eventstore.storage import Append, AppendSession, StoredEvent
 from tests.support.heads import (
     ScriptedHeads,
     ScriptedHeadsStorage,
@@ -294,7 +294,7 @@ def test_the_listener_gives_a_commit_under_way_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The announcement of our own commit is often here before the writer has its answer."""
-    monkeypatch.setattr("actors.listener.GRACE", LONG)
+    monkeypatch.setattr("eventstore_actors.announcing.listener.GRACE", LONG)
     listening(rooms, heads)
     reads = len(heads.reads)
     rooms.shared.recent.writing = True

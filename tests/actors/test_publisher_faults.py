@@ -10,13 +10,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from actors.messages import Child, HeadMoved, HistoryRewound, Touched, Watch
-from eventstore.config import Config
-from eventstore.errors import HistoryRewoundError
-from eventstore.identifiers import ALL_STREAMS
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.listen import PostgresHeadListener
-from eventstore.subscription import Origin
+from eventstore.model.config import Config
+from eventstore.model.errors import HistoryRewoundError
+from eventstore.model.names import ALL_STREAMS
+from eventstore.model.subscription import Origin
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore_actors.kernel.messages import Child, HeadMoved, HistoryRewound, Touched, Watch
 from tests.support.pgserver import TestServer
 from tests.support.rooms import ANY, Ear, Rooms, in_threads, one, rooms_over, several, soon
 from tests.support.waiting import wait_until
@@ -184,7 +184,7 @@ def test_a_database_that_went_back_is_noticed_when_it_returns() -> None:
         wait_until(lambda: rooms.shared.recent.head == 3)
         with own.connect() as connection:
             connection.execute("SET session_replication_role = replica")
-            connection.execute("DELETE FROM eventstore.events WHERE global_position > 1")
+            connection.execute("DELETE FROM eventstore.model.events WHERE global_position > 1")
         own.restart("fast")
         rewound = rooms.supervisor.next(HistoryRewound)
         assert isinstance(rewound.error, HistoryRewoundError)

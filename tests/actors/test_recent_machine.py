@@ -25,12 +25,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from actors.announcement import stored_events
-from actors.recent import Recent
-from eventstore.config import Config
-from eventstore.identifiers import ALL_STREAMS
-from eventstore.storage import AppendSession, Committed, Heard, Storage, StoredEvent, StreamAppend
-from eventstore.targets import storage_for
+from eventstore.client.targets import storage_for
+from eventstore.model.config import Config
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import (
+    AppendSession,
+    Committed,
+    Heard,
+    Storage,
+    StoredEvent,
+    StreamAppend,
+)
+from eventstore_actors.appending.announcement import stored_events
+from eventstore_actors.state.recent_events import Recent
 from tests.support.heads import ScriptedHeads, away, connected, moved, touched
 from tests.support.rooms import encoded, soon
 from tests.support.stepped_publisher import Follower, SteppedPublisher, step_listeners

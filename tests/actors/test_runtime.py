@@ -10,8 +10,6 @@ import traceback
 import pykka
 import pytest
 
-from actors import ActorRuntime
-from actors.messages import Child
 from eventstore import (
     Config,
     EventData,
@@ -25,6 +23,8 @@ from eventstore import (
     SubscriptionNotFoundError,
     SubscriptionState,
 )
+from eventstore_actors import ActorRuntime
+from eventstore_actors.kernel.messages import Child
 from tests.actors.application import NONSENSE, Application, append_one
 from tests.support.pgserver import TestServer
 from tests.support.recorder import Recorder, Seen, Stuck

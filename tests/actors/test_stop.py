@@ -12,8 +12,6 @@ import psycopg
 import pykka
 import pytest
 
-from actors.messages import Child
-from actors.outlet import GRACE
 from eventstore import (
     Config,
     Events,
@@ -22,6 +20,8 @@ from eventstore import (
     NotRunningError,
     SubscriptionState,
 )
+from eventstore_actors.delivering.outlets import GRACE
+from eventstore_actors.kernel.messages import Child
 from tests.actors.application import Application, Load, append_one
 from tests.actors.seated import let_pass
 from tests.support.pgserver import TestServer

@@ -9,16 +9,16 @@ from uuid import UUID, uuid4
 import pykka
 import pytest
 
-from actors.messages import Touched
-from eventstore.config import Config
-from eventstore.errors import (
+from eventstore.model.config import Config
+from eventstore.model.errors import (
     SubscriptionInUseError,
     SubscriptionLostError,
     SubscriptionNotFoundError,
 )
-from eventstore.messages import Events, Subscribed
-from eventstore.storage import Claimed, Fence, Progress
-from eventstore.subscription import Origin, SubscriptionState, WhenOwned
+from eventstore.model.subscriber_messages import Events, Subscribed
+from eventstore.model.subscription import Origin, SubscriptionState, WhenOwned
+from eventstore.ports.storage import Claimed, Fence, Progress
+from eventstore_actors.kernel.messages import Touched
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
 from tests.support.waiting import wait_until

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pykka
 import pytest
 
-from actors.messages import Stop
-from eventstore.config import Config
-from eventstore.errors import DeliveryTimeoutError, SubscriptionLostError
-from eventstore.messages import Events, SubscriptionLost
-from eventstore.storage import Claimed
-from eventstore.subscription import Origin, SubscriptionInfo, SubscriptionState
+from eventstore.model.config import Config
+from eventstore.model.errors import DeliveryTimeoutError, SubscriptionLostError
+from eventstore.model.subscriber_messages import Events, SubscriptionLost
+from eventstore.model.subscription import Origin, SubscriptionInfo, SubscriptionState
+from eventstore.ports.storage import Claimed
+from eventstore_actors.kernel.messages import Stop
 from tests.actors.seated import Seated, append, let_pass, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
 from tests.support.waiting import wait_until

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from actors.messages import HistoryRewound
-from eventstore.config import Config
-from eventstore.errors import HistoryRewoundError
-from eventstore.messages import Events, Subscribed
+from eventstore.model.config import Config
+from eventstore.model.errors import HistoryRewoundError
+from eventstore.model.subscriber_messages import Events, Subscribed
+from eventstore_actors.kernel.messages import HistoryRewound
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
 from tests.support.waiting import wait_until

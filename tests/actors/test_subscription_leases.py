@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.messages import Acknowledge, Child, Keep, Renewed
-from eventstore.config import Config
-from eventstore.errors import SubscriptionLostError
-from eventstore.messages import Events, Subscribed, SubscriptionLost
-from eventstore.storage import Kept
-from eventstore.subscription import SubscriptionState
+from eventstore.model.config import Config
+from eventstore.model.errors import SubscriptionLostError
+from eventstore.model.subscriber_messages import Events, Subscribed, SubscriptionLost
+from eventstore.model.subscription import SubscriptionState
+from eventstore.ports.storage import Kept
+from eventstore_actors.kernel.messages import Acknowledge, Child, Keep, Renewed
 from tests.actors.seated import Seated, numbers
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
 from tests.support.waiting import wait_until

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pykka
 import pytest
 
-from actors.messages import HeadMoved, Stop
-from actors.outlet import LIVENESS, REST
-from actors.subscriber import CallableSubscriber
-from eventstore.config import Config
-from eventstore.messages import Events
-from eventstore.subscription import SubscriptionState
+from eventstore.model.config import Config
+from eventstore.model.subscriber_messages import Events
+from eventstore.model.subscription import SubscriptionState
+from eventstore_actors.delivering.function_subscriber import CallableSubscriber
+from eventstore_actors.delivering.outlets import LIVENESS, REST
+from eventstore_actors.kernel.messages import HeadMoved, Stop
 from tests.actors.seated import Seated, append, let_pass, start_keeper
 from tests.support.rooms import Rooms, rooms_over
 from tests.support.waiting import wait_until

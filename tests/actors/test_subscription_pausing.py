@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.subscription import SubscriptionActor
-from eventstore.config import Config
-from eventstore.messages import Events
-from eventstore.subscription import SubscriptionState
+from eventstore.model.config import Config
+from eventstore.model.subscriber_messages import Events
+from eventstore.model.subscription import SubscriptionState
+from eventstore_actors.delivering.subscription_actor import SubscriptionActor
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Rooms, rooms_over, soon
 from tests.support.waiting import wait_until

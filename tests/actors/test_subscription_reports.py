@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.messages import Child, Keep
-from actors.reporter import COALESCING
-from eventstore.config import Config
-from eventstore.messages import Events
-from eventstore.subscription import SubscriptionState
+from eventstore.model.config import Config
+from eventstore.model.subscriber_messages import Events
+from eventstore.model.subscription import SubscriptionState
+from eventstore_actors.delivering.progress import COALESCING
+from eventstore_actors.kernel.messages import Child, Keep
 from tests.actors.seated import Seated, let_pass
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over
 from tests.support.waiting import wait_until

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pykka
 import pytest
 
-from actors.messages import (
+from eventstore.model.config import Config
+from eventstore.model.subscriber_messages import Events
+from eventstore.model.subscription import SubscriptionState
+from eventstore_actors.kernel.messages import (
     Child,
     ChildRestarted,
     HeadMoved,
@@ -18,9 +21,6 @@ from actors.messages import (
     Unwatch,
     Watch,
 )
-from eventstore.config import Config
-from eventstore.messages import Events
-from eventstore.subscription import SubscriptionState
 from tests.actors.seated import Seated, append, numbers
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
 

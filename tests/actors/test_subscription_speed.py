@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventstore.config import Config
-from eventstore.messages import Events
+from eventstore.model.config import Config
+from eventstore.model.subscriber_messages import Events
 from tests.actors.seated import Seated, append, start_keeper
 from tests.support.rooms import Ear, Rooms, rooms_over
 from tests.support.waiting import wait_until

@@ -8,8 +8,8 @@ from typing import Any
 import pykka
 import pytest
 
-from actors.actor import SupervisedActor, try_tell
-from actors.messages import ChildFailed, ChildStopped, ChildUp, Ref, Stop
+from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.messages import ChildFailed, ChildStopped, ChildUp, Ref, Stop
 
 Reports = queue.SimpleQueue[Any]
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pykka
 import pytest
 
-from actors.messages import Child, HistoryRewound
 from eventstore import (
     CallerRuntime,
     Config,
@@ -16,6 +15,7 @@ from eventstore import (
     SubscriptionLostError,
     SubscriptionState,
 )
+from eventstore_actors.kernel.messages import Child, HistoryRewound
 from tests.actors.application import NONSENSE, Application, Load, append_one, raise_in_thread
 from tests.support.recorder import Recorder, Seen
 from tests.support.waiting import wait_until

@@ -12,10 +12,8 @@ import msgspec
 import pykka
 import pytest
 
-from actors.messages import Child, ChildFailed, ChildStopped, EventsCommitted
-from actors.writer import Writer
-from eventstore.config import Config
-from eventstore.errors import (
+from eventstore.model.config import Config
+from eventstore.model.errors import (
     DuplicateEventError,
     NotRunningError,
     OutcomeUnknownError,
@@ -23,8 +21,10 @@ from eventstore.errors import (
     StorageUnavailableError,
     WrongExpectedVersionError,
 )
-from eventstore.memory import MemoryStorage
-from eventstore.storage import Append, Outcome, StreamAppend
+from eventstore.ports.storage import Append, Outcome, StreamAppend
+from eventstore.storages.memory import MemoryStorage
+from eventstore_actors.appending.writer import Writer
+from eventstore_actors.kernel.messages import Child, ChildFailed, ChildStopped, EventsCommitted
 from tests.support.rooms import (
     ANY,
     Ear,
@@ -109,8 +109,8 @@ def test_what_waits_while_a_commit_runs_becomes_the_next_commit(
 def test_the_callers_of_a_small_commit_share_the_next_one_if_they_come_back_in_a_moment(
     rooms: Rooms, session: ScriptedSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.gathering.EACH", 0.3)
-    monkeypatch.setattr("actors.gathering.SOON", 60.0)
+    monkeypatch.setattr("eventstore_actors.appending.gathering.EACH", 0.3)
+    monkeypatch.setattr("eventstore_actors.appending.gathering.SOON", 60.0)
     rooms.append(one("first", 0))
     for each in [rooms.send(one("a", 0)), rooms.send(one("b", 0))]:
         each.get()

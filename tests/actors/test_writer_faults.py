@@ -10,17 +10,17 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from actors.messages import Child, ChildFailed
-from eventstore.config import Config
-from eventstore.errors import (
+from eventstore.model.config import Config
+from eventstore.model.errors import (
     NotRunningError,
     OutcomeUnknownError,
     StorageError,
     StorageUnavailableError,
     TooManyAppendsError,
 )
-from eventstore.events import AppendResult
-from eventstore.storage import Append, EncodedEvent, StreamAppend
+from eventstore.model.events import AppendResult
+from eventstore.ports.storage import Append, EncodedEvent, StreamAppend
+from eventstore_actors.kernel.messages import Child, ChildFailed
 from tests.support.pgserver import TestServer
 from tests.support.rooms import (
     ANY,

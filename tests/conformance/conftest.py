@@ -12,9 +12,9 @@ from uuid import uuid4
 import pytest
 
 from eventstore import CallerRuntime, Config, EventData, EventStore, Runtime
-from eventstore.runtimes import registered_runtime
-from eventstore.storage import Storage
-from eventstore.targets import storage_for
+from eventstore.client.runtimes import registered_runtime
+from eventstore.client.targets import storage_for
+from eventstore.ports.storage import Storage
 
 CHINESE = "東"
 """Three bytes of UTF-8."""

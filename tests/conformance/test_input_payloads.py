@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -41,7 +42,7 @@ CYCLE.append(CYCLE)
         (lambda: None, "function"),
         (CYCLE, "nested too deeply, or contains itself"),
     ],
-    ids=str,
+    ids=lambda case: re.sub(r" at 0x\w+", "", str(case)),
 )
 def test_a_value_that_is_no_json_is_refused(one: EventStore, value: Any, reason: str) -> None:
     """G28, G1: named by type of event, place and reason; as data and as metadata."""

@@ -15,8 +15,8 @@ from eventstore import (
     StorageUnavailableError,
     StreamNotFoundError,
 )
-from eventstore.memory import MemoryStorage
-from eventstore.storage import ReadDirection, Storage
+from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.storages.memory import MemoryStorage
 from tests.conformance.conftest import numbered, opened, soon
 
 

@@ -18,7 +18,7 @@ from eventstore import (
     SerializationError,
     StreamNotFoundError,
 )
-from eventstore.identifiers import MAX_NAME_BYTES
+from eventstore.model.names import MAX_NAME_BYTES
 from tests.conformance.conftest import Connect, numbered
 
 ANY = ExpectedVersion.ANY

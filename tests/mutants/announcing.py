@@ -6,10 +6,10 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["ANNOUNCING"]
 
-_HISTORY = "actors/history.py"
-_LISTENER = "actors/listener.py"
-_PUBLISHER = "actors/publisher.py"
-_RECENT = "actors/recent.py"
+_HISTORY = "actors/eventstore_actors/announcing/rewind.py"
+_LISTENER = "actors/eventstore_actors/announcing/listener.py"
+_PUBLISHER = "actors/eventstore_actors/announcing/publisher.py"
+_RECENT = "actors/eventstore_actors/state/recent_events.py"
 
 _FAULTS = "tests/storage/test_listening_faults.py"
 _LISTENING = "tests/actors/test_listener.py"
@@ -232,7 +232,7 @@ ANNOUNCING = (
         name="announced-to-nobody",
         guarantee="G22",
         breaks="A runtime without subscriptions is woken by every append.",
-        file="eventstore/postgres/listen.py",
+        file="eventstore/storages/postgres/head_listener.py",
         before=" if self._prompt else self._statements.unlisten",
         after="",
         killers=(f"{_NEWS}::test_who_is_in_no_hurry_is_woken_by_no_append",),
@@ -241,7 +241,7 @@ ANNOUNCING = (
         name="listening-not-taken-up",
         guarantee="G23",
         breaks="Who is in a hurry now hears of appends at its timeouts only.",
-        file="eventstore/postgres/listen.py",
+        file="eventstore/storages/postgres/head_listener.py",
         before="                    if changed:\n",
         after="                    if False:\n",
         killers=(
@@ -261,7 +261,7 @@ ANNOUNCING = (
         name="deaf-and-waiting",
         guarantee="G23",
         breaks="Where no announcement arrives, nobody looks.",
-        file="eventstore/postgres/listen.py",
+        file="eventstore/storages/postgres/head_listener.py",
         before="newest = self._look(connection, time.monotonic() + _LOOK_TIMEOUT)",
         after="pass",
         killers=(f"{_FAULTS}::test_a_deaf_listener_looks_at_every_timeout",),
@@ -270,7 +270,7 @@ ANNOUNCING = (
         name="deaf-and-unaware",
         guarantee="G23",
         breaks="LISTEN through a pooler counts as working.",
-        file="eventstore/postgres/listen.py",
+        file="eventstore/storages/postgres/head_listener.py",
         before="self.listening = self._probe_returns(connection, deadline)",
         after="self.listening = True",
         killers=(f"{_FAULTS}::test_listening_that_does_not_hear_itself_is_no_listening",),
@@ -279,7 +279,7 @@ ANNOUNCING = (
         name="news-of-another-store",
         guarantee="G34",
         breaks="Heads of another schema are taken for ours.",
-        file="eventstore/postgres/listen.py",
+        file="eventstore/storages/postgres/head_listener.py",
         before="if channel == self._statements.channel:",
         after="if channel:",
         killers=(f"{_FAULTS}::test_what_another_store_announces_is_not_heard",),

@@ -6,11 +6,11 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["CONNECTING"]
 
-_APPEND = "eventstore/postgres/append.py"
-_CONNECTION = "eventstore/postgres/connection.py"
-_CONNECTOR = "eventstore/postgres/connector.py"
-_DEADLINE = "eventstore/postgres/deadline.py"
-_POOL = "eventstore/postgres/pool.py"
+_APPEND = "eventstore/storages/postgres/append_session.py"
+_CONNECTION = "eventstore/storages/postgres/connecting/connection.py"
+_CONNECTOR = "eventstore/storages/postgres/connecting/connector.py"
+_DEADLINE = "eventstore/storages/postgres/connecting/watchdog.py"
+_POOL = "eventstore/storages/postgres/connecting/pool.py"
 
 _GUARDS = "tests/unit/test_postgres_deadline.py"
 _ISOLATION = "tests/storage/test_isolation.py"
@@ -41,7 +41,7 @@ CONNECTING = (
         name="killed-backend-called-unsent",
         guarantee="G25",
         breaks="An append whose backend was killed is called unstored.",
-        file="eventstore/postgres/sqlstates.py",
+        file="eventstore/storages/postgres/connecting/sqlstates.py",
         before='"57P01": Reaction.LOST,',
         after='"57P01": Reaction.RETRY,',
         killers=(
@@ -61,7 +61,7 @@ CONNECTING = (
         name="overtaking-for-connections",
         guarantee="G25",
         breaks="While others come, who waits for a connection waits until its deadline.",
-        file="eventstore/postgres/fair_limit.py",
+        file="eventstore/storages/postgres/connecting/fair_limit.py",
         before="self._waiting.popleft().release()",
         after="self._waiting.pop().release()",
         killers=("tests/unit/test_fair_limit.py::test_a_place_goes_to_who_waits_longest",),

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["SUPERVISING"]
 
-_RESTART = "actors/restart.py"
+_RESTART = "actors/eventstore_actors/supervising/restart_budget.py"
 
 _BUDGET = "tests/unit/test_restart.py"
 _RUNTIME = "tests/actors/test_runtime.py"
@@ -73,7 +73,7 @@ SUPERVISING = (
         name="limit-of-a-part-ignored",
         guarantee="G24",
         breaks="A writer that always crashes is started for ever, and nobody hears of it.",
-        file="actors/permanent.py",
+        file="actors/eventstore_actors/supervising/services.py",
         before="        if isinstance(decision, GiveUp):\n",
         after="        if isinstance(decision, GiveUp) and not place.restarts:\n",
         killers=(
@@ -84,7 +84,7 @@ SUPERVISING = (
         name="parent-not-told",
         guarantee="G24",
         breaks="The application does not hear that its store has failed.",
-        file="actors/supervisor.py",
+        file="actors/eventstore_actors/supervising/supervisor.py",
         before="try_tell(self._parent, StoreFailed(self.actor_ref, self._failure))",
         after="pass",
         killers=(
@@ -95,7 +95,7 @@ SUPERVISING = (
         name="restart-in-silence",
         guarantee="G23",
         breaks="A new publisher knows no subscription, and tells none of anything.",
-        file="actors/supervisor.py",
+        file="actors/eventstore_actors/supervising/supervisor.py",
         before="            parts.seats.tell_all(ChildRestarted(child))\n",
         after="            pass\n",
         killers=(f"{_SUPERVISOR}::test_after_a_crash_everything_goes_on_where_the_storage_says",),
@@ -104,7 +104,7 @@ SUPERVISING = (
         name="lost-history-survived",
         guarantee="G31",
         breaks="Everything goes on though the database lost events.",
-        file="actors/supervisor.py",
+        file="actors/eventstore_actors/supervising/supervisor.py",
         before="            case StorageRefused(error) | HistoryRewound(error):\n",
         after="            case HistoryRewound():\n                pass\n"
         "            case StorageRefused(error):\n",
@@ -114,7 +114,7 @@ SUPERVISING = (
         name="half-alive",
         guarantee="G24",
         breaks="A store whose writer somebody stopped lives on without it.",
-        file="actors/supervisor.py",
+        file="actors/eventstore_actors/supervising/supervisor.py",
         before="            self._waits_for_acks = False\n            self.finish()\n",
         after="            pass\n",
         killers=(
@@ -125,7 +125,7 @@ SUPERVISING = (
         name="subscription-crashes-for-ever",
         guarantee="G24",
         breaks="A subscription that always crashes is started for ever.",
-        file="actors/seats.py",
+        file="actors/eventstore_actors/supervising/subscriptions.py",
         before="        elif isinstance(decision, GiveUp):\n",
         after="        elif isinstance(decision, GiveUp) and False:\n",
         killers=(f"{_SUPERVISOR}::test_a_subscription_that_crashes_too_often_stops_alone",),
@@ -134,7 +134,7 @@ SUPERVISING = (
         name="subscription-not-restarted",
         guarantee="G24",
         breaks="A subscription that crashed once stands still, and looks connected.",
-        file="actors/seats.py",
+        file="actors/eventstore_actors/supervising/subscriptions.py",
         before="            self.restarts += 1\n            self._fill(taken, None)\n",
         after="            self.restarts += 1\n",
         killers=(
@@ -145,7 +145,7 @@ SUPERVISING = (
         name="two-subscribers-at-once",
         guarantee="G17",
         breaks="A second subscriber drives a living one out.",
-        file="actors/seats.py",
+        file="actors/eventstore_actors/supervising/subscriptions.py",
         before="elif taken.is_free and taken.successor is None:",
         after="elif taken.successor is None:",
         killers=(
@@ -156,7 +156,7 @@ SUPERVISING = (
         name="dead-subscriber-connected",
         guarantee="G17",
         breaks="A subscriber that is dead keeps its successor out.",
-        file="actors/seats.py",
+        file="actors/eventstore_actors/supervising/subscriptions.py",
         before="return self.leaving or (subscriber is not None and not subscriber.is_alive())",
         after="return self.leaving",
         killers=(
@@ -168,7 +168,7 @@ SUPERVISING = (
         name="close-without-waiting",
         guarantee="G26",
         breaks="Closing drops what is in flight.",
-        file="actors/supervisor.py",
+        file="actors/eventstore_actors/supervising/supervisor.py",
         before="acks = self._waits_for_acks and self._failure is None",
         after="acks = False",
         killers=(f"{_STOP}::test_it_waits_for_acks_in_flight_and_stores_them",),

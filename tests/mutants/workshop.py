@@ -26,7 +26,10 @@ LONGEST_TEST = 60
 _PASSED = 0
 _FAILED = 1
 
-_IMPORTED = "import actors, eventstore; print(actors.__file__, eventstore.__file__, sep='\\n')"
+_IMPORTED = (
+    "import eventstore, eventstore_actors as actors;"
+    " print(actors.__file__, eventstore.__file__, sep='\\n')"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 __all__ = ["WRITING"]
 
-_PLAN = "actors/commit_plan.py"
+_PLAN = "actors/eventstore_actors/appending/commit_plan.py"
 
 _JOB = "tests/unit/test_job.py"
 _PLANNING = "tests/unit/test_commit_plan.py"
@@ -85,7 +85,7 @@ WRITING = (
         name="given-up-and-sent",
         guarantee="G25",
         breaks="An append that its caller gave up as not stored is sent.",
-        file="actors/queue_limit.py",
+        file="actors/eventstore_actors/state/append_queue.py",
         before="            if self._stage is _Stage.GIVEN_UP:\n                return False\n",
         after="",
         killers=(f"{_QUEUE}::test_a_caller_that_gave_up_is_never_sent",),
@@ -94,7 +94,7 @@ WRITING = (
         name="sent-and-called-unsent",
         guarantee="G25",
         breaks="A caller is told that nothing was stored, though it may be.",
-        file="actors/queue_limit.py",
+        file="actors/eventstore_actors/state/append_queue.py",
         before="                self._stage = _Stage.SENT\n",
         after="                pass\n",
         killers=(f"{_QUEUE}::test_what_was_sent_may_be_stored_and_counts_until_its_answer",),
@@ -103,7 +103,7 @@ WRITING = (
         name="queue-without-bound",
         guarantee="G22",
         breaks="Appends pile up in memory while the database is away.",
-        file="actors/queue_limit.py",
+        file="actors/eventstore_actors/state/append_queue.py",
         before="            if self._appends >= self._max_appends:\n",
         after="            if False:\n",
         killers=(f"{_QUEUE}::test_more_appends_than_allowed_are_refused",),
@@ -112,7 +112,7 @@ WRITING = (
         name="doubt-forgotten",
         guarantee="G25",
         breaks="After a lost answer and a refused connection, nothing is said to be stored.",
-        file="actors/job.py",
+        file="actors/eventstore_actors/appending/attempt.py",
         before="self.maybe_stored = self.maybe_stored or isinstance(error, OutcomeUnknownError)",
         after="self.maybe_stored = isinstance(error, OutcomeUnknownError)",
         killers=(f"{_WRITER}::test_at_the_deadline_it_may_be_stored",),
@@ -121,7 +121,7 @@ WRITING = (
         name="doubt-denied",
         guarantee="G25",
         breaks="A caller that gives up after a lost answer is told that nothing was stored.",
-        file="actors/job.py",
+        file="actors/eventstore_actors/appending/attempt.py",
         before="        if not self.maybe_stored:\n            for request",
         after="        if True:\n            for request",
         killers=(
@@ -132,7 +132,7 @@ WRITING = (
         name="retries-with-new-ids",
         guarantee="G6",
         breaks="An append whose answer was lost is stored a second time.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="        appends = [item.append for item in job.group.items]\n",
         after="""        from dataclasses import replace
         from uuid import uuid4
@@ -151,7 +151,7 @@ WRITING = (
         name="lost-answer-given-up",
         guarantee="G25",
         breaks="A lost answer is an error, though there is time to look what became of it.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="        except (OutcomeUnknownError, StorageUnavailableError) as error:\n",
         after="        except StorageUnavailableError as error:\n",
         killers=(f"{_WRITER}::test_a_lost_answer_is_found_by_the_same_ids",),
@@ -160,7 +160,7 @@ WRITING = (
         name="away-given-up",
         guarantee="G25",
         breaks="An append fails at once while the database is away.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="        except (OutcomeUnknownError, StorageUnavailableError) as error:\n",
         after="        except OutcomeUnknownError as error:\n",
         killers=(f"{_WRITER}::test_an_append_is_tried_again_while_the_database_is_away",),
@@ -169,7 +169,7 @@ WRITING = (
         name="refused-together",
         guarantee="G7",
         breaks="Appends that were merged are refused because of one of them.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="            elif len(item.requests) == 1:\n"
         "                item.requests[0].reply.answer(outcome)\n",
         after="            elif item.requests:\n"
@@ -181,7 +181,7 @@ WRITING = (
         name="poison-for-all",
         guarantee="G7",
         breaks="An append that the database cannot take fails its whole commit.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="""        if len(requests) == 1:
             job.refuse(error)
         else:""",
@@ -195,7 +195,7 @@ WRITING = (
         name="stored-in-silence",
         guarantee="G23",
         breaks="What the writer stored gets into the memory by the listener only.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="        if stored:\n",
         after="        if False:\n",
         killers=(f"{_WRITER}::test_what_was_stored_is_announced_as_it_would_be_read",),
@@ -204,7 +204,7 @@ WRITING = (
         name="repetition-announced",
         guarantee="G14",
         breaks="Old events get into the memory of the newest.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="                if watched and not outcome.repeated:\n",
         after="                if watched:\n",
         killers=(f"{_WRITER}::test_a_repeated_append_and_a_refused_one_are_not_announced",),
@@ -213,7 +213,7 @@ WRITING = (
         name="crash-called-unsent",
         guarantee="G24",
         breaks="When the writer crashes in an attempt, callers are told that nothing was stored.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="job.give_up(error, was_sent=error is not None and place == 0)",
         after="job.give_up(error, was_sent=False)",
         killers=(f"{_WRITER}::test_a_crash_says_which_appends_may_be_stored",),
@@ -222,7 +222,7 @@ WRITING = (
         name="queue-without-answer",
         guarantee="G26",
         breaks="Appends that wait when the writer ends are never answered.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="            request.reply.answer(unsent(error))\n",
         after="            pass\n",
         killers=(f"{_WRITER}::test_a_crash_answers_what_waited_behind_what_was_sent",),
@@ -231,7 +231,7 @@ WRITING = (
         name="stopped-without-appending",
         guarantee="G26",
         breaks="Accepted appends are refused when the store is closed.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="            self._flush_soon()\n        elif self._stop_at is not None:\n",
         after="            self._flush_soon()\n        if self._stop_at is not None:\n",
         killers=(f"{_WRITER}::test_stopping_stores_what_was_accepted",),
@@ -240,7 +240,7 @@ WRITING = (
         name="deadline-of-the-connection",
         guarantee="G25",
         breaks="A connection that is dead costs an append its whole deadline.",
-        file="actors/job.py",
+        file="actors/eventstore_actors/appending/attempt.py",
         before="return now + min(left - min(0.1, left / 4), patience)",
         after="return now + left - min(0.1, left / 4)",
         killers=(f"{_WRITER}::test_a_dead_connection_does_not_cost_the_whole_deadline",),
@@ -249,7 +249,7 @@ WRITING = (
         name="crash-of-the-writer-passed-on",
         guarantee="G24",
         breaks="An append fails with the writer, though another one comes at once.",
-        file="actors/appender.py",
+        file="actors/eventstore_actors/appending/caller.py",
         before="if not self._has_crashed(writer) or not _pause_until(deadline):",
         after="if True:",
         killers=(
@@ -263,7 +263,7 @@ WRITING = (
         name="doubt-of-a-lonely-caller",
         guarantee="G25",
         breaks="An append that its caller sent, and that may be stored, is called unwritten.",
-        file="actors/appender.py",
+        file="actors/eventstore_actors/appending/caller.py",
         before="            maybe_stored = error\n        else:\n",
         after="            pass\n        else:\n",
         killers=(f"{_ALONE}::test_what_may_be_stored_is_in_doubt_though_the_writer_never_sent_it",),
@@ -272,7 +272,7 @@ WRITING = (
         name="close-under-a-lonely-caller",
         guarantee="G26",
         breaks="Closing cuts off the append that its caller sends.",
-        file="actors/writer.py",
+        file="actors/eventstore_actors/appending/writer.py",
         before="self._shared.turn.withdraw((self._stop_at or 0.0) - time.monotonic())",
         after="self._shared.turn.withdraw(0.0)",
         killers=(f"{_ALONE}::test_closing_waits_for_it",),

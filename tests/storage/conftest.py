@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from eventstore.config import Config
-from eventstore.postgres import PostgresStorage
+from eventstore.model.config import Config
+from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 

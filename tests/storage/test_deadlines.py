@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 
-from eventstore.config import Config
-from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.subscriptions import PostgresKeeperSession
-from eventstore.storage import AppendSession, Committed, Progress, ReadDirection
-from eventstore.subscription import SubscriptionState
+from eventstore.model.config import Config
+from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
+from eventstore.model.subscription import SubscriptionState
+from eventstore.ports.storage import AppendSession, Committed, Progress, ReadDirection
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.storage.conftest import Psql

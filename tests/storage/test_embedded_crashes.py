@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from eventstore.embedded import EmbeddedServer
-from eventstore.errors import StorageUnavailableError
+from eventstore.model.errors import StorageUnavailableError
 from tests.support.pgserver import ServerUser, TestServer, prepare
 from tests.support.waiting import wait_until
 

@@ -17,7 +17,7 @@ import pytest
 from eventstore.embedded import EmbeddedServer
 from eventstore.embedded.binaries import find_binaries
 from eventstore.embedded.identity import Identity, choose_identity
-from eventstore.errors import StorageError
+from eventstore.model.errors import StorageError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 

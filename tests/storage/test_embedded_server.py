@@ -10,7 +10,7 @@ import pytest
 
 from eventstore.embedded import EmbeddedServer, binaries
 from eventstore.embedded.home import LOG_LIMIT, Home
-from eventstore.errors import StorageError
+from eventstore.model.errors import StorageError
 from tests.support.pgserver import prepare
 
 

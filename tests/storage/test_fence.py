@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from eventstore.storage import Claimed, Fence, Held, Progress
-from eventstore.subscription import Origin, SubscriptionState
+from eventstore.model.subscription import Origin, SubscriptionState
+from eventstore.ports.storage import Claimed, Fence, Held, Progress
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.storage.conftest import Psql

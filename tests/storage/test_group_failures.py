@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import pytest
 
-from eventstore.errors import (
+from eventstore.model.errors import (
     DuplicateEventError,
     OutcomeUnknownError,
     StorageError,
     StorageUnavailableError,
     WrongExpectedVersionError,
 )
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import PostgresAppendSession
-from eventstore.storage import Committed, EncodedEvent, StreamAppend
+from eventstore.ports.storage import Committed, EncodedEvent, StreamAppend
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.storage.conftest import Psql

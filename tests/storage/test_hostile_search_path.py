@@ -13,15 +13,15 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-import eventstore.postgres
-from eventstore.config import Config
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import PostgresAppendSession
-from eventstore.postgres.connection import GuardedConnection
-from eventstore.postgres.schema import SchemaScripts
-from eventstore.postgres.subscriptions import PostgresKeeperSession
-from eventstore.postgres.verify import Finding
-from eventstore.storage import ReadDirection
+import eventstore.storages.postgres
+from eventstore.model.config import Config
+from eventstore.ports.storage import ReadDirection
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.admin.store_check import Finding
+from eventstore.storages.postgres.admin.store_schema import SchemaScripts
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 
@@ -75,7 +75,7 @@ TYPES = (
 
 def our_words() -> list[str]:
     """Return whatever could name something in the statements that we send."""
-    files = [Path(file) for file in Path(eventstore.postgres.__file__).parent.glob("*.py")]
+    files = [Path(file) for file in Path(eventstore.storages.postgres.__file__).parent.glob("*.py")]
     texts = [SchemaScripts.shipped().newest, *(file.read_text() for file in files)]
     return sorted({word for text in texts for word in re.findall(r"[a-z_0-9]+", text)})
 

@@ -13,12 +13,12 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from eventstore.config import Config
-from eventstore.errors import StorageError
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import PostgresAppendSession
-from eventstore.postgres.connection import GuardedConnection
-from eventstore.storage import Committed, EncodedEvent, ReadDirection, Storage
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageError
+from eventstore.ports.storage import Committed, EncodedEvent, ReadDirection, Storage
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.storage.conftest import Psql

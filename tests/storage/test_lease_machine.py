@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from psycopg.conninfo import make_conninfo
 
-from eventstore.config import Config
-from eventstore.memory import MemoryStorage
-from eventstore.postgres import PostgresStorage
+from eventstore.model.config import Config
+from eventstore.storages.memory import MemoryStorage
+from eventstore.storages.postgres import PostgresStorage
 from tests.support.clocks import OF_LEASES, TimedMemory, TimedPostgres, TimedStore, Watch
 from tests.support.lease_machine import LEASE, POLL, LeaseMachine
 from tests.support.rooms import soon

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion
-from eventstore.config import Config
-from eventstore.errors import StorageUnavailableError
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import PostgresAppendSession
-from eventstore.postgres.connection import GuardedConnection
-from eventstore.postgres.listen import PostgresHeadListener
-from eventstore.postgres.statements import Statements
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore.storages.postgres.statements import Statements
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.storage.conftest import Psql
@@ -93,7 +93,9 @@ def test_a_deaf_store_says_so_and_still_delivers(
     config = Config(dsn, schema=schema, poll_interval=0.1)
     received = queue.SimpleQueue[int]()
     with EventStore.connect(config, runtime=CallerRuntime, init=True) as another:
-        monkeypatch.setattr("eventstore.postgres.storage.Statements", DeafStatements)
+        monkeypatch.setattr(
+            "eventstore.storages.postgres.postgres_storage.Statements", DeafStatements
+        )
         with EventStore.connect(config) as store:
             store.subscribe_to_all_streams("all", lambda events: received.put(len(events)))
             wait_until(lambda: store.health().database_reachable)

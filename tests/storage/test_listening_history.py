@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.listen import PostgresHeadListener
-from eventstore.postgres.statements import Statements, channel_of
-from eventstore.storage import ReadDirection
+from eventstore.ports.storage import ReadDirection
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore.storages.postgres.statements import Statements, channel_of
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.storage.conftest import Psql

@@ -14,11 +14,11 @@ from uuid import UUID
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from eventstore.config import Config
-from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import PostgresAppendSession
-from eventstore.storage import Append, AppendSession, Committed, ReadDirection
+from eventstore.model.config import Config
+from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
+from eventstore.ports.storage import Append, AppendSession, Committed, ReadDirection
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.storage.conftest import Psql
@@ -153,10 +153,10 @@ def test_a_server_that_takes_no_writes_any_more_is_left(user: User) -> None:
 FORK = """
 import os, sys, time
 from uuid import uuid4
-from eventstore.config import Config
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import PostgresAppendSession
-from eventstore.storage import Committed, EncodedEvent, StreamAppend
+from eventstore.model.config import Config
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.ports.storage import Committed, EncodedEvent, StreamAppend
 
 def append():
     event = EncodedEvent(uuid4(), "Happened", b"{}")

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from eventstore.postgres import PostgresStorage
-from eventstore.storage import Committed, Storage, StoredEvent
+from eventstore.ports.storage import Committed, Storage, StoredEvent
+from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.storage.conftest import Psql

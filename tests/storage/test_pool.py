@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 
-from eventstore.config import Config
-from eventstore.errors import StorageUnavailableError
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.connection import GuardedConnection
-from eventstore.postgres.pool import Pool
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.pool import Pool
 from tests.conformance.conftest import soon
 from tests.storage.conftest import Psql
 from tests.support.proxy import Proxy

@@ -7,8 +7,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from eventstore.errors import StreamDeletedError
-from eventstore.storage import Committed, ReadDirection
+from eventstore.model.errors import StreamDeletedError
+from eventstore.ports.storage import Committed, ReadDirection
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.storage.conftest import Psql

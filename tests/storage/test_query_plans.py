@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.append import PostgresAppendSession
-from eventstore.postgres.connection import GuardedConnection
-from eventstore.postgres.subscriptions import PostgresKeeperSession
-from eventstore.storage import EncodedEvent, ReadDirection
+from eventstore.ports.storage import EncodedEvent, ReadDirection
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import ANY, User, event, events, part
 

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 import pytest
 
-from eventstore.config import Config
-from eventstore.errors import SchemaVersionError, StorageError, StorageUnavailableError
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.connection import GuardedConnection
-from eventstore.postgres.schema import SchemaScripts, StoreSchema
-from eventstore.storage import Committed
+from eventstore.model.config import Config
+from eventstore.model.errors import SchemaVersionError, StorageError, StorageUnavailableError
+from eventstore.ports.storage import Committed
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.admin.store_schema import SchemaScripts, StoreSchema
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.storage.conftest import Psql

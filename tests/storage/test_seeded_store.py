@@ -11,8 +11,8 @@ import pytest
 from benchmarks.load import EVENT_TYPE, payload
 from benchmarks.seeding import RARE_TYPE, seed
 from eventstore import CallerRuntime, Config, EventData, EventStore
-from eventstore.postgres import PostgresStorage
-from eventstore.postgres.verify import Checked, Finding
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.admin.store_check import Checked, Finding
 
 
 @pytest.fixture

@@ -19,27 +19,35 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from eventstore.errors import SubscriptionNotFoundError
-from eventstore.memory import MemoryStorage
-from eventstore.memory.subscriptions import Moment
-from eventstore.postgres import PostgresStorage
-from eventstore.storage import Storage
+from eventstore.model.errors import SubscriptionNotFoundError
+from eventstore.ports.storage import Storage
+from eventstore.storages.memory import MemoryStorage
+from eventstore.storages.memory.subscription_table import Moment
+from eventstore.storages.postgres import PostgresStorage
 
 OF_LEASES = (
-    "claim",
-    "courier",
-    "handle",
-    "intake",
-    "keeper",
-    "outlet",
-    "reporter",
-    "run",
-    "subscription",
-    "timer",
+    "delivering.delivery_loop",
+    "delivering.outlets",
+    "delivering.progress",
+    "delivering.reading",
+    "delivering.run_state",
+    "delivering.subscription_actor",
+    "kernel.timer",
+    "owning.claim",
+    "owning.keeper",
+    "state.subscription_handle",
 )
 """The modules of a runtime that look at the time where subscriptions are owned and kept."""
 
-OF_RESTARTS = ("handle", "parts", "permanent", "seats", "shutdown", "supervisor", "timer")
+OF_RESTARTS = (
+    "kernel.timer",
+    "state.subscription_handle",
+    "supervising.parts",
+    "supervising.services",
+    "supervising.shutdown",
+    "supervising.subscriptions",
+    "supervising.supervisor",
+)
 """Those that look at it where crashed actors are restarted."""
 
 _ASK_THE_SERVER = ("claim_subscription", "keep_subscriptions")
@@ -61,7 +69,7 @@ class Watch:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, modules: Iterable[str]) -> None:
         self.worn = Clock(0.0)
         for name in modules:
-            monkeypatch.setattr(importlib.import_module(f"actors.{name}"), "time", self)
+            monkeypatch.setattr(importlib.import_module(f"eventstore_actors.{name}"), "time", self)
 
     def monotonic(self) -> float:
         return self.worn.now

@@ -6,10 +6,10 @@ import queue
 from collections.abc import Callable
 from uuid import UUID
 
-from eventstore.config import Config
-from eventstore.errors import StorageUnavailableError
-from eventstore.memory import MemoryStorage
-from eventstore.storage import HeadListener, Heard, StoredEvent
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.ports.storage import HeadListener, Heard, StoredEvent
+from eventstore.storages.memory import MemoryStorage
 
 _WOKEN = object()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from eventstore.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
+from eventstore.ports.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
 from tests.support.clocks import StoredRow
 
 __all__ = ["LeaseJudge"]

@@ -13,10 +13,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from actors.messages import HeadMoved, Touched
-from eventstore.config import Config
-from eventstore.identifiers import ALL_STREAMS
-from eventstore.storage import AppendSession, KeeperSession
+from eventstore.model.config import Config
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import AppendSession, KeeperSession
+from eventstore_actors.kernel.messages import HeadMoved, Touched
 from tests.support.clocks import NOON, Clock, TimedStore, Watch
 from tests.support.lease_judge import LeaseJudge
 from tests.support.lines import Reach, World

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
-from eventstore.config import Config
-from eventstore.errors import StorageUnavailableError
-from eventstore.storage import (
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.subscription import SubscriptionInfo
+from eventstore.ports.storage import (
     Claimed,
     Fence,
     Held,
@@ -19,7 +20,6 @@ from eventstore.storage import (
     Progress,
     StoredEvent,
 )
-from eventstore.subscription import SubscriptionInfo
 from tests.support.clocks import Clock, TimedStore, Watch
 from tests.support.lease_judge import LeaseJudge
 from tests.support.rooms import soon

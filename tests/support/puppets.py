@@ -8,11 +8,11 @@ from uuid import uuid4
 import pykka
 import pytest
 
-from actors.messages import Child, ChildFailed, ChildStopped, Ref, Stop
-from actors.reply import answer
-from actors.surroundings import Seat, Surroundings
-from actors.timer import Timer
-from eventstore.subscription import Subscription
+from eventstore.model.subscription import Subscription
+from eventstore_actors.kernel.messages import Child, ChildFailed, ChildStopped, Ref, Stop
+from eventstore_actors.kernel.reply import answer
+from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.state.context import Seat, Surroundings
 from tests.support.clocks import OF_RESTARTS, Watch
 
 __all__ = ["Key", "Puppet", "Stage"]
@@ -61,9 +61,13 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Watch(monkeypatch, OF_RESTARTS).worn
-        monkeypatch.setattr("actors.parts.Timer", _StillTimer)
-        monkeypatch.setattr("actors.parts.start_permanent", self._start_permanent)
-        monkeypatch.setattr("actors.parts.start_subscription", self._start_subscription)
+        monkeypatch.setattr("eventstore_actors.supervising.parts.Timer", _StillTimer)
+        monkeypatch.setattr(
+            "eventstore_actors.supervising.parts.start_permanent", self._start_permanent
+        )
+        monkeypatch.setattr(
+            "eventstore_actors.supervising.parts.start_subscription", self._start_subscription
+        )
         self.clear()
 
     def clear(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
+from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
 
 __all__ = ["ROUNDING", "Place"]
 

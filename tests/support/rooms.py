@@ -12,19 +12,12 @@ from uuid import UUID, uuid4
 
 import pykka
 
-from actors.directory import Directory
-from actors.messages import AppendRequest, Child, Ref, Stop
-from actors.publisher import Publisher
-from actors.queue_limit import AppendReply, QueueLimit
-from actors.recent import Recent
-from actors.surroundings import Surroundings
-from actors.timer import Timer
-from actors.writer import Writer
-from eventstore.codec import Codec
-from eventstore.config import Config
-from eventstore.errors import StorageUnavailableError
-from eventstore.events import ExpectedVersion
-from eventstore.storage import (
+from eventstore.client.codec import Codec
+from eventstore.client.targets import storage_for
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.events import ExpectedVersion
+from eventstore.ports.storage import (
     Append,
     AppendSession,
     Committed,
@@ -35,7 +28,14 @@ from eventstore.storage import (
     StreamAppend,
     payload_bytes,
 )
-from eventstore.targets import storage_for
+from eventstore_actors.announcing.publisher import Publisher
+from eventstore_actors.appending.writer import Writer
+from eventstore_actors.kernel.messages import Child, Ref, Stop
+from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.state.append_queue import AppendReply, AppendRequest, QueueLimit
+from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.directory import Directory
+from eventstore_actors.state.recent_events import Recent
 
 ANY = int(ExpectedVersion.ANY)
 LONG = 20.0

@@ -12,21 +12,29 @@ from typing import Any, cast
 
 import pykka
 
-from actors.actor import SupervisedActor
-from actors.directory import Directory
-from actors.handle import SubscriptionHandle
-from actors.keeper import Keeper
-from actors.messages import Child, ChildRestarted, HeadMoved, Ref, Release, Stop, Touched
-from actors.recent import Recent
-from actors.run import Run
-from actors.subscription import SubscriptionActor
-from actors.surroundings import Seat, Surroundings
-from actors.timer import Timer
-from eventstore.codec import Codec
-from eventstore.errors import SubscriptionLostError
-from eventstore.messages import Events, Subscribed, SubscriptionLost
-from eventstore.storage import Fence, Storage
-from eventstore.subscription import SubscriptionOptions
+from eventstore.client.codec import Codec
+from eventstore.model.errors import SubscriptionLostError
+from eventstore.model.subscriber_messages import Events, Subscribed, SubscriptionLost
+from eventstore.model.subscription import SubscriptionOptions
+from eventstore.ports.storage import Fence, Storage
+from eventstore_actors.delivering.run_state import Run
+from eventstore_actors.delivering.subscription_actor import SubscriptionActor
+from eventstore_actors.kernel.actor import SupervisedActor
+from eventstore_actors.kernel.messages import (
+    Child,
+    ChildRestarted,
+    HeadMoved,
+    Ref,
+    Release,
+    Stop,
+    Touched,
+)
+from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.owning.keeper import Keeper
+from eventstore_actors.state.context import Seat, Surroundings
+from eventstore_actors.state.directory import Directory
+from eventstore_actors.state.recent_events import Recent
+from eventstore_actors.state.subscription_handle import SubscriptionHandle
 from tests.support.clocks import Clock
 from tests.support.lines import Line, World
 

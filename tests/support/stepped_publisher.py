@@ -10,17 +10,24 @@ from typing import Any, cast
 
 import pytest
 
-from actors.directory import Directory
-from actors.listener import Listener
-from actors.messages import ChildUp, EventsCommitted, HeadMoved, Ref, Touched, Watch
-from actors.publisher import Publisher
-from actors.recent import Recent
-from actors.surroundings import Surroundings
-from actors.timer import Timer
-from eventstore.codec import Codec
-from eventstore.config import Config
-from eventstore.errors import StorageUnavailableError
-from eventstore.storage import Heard, Storage, StoredEvent
+from eventstore.client.codec import Codec
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.ports.storage import Heard, Storage, StoredEvent
+from eventstore_actors.announcing.listener import Listener
+from eventstore_actors.announcing.publisher import Publisher
+from eventstore_actors.kernel.messages import (
+    ChildUp,
+    EventsCommitted,
+    HeadMoved,
+    Ref,
+    Touched,
+    Watch,
+)
+from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.directory import Directory
+from eventstore_actors.state.recent_events import Recent
 from tests.support.heads import ScriptedHeads
 from tests.support.rooms import soon
 
@@ -42,9 +49,9 @@ class _SteppedListener(Listener):
 
 def step_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every publisher's listener one that is stepped, and never wait in a turn."""
-    monkeypatch.setattr("actors.publisher.Listener", _SteppedListener)
-    monkeypatch.setattr("actors.listener.PAUSE", 0.0)
-    monkeypatch.setattr("actors.listener.GRACE", 0.0)
+    monkeypatch.setattr("eventstore_actors.announcing.publisher.Listener", _SteppedListener)
+    monkeypatch.setattr("eventstore_actors.announcing.listener.PAUSE", 0.0)
+    monkeypatch.setattr("eventstore_actors.announcing.listener.GRACE", 0.0)
 
 
 class _ScriptedStorage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 
-from actors.acks import Ack, Acks
+from eventstore_actors.state.acks import Ack, Acks
 
 FIRST = (1, 1)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from eventstore import DuplicateEventError, EventData, ExpectedVersion, JsonSerializer
-from eventstore.appending import prepare_one, prepare_several
-from eventstore.codec import Codec
+from eventstore.client.appending import prepare_one, prepare_several
+from eventstore.client.codec import Codec
 
 CODEC = Codec(JsonSerializer())
 EVENT = EventData("X", 1)

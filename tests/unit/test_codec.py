@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from eventstore import EventData, JsonSerializer, SerializationError
-from eventstore.codec import MAX_EVENT_BYTES, Codec
-from eventstore.storage import EncodedEvent, StoredEvent, payload_bytes
+from eventstore.client.codec import MAX_EVENT_BYTES, Codec
+from eventstore.ports.storage import EncodedEvent, StoredEvent, payload_bytes
 
 
 @dataclass

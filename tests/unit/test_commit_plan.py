@@ -10,17 +10,16 @@ from uuid import UUID, uuid4
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from actors.commit_plan import (
+from eventstore.model.events import AppendResult, ExpectedVersion
+from eventstore.ports.storage import Committed, EncodedEvent, StreamAppend
+from eventstore_actors.appending.commit_plan import (
     CommitPlan,
     Group,
     Item,
     one_by_one,
     split,
 )
-from actors.messages import AppendRequest
-from actors.queue_limit import QueueLimit
-from eventstore.events import AppendResult, ExpectedVersion
-from eventstore.storage import Committed, EncodedEvent, StreamAppend
+from eventstore_actors.state.append_queue import AppendRequest, QueueLimit
 
 ANY = int(ExpectedVersion.ANY)
 MAX_BYTES = 10

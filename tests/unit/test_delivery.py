@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from actors.delivery import Delivery, Limits, Parcel, UndeliveredAckError
-from eventstore.subscription import BatchBy, SubscriptionState
+from eventstore.model.subscription import BatchBy, SubscriptionState
+from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
 
 
 def delivery(

@@ -15,8 +15,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from actors.delivery import Delivery, Limits, Parcel, UndeliveredAckError
-from eventstore.subscription import BatchBy, SubscriptionState
+from eventstore.model.subscription import BatchBy, SubscriptionState
+from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from eventstore import errors
-from eventstore.errors import EventStoreError
-from eventstore.events import ExpectedVersion
+from eventstore.model import errors
+from eventstore.model.errors import EventStoreError
+from eventstore.model.events import ExpectedVersion
 
 ERRORS: list[tuple[EventStoreError, str]] = [
     (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from eventstore import EventData, ExpectedVersion
-from eventstore.events import check_expected_version
+from eventstore.model.events import check_expected_version
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from eventstore.postgres.fair_limit import FairLimit
+from eventstore.storages.postgres.connecting.fair_limit import FairLimit
 from tests.support.waiting import wait_until
 
 

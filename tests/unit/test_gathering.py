@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.gathering import EACH, FEW, SOON, Gathering
+from eventstore_actors.appending.gathering import EACH, FEW, SOON, Gathering
 
 NOW = 100.0
 

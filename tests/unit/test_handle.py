@@ -11,20 +11,20 @@ from uuid import uuid4
 import pykka
 import pytest
 
-from actors.handle import SubscriptionHandle
-from actors.messages import Acknowledge, SetPaused
-from eventstore.config import Config
-from eventstore.errors import (
+from eventstore.client.targets import storage_for
+from eventstore.model.config import Config
+from eventstore.model.errors import (
     DeliveryTimeoutError,
     StorageUnavailableError,
     SubscriptionError,
     SubscriptionLostError,
     UnexpectedAckError,
 )
-from eventstore.events import AppendResult, RecordedEvent
-from eventstore.messages import Events
-from eventstore.subscription import SubscriptionState
-from eventstore.targets import storage_for
+from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.subscriber_messages import Events
+from eventstore.model.subscription import SubscriptionState
+from eventstore_actors.kernel.messages import Acknowledge, SetPaused
+from eventstore_actors.state.subscription_handle import SubscriptionHandle
 from tests.support.waiting import wait_until
 
 LONG = 10.0

@@ -6,12 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from actors.commit_plan import Group, Item
-from actors.job import Job
-from actors.messages import AppendRequest
-from actors.queue_limit import QueueLimit
-from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
-from eventstore.storage import EncodedEvent, StreamAppend
+from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
+from eventstore.ports.storage import EncodedEvent, StreamAppend
+from eventstore_actors.appending.attempt import Job
+from eventstore_actors.appending.commit_plan import Group, Item
+from eventstore_actors.state.append_queue import AppendRequest, QueueLimit
 
 LOST = OutcomeUnknownError("the answer was lost")
 AWAY = StorageUnavailableError("connection refused")

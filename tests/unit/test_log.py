@@ -7,7 +7,7 @@ import sys
 
 
 def shown(setup: str) -> tuple[str, str]:
-    code = f"{setup}\nfrom eventstore.log import get_logger\n"
+    code = f"{setup}\nfrom eventstore.model.log import get_logger\n"
     code += "get_logger(schema='s').warning('listen lost', attempt=2)\n"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return run.stdout.strip(), run.stderr.strip()
@@ -25,7 +25,7 @@ def test_standard_logging_shows_lines() -> None:
 def test_an_exception_keeps_its_traceback() -> None:
     code = (
         "import logging; logging.basicConfig()\n"
-        "from eventstore.log import get_logger\n"
+        "from eventstore.model.log import get_logger\n"
         "try: 1 / 0\n"
         "except ZeroDivisionError as error:\n"
         "    get_logger().exception('crashed')\n"

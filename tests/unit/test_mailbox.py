@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from actors.mailbox import Letter, Mailbox
+from eventstore_actors.delivering.mailbox import Letter, Mailbox
 
 
 def letter(number: int) -> Letter:

@@ -9,8 +9,8 @@ import pytest
 from psycopg.adapt import Transformer
 from psycopg.pq import Format
 
-from eventstore.postgres import arrays
-from eventstore.postgres.arrays import BinaryArray
+from eventstore.storages.postgres import arrays
+from eventstore.storages.postgres.arrays import BinaryArray
 
 ID = UUID("01a20ca4-06d2-7105-9101-6807c177c371")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventstore.postgres.deadline import Guard, Watchdog
+from eventstore.storages.postgres.connecting.watchdog import Guard, Watchdog
 from tests.support.waiting import wait_until
 
 

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from eventstore.errors import StorageError, StorageUnavailableError
-from eventstore.postgres.sqlstates import Reaction, reaction_to, translated
+from eventstore.model.errors import StorageError, StorageUnavailableError
+from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from actors.queue_limit import AppendReply, QueueLimit
-from eventstore.errors import (
+from eventstore.model.errors import (
     NotRunningError,
     OutcomeUnknownError,
     StorageUnavailableError,
     TooManyAppendsError,
 )
-from eventstore.storage import Committed
+from eventstore.ports.storage import Committed
+from eventstore_actors.state.append_queue import AppendReply, QueueLimit
 
 DONE = Committed((), datetime.now(UTC), repeated=False)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore import RecordedEvent, StreamNotFoundError
-from eventstore.reading import all_events, check_count, check_start, pages
-from eventstore.storage import ReadDirection
+from eventstore.client.paging import all_events, check_count, check_start, pages
+from eventstore.ports.storage import ReadDirection
 
 FORWARD, BACKWARD = ReadDirection.FORWARD, ReadDirection.BACKWARD
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors.recent import Recent
-from eventstore.identifiers import ALL_STREAMS
-from eventstore.storage import StoredEvent
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import StoredEvent
+from eventstore_actors.state.recent_events import Recent
 
 AT = datetime.now(UTC)
 MANY = 1_000

@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.restart import Decision, GiveUp, RestartAfter, RestartBudget
-from eventstore.errors import OutcomeUnknownError, StorageUnavailableError
+from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
+from eventstore_actors.supervising.restart_budget import (
+    Decision,
+    GiveUp,
+    RestartAfter,
+    RestartBudget,
+)
 
 CRASH = RuntimeError("broken")
 AWAY = [StorageUnavailableError("away"), OutcomeUnknownError("cut off")]

@@ -23,7 +23,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from actors.messages import (
+from eventstore.model.config import Config
+from eventstore.model.errors import (
+    NotRunningError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+    SubscriptionInUseError,
+    SubscriptionNotFoundError,
+)
+from eventstore.model.names import ALL_STREAMS
+from eventstore.model.subscriber_messages import StoreFailed, SubscriptionLost
+from eventstore.model.subscription import Subscription, SubscriptionOptions, SubscriptionState
+from eventstore.storages.memory import MemoryStorage
+from eventstore_actors.kernel.messages import (
     Child,
     ChildFailed,
     ChildRestarted,
@@ -33,21 +45,9 @@ from actors.messages import (
     Subscribe,
     Unsubscribe,
 )
-from actors.opener import StorageOpened
-from actors.supervisor import StoreSupervisor
-from actors.tree import Phase, tree_of
-from eventstore.config import Config
-from eventstore.errors import (
-    NotRunningError,
-    OutcomeUnknownError,
-    StorageUnavailableError,
-    SubscriptionInUseError,
-    SubscriptionNotFoundError,
-)
-from eventstore.identifiers import ALL_STREAMS
-from eventstore.memory import MemoryStorage
-from eventstore.messages import StoreFailed, SubscriptionLost
-from eventstore.subscription import Subscription, SubscriptionOptions, SubscriptionState
+from eventstore_actors.state.store_state import Phase, tree_of
+from eventstore_actors.supervising.opener import StorageOpened
+from eventstore_actors.supervising.supervisor import StoreSupervisor
 from tests.support.puppets import Key, Puppet, Stage
 from tests.support.restart_design import ROUNDING, Place
 from tests.support.rooms import soon

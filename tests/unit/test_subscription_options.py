@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from eventstore import AppendResult, RecordedEvent, Retry
-from eventstore.subscription import (
+from eventstore.model.subscription import (
     BatchBy,
     Origin,
     SubscriptionOptions,

@@ -9,7 +9,7 @@ from typing import Any
 import pykka
 import pytest
 
-from actors.timer import Alarm, Timer
+from eventstore_actors.kernel.timer import Alarm, Timer
 
 
 class Recorder(pykka.ThreadingActor):

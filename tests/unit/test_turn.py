@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from actors.turn import Turn
-from eventstore.storage import AppendSession
+from eventstore.ports.storage import AppendSession
+from eventstore_actors.state.commit_turn import Turn
 
 SESSION = cast(AppendSession, object())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pykka
 
-from actors.watchers import Watchers
+from eventstore_actors.announcing.watchers import Watchers
 
 
 class FakeRef:

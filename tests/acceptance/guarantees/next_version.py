@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import eventstore.postgres.storage
+import eventstore.storages.postgres.postgres_storage
 from eventstore import CallerRuntime, Config, EventStore, EventStoreError
-from eventstore.postgres.schema import SchemaScripts, StoreSchema
+from eventstore.storages.postgres.admin.store_schema import SchemaScripts, StoreSchema
 from tests.storage.test_schema_version import MIGRATION, NEXT
 from tests.support.service import main as serve
 
@@ -28,7 +28,7 @@ MIGRATIONS = {
 def believe_in(scripts: SchemaScripts) -> None:
     """Let every storage of this process expect the newest version of *scripts*."""
     expecting: Any = partial(StoreSchema, scripts=scripts)
-    vars(eventstore.postgres.storage)["StoreSchema"] = expecting
+    vars(eventstore.storages.postgres.postgres_storage)["StoreSchema"] = expecting
 
 
 def migrate(settings: dict[str, Any]) -> None:

@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from eventstore.events import ExpectedVersion
-from eventstore.storage import (
+from eventstore.model.events import ExpectedVersion
+from eventstore.model.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
+from eventstore.ports.storage import (
     Append,
     AppendSession,
     Claimed,
@@ -25,7 +26,6 @@ from eventstore.storage import (
     Storage,
     StreamAppend,
 )
-from eventstore.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
 from tests.conformance.conftest import LEASE, soon
 
 ANY = ExpectedVersion.ANY

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from eventstore.errors import (
+from eventstore.model.errors import (
     DuplicateEventError,
     StorageUnavailableError,
     StreamNotFoundError,
     WrongExpectedVersionError,
 )
-from eventstore.events import AppendResult, ExpectedVersion
-from eventstore.storage import Committed, EncodedEvent, Outcome, ReadDirection, Storage
+from eventstore.model.events import AppendResult, ExpectedVersion
+from eventstore.ports.storage import Committed, EncodedEvent, Outcome, ReadDirection, Storage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from eventstore.storage import Fence, HeadListener, Heard, Storage
+from eventstore.ports.storage import Fence, HeadListener, Heard, Storage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.support.waiting import wait_until

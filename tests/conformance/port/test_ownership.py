@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from eventstore.storage import Claimed, Fence, Held, Progress
-from eventstore.subscription import Origin, Start, SubscriptionState
+from eventstore.model.subscription import Origin, Start, SubscriptionState
+from eventstore.ports.storage import Claimed, Fence, Held, Progress
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.support.waiting import wait_until

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from eventstore.errors import StreamNotFoundError
-from eventstore.events import StreamInfo
-from eventstore.storage import EncodedEvent, ReadDirection, StoredEvent
+from eventstore.model.errors import StreamNotFoundError
+from eventstore.model.events import StreamInfo
+from eventstore.ports.storage import EncodedEvent, ReadDirection, StoredEvent
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, part
 

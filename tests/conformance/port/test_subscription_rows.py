@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from eventstore.errors import SubscriptionNotFoundError
-from eventstore.storage import EncodedEvent, Progress, Storage
-from eventstore.subscription import SubscriptionState
+from eventstore.model.errors import SubscriptionNotFoundError
+from eventstore.model.subscription import SubscriptionState
+from eventstore.ports.storage import EncodedEvent, Progress, Storage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, part
 from tests.support.waiting import wait_until

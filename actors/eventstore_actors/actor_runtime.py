@@ -1,0 +1,200 @@
+"""The `Runtime` port over a tree of actors: calls go in as messages, pykka's errors stay here."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any, Self, TypeVar
+
+import pykka
+
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.names import shown
+from eventstore.model.subscription import Subscription, SubscriptionOptions
+from eventstore.ports.runtime import Health
+from eventstore.ports.storage import Append, Committed, Storage
+from eventstore_actors.appending.caller import Appender
+from eventstore_actors.delivering.function_subscriber import CallableSubscriber, check_subscriber
+from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.callers import current_actor
+from eventstore_actors.kernel.messages import (
+    AskHealth,
+    Ref,
+    Stop,
+    Subscribe,
+    Unsubscribe,
+)
+from eventstore_actors.state.health import health_of
+from eventstore_actors.state.store_state import Phase, Tree, tree_of
+from eventstore_actors.supervising.opener import opening_time
+from eventstore_actors.supervising.supervisor import StoreSupervisor
+
+__all__ = ["ActorRuntime"]
+
+_T = TypeVar("_T")
+
+_LONGEST_START = 300.0
+"""Seconds that starting may take in all, an embedded server that recovers included."""
+
+_GRACE = 1.0
+"""Seconds beyond a deadline after which an actor that should have answered is not waited for."""
+
+
+class ActorRuntime:
+    """Runs a store on a `StoreSupervisor`: its own, or one that the application started."""
+
+    def __init__(self, supervisor: Ref, tree: Tree, *, owned: bool) -> None:
+        """Use a supervisor.
+
+        Args:
+            supervisor: Its reference.
+            tree: What it shares.
+            owned: Whether `close` stops it, rather than only letting go of it.
+        """
+        self._supervisor = supervisor
+        self._tree = tree
+        self._owned = owned
+        self._appender = Appender(tree)
+        self._detached = False
+
+    @classmethod
+    def start(cls, config: Config, *, init: bool) -> Self:
+        """Start a supervisor and wait until the store can be used; see `Runtime.start`."""
+        patience = opening_time(config, init=init)
+        supervisor = StoreSupervisor.start(config, init=init, open_timeout=patience)
+        tree = tree_of(supervisor)
+        assert tree is not None
+        runtime = cls(supervisor, tree, owned=True)
+        try:
+            tree.wait_up(_LONGEST_START)
+        except BaseException:
+            runtime.close(_GRACE)
+            raise
+        return runtime
+
+    @classmethod
+    def attach(cls, handle: Any, timeout: float) -> Self:
+        """Use the supervisor that the application started, once it is up."""
+        tree = tree_of(handle) if isinstance(handle, pykka.ActorRef) else None
+        if tree is None:
+            raise TypeError(
+                f"attach to the reference that StoreSupervisor.start returned: {shown(handle)}"
+            )
+        tree.wait_up(timeout)
+        return cls(handle, tree, owned=False)
+
+    @staticmethod
+    def is_subscriber(candidate: object) -> bool:
+        """Tell whether *candidate* is an actor's reference."""
+        return isinstance(candidate, pykka.ActorRef)
+
+    @property
+    def config(self) -> Config:
+        return self._tree.config
+
+    @property
+    def storage(self) -> Storage:
+        return self._tree.storage
+
+    def append(self, append: Append, deadline: float) -> Committed:
+        """Have the writer store *append*; see `Runtime.append`."""
+        return self._appender.append(append, deadline)
+
+    def subscribe(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        subscriber: Any,
+        options: SubscriptionOptions,
+    ) -> Subscription:
+        """Ask the supervisor for a seat, and wait until the subscription is ours or waits."""
+        check_subscriber(subscriber)
+        reply = pykka.ThreadingFuture[Subscription]()
+        self._tell(Subscribe(stream_id, subscription_name, subscriber, options, reply))
+        return self._answer(reply)
+
+    def unsubscribe(self, stream_id: str, subscription_name: str) -> None:
+        """Stop a subscription, and wait for its end."""
+        reply = pykka.ThreadingFuture[None]()
+        self._tell(Unsubscribe(stream_id, subscription_name, reply))
+        self._answer(reply)
+
+    def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
+        return self._tree.handle((stream_id, subscription_name))
+
+    def health(self) -> Health:
+        """Return how every part fares; answered by the supervisor, which never blocks."""
+        reply = pykka.ThreadingFuture[Health]()
+        if try_tell(self._supervisor, AskHealth(reply)):
+            with suppress(pykka.Timeout):
+                answered: Health = reply.get(timeout=_GRACE)
+                return answered
+        return health_of(self._tree, running=False, restarts=0)
+
+    def wait_stopped(self, timeout: float | None) -> bool:
+        """Block until the store ended or, if it is only attached to, was let go of."""
+        ended = self._tree.wait_ended(timeout, let_go=lambda: self._detached)
+        if self._tree.failure is not None:
+            raise self._tree.reason()
+        return ended
+
+    def close(self, timeout: float) -> None:
+        """End everything, or let go of a supervisor that belongs to the application.
+
+        Within a handler it returns at once: what waits for the handler's acknowledgement cannot be
+        waited for by the handler.
+        """
+        if not self._owned:
+            self._detached = True
+            self._tree.nudge()
+            return
+        deadline = time.monotonic() + timeout
+        reply = pykka.ThreadingFuture[None]()
+        try_tell(self._supervisor, Stop(deadline, reply))
+        if not self._called_by_subscriber():
+            self._tree.wait_ended(timeout + _GRACE)
+
+    def abandon(self) -> None:
+        """Do nothing: after a fork no actor runs here, and nothing here needs one."""
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────
+
+    def _called_by_subscriber(self) -> bool:
+        """Tell whether this thread runs a subscriber, or another actor of this store."""
+        match current_actor():
+            case None:
+                return False
+            case CallableSubscriber() as actor:
+                return actor.handle in self._tree.handles()
+            case SupervisedActor() as actor:
+                return actor.supervisor is self._supervisor
+            case actor:
+                return self._tree.has_subscriber(actor.actor_ref)
+
+    def _tell(self, message: Subscribe | Unsubscribe) -> None:
+        self._tree.check()
+        try:
+            self._supervisor.tell(message)
+        except pykka.ActorDeadError as error:
+            reason = self._gone(error)
+            raise reason from reason.__cause__
+
+    def _answer(self, reply: pykka.ThreadingFuture[_T]) -> _T:
+        # A predecessor that releases, then a claim; each of them is bounded.
+        patience = 3 * self.config.connect_timeout + _GRACE
+        try:
+            answer: _T = reply.get(timeout=patience)
+        except pykka.Timeout as error:
+            reason = self._gone(error)
+            raise reason from reason.__cause__
+        return answer
+
+    def _gone(self, error: pykka.ActorDeadError | pykka.Timeout) -> BaseException:
+        """Return what it means for a caller that an actor is dead, or does not answer."""
+        reason = self._tree.reason()
+        if self._tree.phase is Phase.UP:
+            reason = StorageUnavailableError(f"no answer from the runtime: {error}")
+        if reason.__cause__ is None:
+            reason.__cause__ = error
+        return reason

@@ -1,0 +1,198 @@
+"""The thread that hears of new events, reads what this runtime did not write, and tells of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from eventstore.model.errors import HistoryRewoundError, StorageUnavailableError
+from eventstore.ports.storage import Heard, StoredEvent, payload_bytes
+from eventstore_actors.announcing.rewind import History, Mark
+from eventstore_actors.kernel.actor import try_tell
+from eventstore_actors.kernel.messages import (
+    HeadHeard,
+    HistoryRewound,
+    ListenerDeaf,
+    ListenerFailed,
+    Ref,
+)
+from eventstore_actors.state.context import Surroundings
+
+__all__ = ["Listener"]
+
+PAGE_EVENTS = 1_000
+PAGE_BYTES = 4 * 1024 * 1024
+
+GRACE = 0.02
+"""Seconds that the commit which the writer has under way may take to get into the memory."""
+
+NAP = 0.001
+"""Seconds between two looks whether it got there."""
+
+PAUSE = 0.1
+"""Seconds between two attempts to reach a database that is away."""
+
+
+class Listener(threading.Thread):
+    """Waits for the head to move and tells the publisher, with the events.
+
+    What the runtime's own writer commits is in the memory already, or comes in a moment: it is
+    not read again. When there is more to read than the memory holds, only the head is told, with
+    its event.
+
+    It knows that history did not go back: the newest known event is its mark, and what is read is
+    read together with the mark, or before the mark is found to be where it was.
+    """
+
+    def __init__(self, surroundings: Surroundings, publisher: Ref) -> None:
+        super().__init__(name="eventstore-listener", daemon=True)
+        self._shared = surroundings
+        self._recent = surroundings.recent
+        self._history = History(surroundings)
+        self._publisher = publisher
+        self._heads = surroundings.storage.head_listener()
+        self._ended = threading.Event()
+        self._look = threading.Event()
+        self._connected = False
+        self._told = 0
+        """Newest position that the publisher was told of."""
+
+    def attend(self) -> None:
+        """Notice that somebody watches now; from any thread."""
+        self._heads.wake()
+
+    def look(self) -> None:
+        """Read what there is, announced or not; from any thread."""
+        self._look.set()
+        self._heads.wake()
+
+    def end(self, timeout: float) -> None:
+        """End the thread, from another one."""
+        self._ended.set()
+        self._heads.wake()
+        self.join(timeout)
+
+    def run(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 - the publisher crashes in its place
+            try_tell(self._publisher, ListenerFailed(error))
+        finally:
+            self._heads.close()
+
+    def _turn(self) -> None:
+        try:
+            heard = self._heads.wait(self._patience(), prompt=self._recent.watched)
+            if not self._ended.is_set():
+                self._tell_of(heard)
+        except HistoryRewoundError as error:
+            try_tell(self._shared.supervisor, HistoryRewound(error))
+            self._ended.set()
+        except StorageUnavailableError as error:
+            self._connected = False
+            try_tell(self._publisher, ListenerDeaf(error))
+            self._ended.wait(PAUSE)
+
+    def _patience(self) -> float:
+        config = self._shared.config
+        if self._connected:
+            return config.poll_interval
+        return max(config.poll_interval, config.connect_timeout)
+
+    def _tell_of(self, heard: Heard) -> None:
+        if heard.reconnected or not self._connected:
+            self._tell_of_connection(heard)
+            return
+        if self._history.is_doubtful(heard) and not self._look.is_set():
+            self._history.check(heard.head)
+        if self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
+            self._look.clear()
+            if self._recent.watched:
+                self._tell_of_news(heard)
+            else:
+                self._tell_of_head(heard)
+        elif heard.touched:
+            self._tell(heard)
+
+    def _known(self) -> int:
+        return max(self._told, self._recent.head or 0)
+
+    def _known_in_a_moment(self, head: int) -> int:
+        """Return the newest known position once what we commit ourselves had the time to be known.
+
+        A nap instead of a signal: it takes the announcements of further commits together.
+        """
+        if head > self._known() and self._recent.writing:
+            until = time.monotonic() + GRACE
+            while head > self._known() and not self._look.is_set() and time.monotonic() < until:
+                time.sleep(NAP)
+        return self._known()
+
+    # ── after a (re)connect ──────────────────────────────────────────────────────────────────
+
+    def _tell_of_connection(self, heard: Heard) -> None:
+        """Tell that everything may be different, if it is the same history."""
+        newest = self._read(heard.head - 1, 1)
+        self._history.check()
+        self._tell(replace(heard, reconnected=True), newest)
+        self._told = self._history.head = heard.head
+        self._connected = True
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def _tell_of_news(self, heard: Heard) -> None:
+        size = 0
+        while self._can_hold(heard.head, size):
+            page = self._read_on()
+            if not page:
+                break
+            size += payload_bytes(page)
+            self._tell(replace(heard, head=page[-1].global_position), page)
+            heard = replace(heard, head=max(heard.head, self._told), touched=False)
+            if len(page) < PAGE_EVENTS and self._told >= heard.head:
+                return
+        if heard.head > self._known():
+            self._tell_of_head(heard)
+        elif heard.touched:
+            self._tell(heard)
+
+    def _read_on(self) -> list[StoredEvent]:
+        """Read what follows the newest known event, together with that: they are one history."""
+        known, mark = self._known(), self._history.mark()
+        if mark is None or mark.position < known:
+            page = self._read(known, PAGE_EVENTS)
+            self._history.check()
+            return page
+        page = self._read(mark.position - 1, PAGE_EVENTS + 1, mark.size + PAGE_BYTES)
+        if page and Mark.of(page[0]) == mark:
+            return page[1:]
+        # It was deleted, perhaps.
+        self._history.check()
+        return [event for event in page if event.global_position > mark.position]
+
+    def _tell_of_head(self, heard: Heard) -> None:
+        """Tell that more came than the memory holds; it goes on with the newest event."""
+        newest = self._read(heard.head - 1, 1)
+        self._history.check()
+        if newest:
+            self._tell(replace(heard, head=newest[0].global_position - 1))
+            heard = replace(heard, head=newest[0].global_position, touched=False)
+        self._tell(heard, newest)
+
+    def _can_hold(self, head: int, size: int) -> bool:
+        recent = self._recent
+        return head - self._known() <= recent.max_events and size < recent.max_bytes
+
+    def _read(self, after: int, count: int, max_bytes: int = PAGE_BYTES) -> list[StoredEvent]:
+        return self._heads.read_all(max(after, 0), count, max_bytes, self._deadline())
+
+    def _tell(self, heard: Heard, events: list[StoredEvent] | None = None) -> None:
+        try_tell(self._publisher, HeadHeard(heard, tuple(events or ())))
+        self._told = max(self._told, heard.head)
+        if events:
+            self._history.tell_of(events[-1])
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._shared.config.connect_timeout

@@ -1,0 +1,211 @@
+"""The actor that knows of new events first and tells the subscriptions that are concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from eventstore.model.errors import EventStoreError, HistoryRewoundError
+from eventstore.model.log import get_logger
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import Heard, StoredEvent
+from eventstore_actors.announcing.listener import Listener
+from eventstore_actors.announcing.watchers import Watchers
+from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.messages import (
+    Announce,
+    Child,
+    EventsCommitted,
+    HeadHeard,
+    HeadMoved,
+    HistoryRewound,
+    ListenerDeaf,
+    ListenerFailed,
+    Touched,
+    Unwatch,
+    Watch,
+)
+from eventstore_actors.state.context import Surroundings
+
+__all__ = ["Publisher"]
+
+LISTENER_STOP = 2.0
+
+log = get_logger()
+
+
+class Publisher(SupervisedActor):
+    """Keeps the memory of the newest events, from the writer and from the listener.
+
+    What comes while it is busy is announced together: it tells itself `Announce` and collects what
+    stands before that in its inbox.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__("publisher", surroundings.supervisor)
+        self._shared = surroundings
+        self._recent = surroundings.recent
+        self._listener: Listener | None = None
+        self._watchers = Watchers()
+        self._looking = False
+        """Our writer's events were left to the listener, which has not told of any yet."""
+        self._moved: dict[str, int] = {}
+        """Per watched stream its new version, not announced yet."""
+        self._all_moved = False
+        self._anything_moved = False
+        """What moved is not known: everybody has to look into the storage."""
+        self._touched = False
+        self._announce_told = False
+
+    def setup(self) -> None:
+        self._recent.clear()
+        self._listener = Listener(self._shared, self.actor_ref)
+        self._listener.start()
+
+    def receive(self, message: Any) -> None:
+        match message:
+            case EventsCommitted(events):
+                self._committed(events)
+            case HeadHeard(heard, events):
+                self._heard(heard, events)
+            case Announce():
+                self._announce()
+            case Watch():
+                self._watch(message)
+            case Unwatch(stream_id, subscription):
+                self._watchers.remove(stream_id, subscription)
+            case ListenerDeaf(error):
+                self._deaf(error)
+            case ListenerFailed(error):
+                raise error
+            case _:
+                raise TypeError(f"not for the publisher: {message!r}")
+
+    def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - any end is alike
+        self._recent.listening = False
+        if self._listener is not None:
+            self._listener.end(LISTENER_STOP)
+
+    # ── what is new ──────────────────────────────────────────────────────────────────────────
+
+    def _committed(self, events: Sequence[StoredEvent]) -> None:
+        """Take what our writer stored; it may come before or after what the listener read."""
+        head = self._recent.head
+        first = events[0].global_position
+        if head is not None and first > head + 1:
+            self._committed_behind_others(events)
+        elif head is not None and first <= head and self._contradicts(events):
+            self._rewound(events[0])
+        else:
+            self._extend(events)
+
+    def _committed_behind_others(self, events: Sequence[StoredEvent]) -> None:
+        """Have the listener read what another process wrote before us, and ours with it."""
+        if self._recent.listening and self._listener is not None:
+            self._looking = True
+            self._listener.look()
+        else:
+            self._anything_moved = True
+            self._extend(events)
+
+    def _contradicts(self, events: Iterable[StoredEvent]) -> bool:
+        return any(self._recent.contradicts(event) for event in events)
+
+    def _rewound(self, event: StoredEvent) -> None:
+        error = HistoryRewoundError(
+            f"position {event.global_position} was given out twice: the database was set back"
+        )
+        try_tell(self._shared.supervisor, HistoryRewound(error))
+
+    def _heard(self, heard: Heard, events: Sequence[StoredEvent]) -> None:
+        """Take what the listener read: nothing is missing before or between it."""
+        self._touched = self._touched or heard.touched
+        self._recent.deaf = heard.deaf
+        if events or heard.reconnected:
+            self._looking = False
+        if heard.reconnected:
+            self._start_anew(heard.head, events)
+        else:
+            self._extend(events)
+            if heard.head > (self._recent.head or 0):
+                # More than the memory holds: the listener did not read it.
+                self._recent.clear(heard.head)
+                self._anything_moved = True
+        self._announce_soon()
+
+    def _start_anew(self, heard: int, newest: Sequence[StoredEvent]) -> None:
+        """Trust nothing that was announced before the connection was made."""
+        if not self._recent.listening:
+            log.info("listening", head=heard)
+        self._recent.listening = True
+        head = max(heard, self._recent.head or 0)
+        if newest and newest[-1].global_position == head:
+            self._recent.clear(head - len(newest))
+            self._recent.extend(newest)
+        else:
+            self._recent.clear(head)
+        self._anything_moved = True
+
+    def _extend(self, events: Sequence[StoredEvent]) -> None:
+        new = self._recent.extend(events)
+        watched = self._watchers.streams
+        if new and ALL_STREAMS in watched:
+            self._all_moved = True
+        if watched != {ALL_STREAMS}:
+            for event in new:
+                if event.stream_id in watched:
+                    self._moved[event.stream_id] = event.stream_version
+        if self._all_moved or self._moved:
+            self._announce_soon()
+
+    def _deaf(self, error: EventStoreError) -> None:
+        if self._recent.listening:
+            log.warning("the database is away", error=str(error))
+        self._recent.listening = False
+        if self._looking:
+            # What the listener could not read, everybody has to look for.
+            self._looking = False
+            self._anything_moved = True
+            self._announce_soon()
+
+    # ── who is told ──────────────────────────────────────────────────────────────────────────
+
+    def _watch(self, message: Watch) -> None:
+        self._watchers.add(message.stream_id, message.subscription)
+        if not self._recent.watched:
+            self._attend()
+        head = self._recent.head
+        # Before the first head is heard there is nothing to tell, and then everybody is told.
+        if head is not None:
+            position = self._recent.version_of(message.stream_id)
+            if message.stream_id == ALL_STREAMS:
+                position = head
+            try_tell(message.subscription, HeadMoved(position))
+
+    def _attend(self) -> None:
+        """Take up the memory: the first subscription will read it."""
+        assert self._listener is not None
+        # From here on commits are told of; the listener finds those before.
+        self._recent.watched = True
+        self._recent.clear()
+        self._listener.attend()
+
+    def _announce_soon(self) -> None:
+        if not self._announce_told:
+            self._announce_told = True
+            self.actor_ref.tell(Announce())
+
+    def _announce(self) -> None:
+        self._announce_told = False
+        if self._touched:
+            self._shared.directory.tell(Child.KEEPER, Touched())
+            self._watchers.tell_all(Touched())
+        if self._anything_moved:
+            self._watchers.tell_all(HeadMoved(None))
+        else:
+            if self._all_moved:
+                self._watchers.tell(ALL_STREAMS, HeadMoved(self._recent.head))
+            for stream_id, version in self._moved.items():
+                self._watchers.tell(stream_id, HeadMoved(version))
+        self._moved.clear()
+        self._touched = self._all_moved = self._anything_moved = False

@@ -1,0 +1,95 @@
+"""What a listener knows of the history of the store, to notice that it went back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from eventstore.model.errors import HistoryRewoundError
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import Heard, StoredEvent
+from eventstore_actors.state.context import Surroundings
+
+__all__ = ["History", "Mark"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The newest known event: where it is, which it is, and how many bytes its payload has."""
+
+    position: int
+    event_id: UUID
+    size: int = field(default=0, compare=False)
+
+    @classmethod
+    def of(cls, event: StoredEvent) -> Mark:
+        return cls(event.global_position, event.event_id, event.size)
+
+
+class History:
+    """Knows the newest event and the newest head. Used by one thread.
+
+    A head that does not grow, or another event at it, raises a doubt; the storage decides it.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._shared = surroundings
+        self._recent = surroundings.recent
+        self._told: Mark | None = None
+        """The newest event that the publisher was told of: the memory may not have it yet."""
+        self.head = 0
+        """As the storage gave it last."""
+
+    def tell_of(self, event: StoredEvent) -> None:
+        """Remember *event*, the newest."""
+        self._told = Mark.of(event)
+
+    def mark(self) -> Mark | None:
+        """Return the newest known event."""
+        told, mark = self._told, self._recent.mark
+        if mark is None or (told is not None and told.position > mark[0]):
+            return told
+        held = self._held(mark[0])
+        return Mark(*mark, held.size if held is not None else 0)
+
+    def is_doubtful(self, heard: Heard) -> bool:
+        """Tell whether it was set back, perhaps, and has grown again."""
+        before, self.head = self.head, heard.head
+        if heard.touched or (heard.newest is None and heard.head > before):
+            return False
+        mark = self.mark()
+        if mark is None:
+            return False
+        if heard.newest is None:
+            return True
+        found = Mark(heard.head, heard.newest)
+        return found != mark and heard.head <= max(before, mark.position)
+
+    def check(self, head: int | None = None) -> None:
+        """Ask the storage whether what is known is where it was.
+
+        Raises:
+            HistoryRewoundError: It is not.
+        """
+        for position, event_id in self._evidence(head):
+            deadline = time.monotonic() + self._shared.config.connect_timeout
+            if not self._shared.storage.history_holds(position, event_id, deadline):
+                raise HistoryRewoundError(
+                    f"the database lost event {event_id} at position {position}: it was set back"
+                )
+
+    def _evidence(self, head: int | None) -> Iterator[tuple[int, UUID]]:
+        """Yield the mark, and the event in memory at *head*: the mark may be younger."""
+        mark = self.mark()
+        if mark is not None:
+            yield mark.position, mark.event_id
+        held = self._held(head) if head is not None else None
+        if held is not None:
+            yield held.global_position, held.event_id
+
+    def _held(self, position: int) -> StoredEvent | None:
+        """Return the event in memory at *position*."""
+        held = self._recent.after(ALL_STREAMS, position - 1, 1, 0) if position > 0 else None
+        return held[0] if held else None

@@ -1,0 +1,3 @@
+"""From a caller's append to a commit."""
+
+from __future__ import annotations

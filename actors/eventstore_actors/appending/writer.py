@@ -1,0 +1,209 @@
+"""The one actor that appends: what waits becomes one commit, and every caller is answered."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from eventstore.model.errors import (
+    EventStoreError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+)
+from eventstore.model.log import get_logger
+from eventstore.ports.storage import Append, AppendSession, Committed, Outcome, StoredEvent
+from eventstore_actors.appending.announcement import stored_events
+from eventstore_actors.appending.attempt import Job, unsent
+from eventstore_actors.appending.commit_plan import CommitPlan, split
+from eventstore_actors.appending.gathering import Gathering
+from eventstore_actors.kernel.actor import SupervisedActor
+from eventstore_actors.kernel.messages import Child, EventsCommitted, Flush, Tick
+from eventstore_actors.kernel.timer import Handle
+from eventstore_actors.state.append_queue import AppendRequest
+from eventstore_actors.state.context import Surroundings
+
+__all__ = ["Writer"]
+
+log = get_logger()
+
+
+class Writer(SupervisedActor):
+    """Collects what was told while the last commit ran, and commits it at the next `Flush`.
+
+    One attempt per message: between two of them it hears a `Stop`, and new appends queue up.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__("writer", surroundings.supervisor)
+        self._shared = surroundings
+        self._plan = CommitPlan(surroundings.config.max_commit_bytes)
+        self._jobs: deque[Job] = deque()
+        """Sent before anything that still waits in the plan."""
+        self._session: AppendSession | None = None
+        self._flush_told = False
+        self._gathering = Gathering()
+        self._pause: Handle | None = None
+        self._stop_at: float | None = None
+
+    def setup(self) -> None:
+        self._session = self._shared.storage.append_session()
+        self._shared.turn.offer(self._session)
+
+    def receive(self, message: Any) -> None:
+        match message:
+            case AppendRequest():
+                self._plan.add(message)
+                self._flush_soon()
+            case Flush():
+                self._flush_told = False
+                self._gather_or_flush()
+            case Tick():
+                self._pause = None
+                self._flush()
+            case _:
+                raise TypeError(f"not for the writer: {message!r}")
+
+    def stopping(self, deadline: float) -> None:
+        """Store what was accepted before, as long as the storage can be reached."""
+        self._stop_at = deadline
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._go_on()
+
+    def teardown(self, error: BaseException | None) -> None:
+        for place, job in enumerate(self._jobs):
+            job.give_up(error, was_sent=error is not None and place == 0)
+        self._jobs.clear()
+        for request in self._plan.drain():
+            request.reply.answer(unsent(error))
+        if self._pause is not None:
+            self._pause.cancel()
+        self._shared.turn.withdraw((self._stop_at or 0.0) - time.monotonic())
+        if self._session is not None:
+            self._session.close()
+
+    def undelivered(self, message: Any) -> None:
+        if isinstance(message, AppendRequest):
+            message.reply.answer(unsent(self.crash))
+
+    # ── one attempt after the other ──────────────────────────────────────────────────────────
+
+    def _flush_soon(self) -> None:
+        """Commit behind everything that was told before this moment."""
+        if not self._flush_told and self._pause is None:
+            self._flush_told = True
+            self.actor_ref.tell(Flush())
+
+    def _gather_or_flush(self) -> None:
+        """Commit, or first let the few callers of the last commit come back."""
+        pause = self._gathering.pause(time.monotonic())
+        if pause:
+            time.sleep(pause)
+            self._flush_soon()
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pause is not None:
+            return
+        with self._shared.turn.of_the_writer():
+            job = self._next_job(time.monotonic())
+            if job is not None:
+                self._attempt(job)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._pause is not None:
+            return
+        if self._jobs or len(self._plan):
+            self._flush_soon()
+        elif self._stop_at is not None:
+            self.finish()
+
+    def _next_job(self, now: float) -> Job | None:
+        while self._jobs:
+            job = self._jobs[0]
+            if job.drop_unwanted(now):
+                return job
+            self._jobs.popleft()
+        group, expired = self._plan.next_group(now)
+        for request in expired:
+            request.reply.answer(
+                StorageUnavailableError("the deadline passed while the append waited")
+            )
+        if group is None:
+            return None
+        self._jobs.append(Job(group))
+        return self._next_job(now)
+
+    def _attempt(self, job: Job) -> None:
+        assert self._session is not None
+        appends = [item.append for item in job.group.items]
+        recent = self._shared.recent
+        recent.writing = True
+        try:
+            outcomes = self._session.append(appends, self._attempt_deadline(job))
+        except (OutcomeUnknownError, StorageUnavailableError) as error:
+            self._try_again(job, error)
+        except Exception as error:  # noqa: BLE001 - whatever one append caused harms no other
+            self._refused(job, error)
+        else:
+            self._settle(job, appends, outcomes)
+        finally:
+            recent.writing = False
+
+    def _attempt_deadline(self, job: Job) -> float:
+        until = job.attempt_until(time.monotonic(), self._shared.config.connect_timeout)
+        return until if self._stop_at is None else min(until, self._stop_at)
+
+    # ── what became of it ────────────────────────────────────────────────────────────────────
+
+    def _settle(self, job: Job, appends: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
+        stored: list[StoredEvent] = []
+        again: list[AppendRequest] = []
+        # Asked after the commit: who watches from now on finds it in the storage.
+        watched = self._shared.recent.watched
+        for item, append, outcome in zip(job.group.items, appends, outcomes, strict=True):
+            if isinstance(outcome, Committed):
+                for request, answer in zip(item.requests, split(item, outcome), strict=True):
+                    request.reply.answer(answer)
+                if watched and not outcome.repeated:
+                    stored.extend(stored_events(append, outcome))
+            elif len(item.requests) == 1:
+                item.requests[0].reply.answer(outcome)
+            else:
+                # Only what is refused alone is refused for its own sake.
+                again.extend(item.requests)
+        for request in again:
+            request.reply.not_stored()
+        if stored:
+            self._shared.directory.tell(Child.PUBLISHER, EventsCommitted(tuple(stored)))
+        events = sum(len(part.events) for append in appends for part in append)
+        now = time.monotonic()
+        self._shared.turn.shared = self._gathering.committed(len(job.requests), events, now)
+        self._jobs.popleft()
+        self._jobs.extend(job.alone(again))
+
+    def _try_again(self, job: Job, error: EventStoreError) -> None:
+        pause = job.failed(error, time.monotonic())
+        if self._stop_at is not None and isinstance(error, StorageUnavailableError):
+            self.finish()
+            return
+        self._pause = self._shared.timer.after(pause, self.actor_ref, Tick())
+        if job.attempts == 1:
+            log.warning("an append is tried again", appends=len(job.requests), error=str(error))
+
+    def _refused(self, job: Job, error: Exception) -> None:
+        """Try each append alone; answer the one that was alone already."""
+        self._jobs.popleft()
+        job.maybe_stored = job.maybe_stored or not isinstance(error, EventStoreError)
+        job.not_stored()
+        requests = job.requests
+        if len(requests) == 1:
+            job.refuse(error)
+        else:
+            log.warning("a commit is split", appends=len(requests), error=str(error))
+            self._jobs.extend(job.alone(requests))

@@ -1,0 +1,3 @@
+"""From stored events to a subscriber that acknowledges."""
+
+from __future__ import annotations

@@ -1,0 +1,296 @@
+"""One delivery run of a subscription: what to read, what may be sent, where the checkpoint is.
+
+Pure: no actor, no thread, no clock, no storage. Its caller reads what `begin_read` asks for, puts
+in what it found, sends the batches that `next_batch` gives out and reports acknowledgements.
+
+Positions have gaps: of deleted events, and of those that were filtered out. So nothing is ever
+computed by adding to a position: each event remembers the position that was read before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from eventstore.model.subscription import BatchBy, SubscriptionState
+
+__all__ = ["Delivery", "Limits", "Parcel", "Read", "UndeliveredAckError"]
+
+
+class UndeliveredAckError(Exception):
+    """Acknowledged what was not sent in this run; nothing changed."""
+
+    def __init__(self, position: int, sent: int) -> None:
+        super().__init__(f"position {position} was not sent, the highest sent is {sent}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may be in flight, and what makes a batch."""
+
+    batch_by: BatchBy
+    max_batch_size: int
+    buffer_size: int
+    """Most events in flight; as many more are read ahead."""
+    buffer_bytes: int
+    """Most bytes in flight, as many more are read ahead; one larger event alone."""
+
+
+class Parcel(msgspec.Struct, frozen=True, gc=False):
+    """An event on its way to the subscriber. Nobody else holds it, so it is in no cycle."""
+
+    position: int
+    before: int
+    """The position read before it: where the checkpoint is while this is the oldest."""
+    stream_id: str
+    size: int
+    event: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What to read: at most *count* events of *max_bytes* after *after*, the first whatever."""
+
+    after: int
+    count: int
+    max_bytes: int
+
+
+class _Row:
+    """Parcels in order, with their bytes."""
+
+    __slots__ = ("bytes", "parcels")
+
+    def __init__(self) -> None:
+        self.parcels: deque[Parcel] = deque()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.parcels)
+
+    def append(self, parcel: Parcel) -> None:
+        self.parcels.append(parcel)
+        self.bytes += parcel.size
+
+    def extend(self, parcels: Sequence[Parcel], size: int) -> None:
+        self.parcels.extend(parcels)
+        self.bytes += size
+
+    def drop_up_to(self, position: int) -> None:
+        parcels = self.parcels
+        while parcels and parcels[0].position <= position:
+            self.bytes -= parcels.popleft().size
+
+    def clear(self) -> None:
+        self.parcels.clear()
+        self.bytes = 0
+
+
+class Delivery:
+    """A run from a checkpoint on. Every operation is O(1) amortised per event."""
+
+    def __init__(self, checkpoint: int, head: int, limits: Limits) -> None:
+        """Start after *checkpoint*; at least up to *head* there is something to look for."""
+        self._limits = limits
+        self._queue = _Row()
+        self._in_flight = _Row()
+        self._read = checkpoint
+        """Everything up to it was put in: queued, sent, filtered, or a gap between those."""
+        self._head = head
+        """The highest position announced."""
+        self._unread = True
+        """Something may be there that no read has looked for."""
+        self._reading = False
+        self._paused = False
+
+    # ── what it says ─────────────────────────────────────────────────────────────────────────
+
+    @property
+    def checkpoint(self) -> int:
+        """Everything up to it is acknowledged or filtered out."""
+        for row in (self._in_flight.parcels, self._queue.parcels):
+            if row:
+                return row[0].before
+        return self._read
+
+    @property
+    def sent(self) -> int:
+        """The highest position that may be acknowledged."""
+        in_flight = self._in_flight.parcels
+        return in_flight[-1].position if in_flight else self.checkpoint
+
+    @property
+    def read_up_to(self) -> int:
+        """Everything up to it was put in."""
+        return self._read
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._in_flight)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        return self._in_flight.bytes
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queue.bytes
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def caught_up(self) -> bool:
+        """The last read found nothing, at or beyond everything announced."""
+        return not self._unread and not self._reading and self._read >= self._head
+
+    @property
+    def state(self) -> SubscriptionState:
+        if self._paused:
+            return SubscriptionState.PAUSED
+        if self._is_full():
+            return SubscriptionState.FULL
+        if self.caught_up and not self._queue:
+            return SubscriptionState.LIVE
+        return SubscriptionState.CATCHING_UP
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def announce(self, position: int | None) -> None:
+        """Take note that there may be events up to *position*; None: how far is not known."""
+        if position is None:
+            self._unread = True
+        elif position > self._read:
+            self._unread = True
+            self._head = max(self._head, position)
+
+    def begin_read(self) -> Read | None:
+        """Return what to read now, until `end_read`; None: nothing, or not yet.
+
+        It reads ahead while the subscriber is busy, but no more than may be in flight. It waits
+        until half of that is used up, lest each acknowledgement costs a read of one event.
+        """
+        limits, queue = self._limits, self._queue
+        if not self._unread or self._reading or self._paused:
+            return None
+        if 2 * len(queue) > limits.buffer_size or 2 * queue.bytes > limits.buffer_bytes:
+            return None
+        self._reading = True
+        self._unread = False
+        return Read(
+            self._read,
+            limits.buffer_size - len(queue),
+            max(1, limits.buffer_bytes - queue.bytes),
+        )
+
+    def put_in(self, position: int, stream_id: str, size: int, event: Any) -> None:
+        """Queue an event that was read."""
+        self._queue.append(Parcel(position, self._read, stream_id, size, event))
+        self._advance(position)
+
+    def pass_over(self, position: int) -> None:
+        """Filter out an event that was read: acknowledged once everything before it is."""
+        self._advance(position)
+
+    def end_read(self, *, exhausted: bool) -> None:
+        """End what `begin_read` began.
+
+        Args:
+            exhausted: The read found no event at all. False also if it failed, or if only a part
+                of what it found was put in: the rest is read again.
+        """
+        self._reading = False
+        if not exhausted:
+            self._unread = True
+
+    # ── sending ──────────────────────────────────────────────────────────────────────────────
+
+    def next_batch(self) -> list[Parcel]:
+        """Return what is to be sent now, which is in flight from then on; empty: nothing."""
+        queue, in_flight = self._queue, self._in_flight
+        batch: list[Parcel] = []
+        if self._paused or not queue.parcels:
+            return batch
+        limits = self._limits
+        most = min(limits.max_batch_size, limits.buffer_size - len(in_flight.parcels))
+        room = limits.buffer_bytes - in_flight.bytes
+        waiting, is_alone = queue.parcels, not in_flight.parcels
+        only = waiting[0].stream_id if limits.batch_by is BatchBy.STREAM else None
+        size = 0
+        while waiting and len(batch) < most:
+            parcel = waiting[0]
+            if only is not None and parcel.stream_id != only:
+                break
+            if size + parcel.size > room and not (is_alone and not batch):
+                break
+            size += parcel.size
+            batch.append(waiting.popleft())
+        queue.bytes -= size
+        in_flight.extend(batch, size)
+        return batch
+
+    def acknowledge(self, position: int) -> None:
+        """Take everything up to *position* as done; at or below the checkpoint: nothing.
+
+        Raises:
+            UndeliveredAckError: It was not sent.
+        """
+        if position > self.sent:
+            raise UndeliveredAckError(position, self.sent)
+        self._in_flight.drop_up_to(position)
+
+    def take_back(self, after: int) -> None:
+        """Put what was sent after position *after*, and never reached anybody, in the queue again.
+
+        Before pausing, for a subscriber that fetches its batches itself.
+        """
+        in_flight, queue = self._in_flight, self._queue
+        while in_flight.parcels and in_flight.parcels[-1].position > after:
+            parcel = in_flight.parcels.pop()
+            in_flight.bytes -= parcel.size
+            queue.parcels.appendleft(parcel)
+            queue.bytes += parcel.size
+
+    def pause(self) -> None:
+        """Give out no batch; acknowledgements of what is in flight still count."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on after the last event sent."""
+        self._paused = False
+
+    def redeliver(self) -> None:
+        """Start again right after the checkpoint, with events read anew."""
+        assert not self._reading, "what is being read now would follow a hole"
+        self._read = self.checkpoint
+        self._queue.clear()
+        self._in_flight.clear()
+        self._unread = True
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────
+
+    def _advance(self, position: int) -> None:
+        if position <= self._read:
+            raise ValueError(f"position {position} was read after {self._read}")
+        self._read = position
+
+    def _is_full(self) -> bool:
+        limits, in_flight = self._limits, self._in_flight
+        return (
+            len(in_flight) >= limits.buffer_size
+            or in_flight.bytes >= limits.buffer_bytes
+            or bool(self._queue and not self._fits(self._queue.parcels[0]))
+        )
+
+    def _fits(self, parcel: Parcel) -> bool:
+        in_flight = self._in_flight
+        return not in_flight or in_flight.bytes + parcel.size <= self._limits.buffer_bytes

@@ -1,0 +1,322 @@
+"""The actor of one named subscription: its life, its ownership, and who it hears of."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from typing import Any
+
+import pykka
+
+from eventstore.model.errors import (
+    EventStoreError,
+    HistoryRewoundError,
+    StorageUnavailableError,
+    SubscriptionNotFoundError,
+)
+from eventstore.model.log import get_logger
+from eventstore.model.subscription import Subscription, WhenOwned
+from eventstore.ports.storage import Claimed, Held
+from eventstore_actors.delivering.delivery_loop import Courier, EndOfSubscription
+from eventstore_actors.delivering.outlets import LIVENESS, Outlet, outlet_for
+from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.messages import (
+    Acknowledge,
+    Child,
+    ChildRestarted,
+    Continue,
+    HandlerFailed,
+    HeadMoved,
+    HistoryRewound,
+    Release,
+    Renewed,
+    SetPaused,
+    SubscriberEnded,
+    Tick,
+    Touched,
+    Unwatch,
+    Watch,
+)
+from eventstore_actors.kernel.reply import answer, refuse
+from eventstore_actors.kernel.timer import Alarm
+from eventstore_actors.owning.claim import Claimant
+from eventstore_actors.state import subscription_errors as reasons
+from eventstore_actors.state.context import Seat, Surroundings
+
+__all__ = ["SubscriptionActor"]
+
+Reply = pykka.ThreadingFuture[Subscription]
+
+_RELEASE_GRACE = 1.0
+"""Seconds beyond its deadline that a release may take; the keeper does it anyway."""
+
+log = get_logger()
+
+
+class SubscriptionActor(SupervisedActor):
+    """Claims the subscription, and lets a courier deliver while it is ours.
+
+    Without a run it waits: somebody else owns the subscription, or the database is away.
+    """
+
+    def __init__(self, surroundings: Surroundings, seat: Seat, reply: Reply | None) -> None:
+        handle = seat.handle
+        super().__init__(f"subscription {handle.subscription_name}", surroundings.supervisor)
+        self._shared = surroundings
+        self._config = surroundings.config
+        self._seat = seat
+        self._handle = handle
+        self._options = seat.options
+        self._reply = reply
+        self._alarm = Alarm(surroundings.timer, self.actor_ref, Tick())
+        self._claimant = Claimant(surroundings, seat)
+        self._paused_at = 0.0
+        self._stop_at: float | None = None
+        self._reason: EventStoreError | None = None
+        self._outlet: Outlet | None = None
+        self._courier: Courier
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────
+
+    def setup(self) -> None:
+        self._handle.connect(self.actor_ref)
+        self._outlet = outlet_for(self._seat, self.actor_ref, f"{self.role} handler")
+        self._courier = Courier(self._shared, self._seat, self._outlet, self.actor_ref, self._alarm)
+        # Watched before the first read, so that no event falls between the two.
+        self._watch()
+        try:
+            self._claim()
+        except (EndOfSubscription, HistoryRewoundError) as end:
+            self._over(end)
+        self._set_alarm()
+
+    def receive(self, message: Any) -> None:
+        try:
+            self._handle_message(message)
+        except (EndOfSubscription, HistoryRewoundError) as end:
+            self._over(end)
+        self._set_alarm()
+
+    def _handle_message(self, message: Any) -> None:
+        courier = self._courier
+        match message:
+            case Acknowledge():
+                courier.acknowledged(*self._handle.acknowledged(message))
+                self._end_if_done()
+            case HeadMoved(position):
+                courier.announce(position)
+            case Continue():
+                courier.continue_told()
+            case Renewed():
+                self._renewed(message)
+            case Tick():
+                self._ticked()
+            case HandlerFailed() | SubscriberEnded():
+                self._subscriber_failed(message)
+            case SetPaused(paused, reply):
+                self._set_paused(paused=paused, reply=reply)
+            case Touched():
+                self._claim_if_waiting()
+            case ChildRestarted(child):
+                self._child_restarted(child)
+            case _:
+                raise TypeError(f"not for a subscription: {message!r}")
+
+    def _subscriber_failed(self, message: HandlerFailed | SubscriberEnded) -> None:
+        if isinstance(message, HandlerFailed):
+            self._courier.handler_failed(message.run, message.error)
+            self._end_if_done()
+        elif self._stop_at is None:
+            self._courier.check_subscriber()
+
+    def stopping(self, deadline: float) -> None:
+        """Send nothing more, and wait for the acknowledgements of what is in flight."""
+        assert self._outlet is not None
+        self._stop_at = max(deadline, time.monotonic() + self._outlet.grace)
+        if isinstance(self.stop_reason, EventStoreError):
+            self._reason = self.stop_reason
+        self._courier.stop_sending()
+        self._end_if_done()
+
+    def teardown(self, error: BaseException | None) -> None:
+        directory = self._shared.directory
+        directory.tell(Child.PUBLISHER, Unwatch(self._handle.stream_id, self.actor_ref))
+        reason = self._reason or reasons.lost(self._handle, "was closed")
+        if self._reply is not None:
+            refuse(self._reply, error or reason)
+        if error is None:
+            self._release()
+            self._handle.stopped(self._reason)
+        else:
+            reason = reasons.lost(self._handle, "crashed, and may start again", error)
+            self._handle.lost(reason)
+        self._close_outlet(reason)
+
+    def undelivered(self, message: Any) -> None:
+        if isinstance(message, SetPaused):
+            refuse(message.reply, reasons.lost(self._handle, "has stopped"))
+
+    def _over(self, end: EndOfSubscription | HistoryRewoundError) -> None:
+        """End although nobody asked for it."""
+        if isinstance(end, HistoryRewoundError):
+            try_tell(self.supervisor, HistoryRewound(end))
+        self._reason = end.reason if isinstance(end, EndOfSubscription) else end
+        self.finish(self._reason)
+
+    def _end_if_done(self) -> None:
+        if self._stop_at is None:
+            return
+        now = time.monotonic()
+        if now >= self._stop_at or not self._acks_are_due():
+            self.finish()
+        else:
+            self._alarm.at(min(self._stop_at, now + LIVENESS))
+
+    def _acks_are_due(self) -> bool:
+        """Tell whether something is in flight, and somebody lives who may acknowledge it."""
+        assert self._outlet is not None
+        run = self._courier.run
+        return run is not None and run.delivery.in_flight > 0 and self._outlet.is_alive()
+
+    def _close_outlet(self, reason: EventStoreError) -> None:
+        if self._outlet is None:
+            return
+        if not self._outlet.close(reason, self._stop_at or time.monotonic()):
+            log.warning(
+                "a handler has not returned",
+                stream_id=self._handle.stream_id,
+                subscription_name=self._handle.subscription_name,
+            )
+
+    # ── ownership ────────────────────────────────────────────────────────────────────────────
+
+    def _claim_if_waiting(self) -> None:
+        if self._courier.run is None and self._stop_at is None:
+            self._claim()
+
+    def _claim(self) -> None:
+        asked_at = time.monotonic()
+        try:
+            claimed = self._claimant.claim()
+        except StorageUnavailableError as error:
+            if self._reply is not None:
+                self._refuse(error)
+        except SubscriptionNotFoundError:
+            raise EndOfSubscription(reasons.lost(self._handle, "was deleted")) from None
+        except (EventStoreError, ValueError) as error:
+            if self._reply is None:
+                raise
+            self._refuse(error)
+        else:
+            self._claimed(claimed, asked_at)
+
+    def _claimed(self, claimed: Claimed | Held, asked_at: float) -> None:
+        if isinstance(claimed, Claimed):
+            self._courier.start_run(claimed, asked_at + self._config.lease)
+        elif self._options.when_owned is WhenOwned.ERROR:
+            self._refuse(reasons.in_use(self._handle, claimed))
+        if self._reply is not None:
+            answer(self._reply, self._handle)
+            self._reply = None
+
+    def _refuse(self, error: Exception) -> None:
+        """Let the subscriber's call fail, or stop what waited for nothing."""
+        if self._reply is not None:
+            assert self._outlet is not None
+            self._outlet.refused()
+            refuse(self._reply, error)
+            self._reply = None
+        self._reason = error if isinstance(error, EventStoreError) else None
+        self.finish()
+
+    def _renewed(self, message: Renewed) -> None:
+        run, kept = self._courier.run, message.kept
+        if run is None or kept.fence != run.fence:
+            return
+        if not kept.owned:
+            self._fenced()
+            return
+        self._courier.renew(message.good_until)
+        # What was asked before our own pause or resume does not know of it.
+        if message.asked_at > self._paused_at and kept.paused != run.delivery.paused:
+            self._apply_pause(paused=kept.paused)
+        else:
+            self._courier.go_on()
+
+    def _fenced(self) -> None:
+        """Stop counting: another owner, a reset or a delete made this ownership void."""
+        reason = reasons.lost(self._handle, "was taken over, reset or deleted")
+        self._courier.lose_run(reason)
+        if self._stop_at is not None:
+            self.finish()
+        elif self._options.when_owned is WhenOwned.ERROR:
+            raise EndOfSubscription(reason)
+        else:
+            self._claim()
+
+    def _release(self) -> None:
+        """Store how far it came, and let a successor go on at once."""
+        progress = None if self._outlet is None else self._courier.last_progress()
+        if progress is None:
+            return
+        done = pykka.ThreadingFuture[bool]()
+        if self._shared.directory.tell(Child.KEEPER, Release(progress, done)):
+            left = max(0.0, (self._stop_at or 0.0) - time.monotonic())
+            with suppress(pykka.Timeout):
+                done.get(timeout=left + _RELEASE_GRACE)
+
+    # ── pausing ──────────────────────────────────────────────────────────────────────────────
+
+    def _set_paused(self, *, paused: bool, reply: pykka.ThreadingFuture[None]) -> None:
+        key = (self._handle.stream_id, self._handle.subscription_name)
+        deadline = time.monotonic() + self._config.connect_timeout
+        try:
+            self._shared.storage.set_paused(*key, paused=paused, deadline=deadline)
+        except EventStoreError as error:
+            refuse(reply, error)
+            return
+        self._paused_at = time.monotonic()
+        self._apply_pause(paused=paused)
+        answer(reply, None)
+
+    def _apply_pause(self, *, paused: bool) -> None:
+        if paused:
+            self._courier.pause()
+        else:
+            self._courier.resume()
+
+    # ── time and surroundings ────────────────────────────────────────────────────────────────
+
+    def _ticked(self) -> None:
+        if not self._alarm.rang():
+            return
+        if self._stop_at is not None:
+            self._end_if_done()
+        elif self._courier.run is None:
+            self._courier.check_subscriber()
+            self._claim()
+        else:
+            self._courier.look_again()
+
+    def _set_alarm(self) -> None:
+        """Wake up when the next thing is due, and regularly to look for what nobody tells."""
+        if self._ended:
+            return
+        now = time.monotonic()
+        if self._courier.run:
+            regular, due = self._courier.patience(), self._courier.next_moment()
+        else:
+            regular, due = min(LIVENESS, self._config.poll_interval), self._claimant.next_moment()
+        self._alarm.at(min(now + regular, due or math.inf))
+
+    def _watch(self) -> None:
+        directory = self._shared.directory
+        directory.tell(Child.PUBLISHER, Watch(self._handle.stream_id, self.actor_ref))
+
+    def _child_restarted(self, child: Child) -> None:
+        if child is Child.PUBLISHER:
+            self._watch()
+            self._courier.announce(None)
+        elif child is Child.KEEPER:
+            self._courier.keep()

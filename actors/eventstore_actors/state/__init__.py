@@ -1,0 +1,3 @@
+"""What the threads of a runtime share."""
+
+from __future__ import annotations

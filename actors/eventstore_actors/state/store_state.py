@@ -1,0 +1,174 @@
+"""What a supervisor shares with the callers of its store: is it up, did it fail, who is there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from enum import Enum
+from weakref import WeakKeyDictionary
+
+from eventstore.model.config import Config
+from eventstore.model.errors import NotRunningError, StorageUnavailableError
+from eventstore.ports.storage import Storage
+from eventstore_actors.kernel.messages import Ref
+from eventstore_actors.state.append_queue import QueueLimit
+from eventstore_actors.state.commit_turn import Turn
+from eventstore_actors.state.directory import Directory
+from eventstore_actors.state.recent_events import Recent
+from eventstore_actors.state.subscription_handle import SubscriptionHandle
+
+__all__ = ["Phase", "Tree", "tree_of"]
+
+
+class Phase(Enum):
+    """How far the life of a supervisor has come; it never goes back."""
+
+    OPENING = "opening"
+    UP = "up"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+_ORDER = list(Phase)
+
+Key = tuple[str, str]
+"""A stream's id, or ``$all``, and a subscription's name."""
+
+
+class Tree:
+    """Written by the supervisor, read from any thread, and still there when everything ended."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.directory = Directory()
+        self.recent = Recent()
+        self.turn = Turn()
+        self.queue = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
+        self._changed = threading.Condition()
+        self._phase = Phase.OPENING
+        self._storage: Storage | None = None
+        self._failure: BaseException | None = None
+        self._away: StorageUnavailableError | None = None
+        self._handles: dict[Key, SubscriptionHandle] = {}
+        self._subscribers: dict[Key, object] = {}
+
+    @property
+    def phase(self) -> Phase:
+        return self._phase
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the supervisor gave up."""
+        return self._failure
+
+    @property
+    def storage(self) -> Storage:
+        """The storage in use.
+
+        Raises:
+            NotRunningError: It is not open, or not any more.
+            BaseException: Whatever made the supervisor give up.
+        """
+        if self._storage is None or self._failure is not None or self._phase is Phase.STOPPED:
+            raise self.reason()
+        return self._storage
+
+    def check(self) -> None:
+        """Return if calls are taken.
+
+        Raises:
+            NotRunningError: The store is not up, or was stopped.
+            BaseException: Whatever made the supervisor give up.
+        """
+        if self._phase is not Phase.UP:
+            raise self.reason()
+
+    def reason(self) -> BaseException:
+        """Return why calls are not taken."""
+        if self._failure is not None:
+            # The same error is raised in many threads: each sees its own way to it.
+            return self._failure.with_traceback(None)
+        if self._phase is Phase.OPENING:
+            return self._not_up()
+        return NotRunningError("the store is closed")
+
+    def handle(self, key: Key) -> SubscriptionHandle | None:
+        """Return the handle of a subscription that runs here."""
+        return self._handles.get(key)
+
+    def handles(self) -> list[SubscriptionHandle]:
+        """Return the handles of all subscriptions that run here."""
+        return list(self._handles.values())
+
+    def has_subscriber(self, candidate: object) -> bool:
+        """Tell whether *candidate*, an actor's reference or a callable, is subscribed here."""
+        return any(candidate is each for each in list(self._subscribers.values()))
+
+    def wait_up(self, timeout: float) -> None:
+        """Block until the store can be used.
+
+        Raises:
+            StorageUnavailableError: Not within *timeout* seconds.
+            BaseException: Whatever made the supervisor give up.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._phase is not Phase.OPENING, timeout)
+            if self._phase is not Phase.UP:
+                raise self.reason()
+
+    def wait_ended(self, timeout: float | None, let_go: Callable[[], bool] = bool) -> bool:
+        """Block until everything ended, or *let_go* is true at a `nudge`; False: it goes on."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._phase is Phase.STOPPED or let_go(), timeout)
+
+    def nudge(self) -> None:
+        """Make everybody who waits look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    # ── for the supervisor ───────────────────────────────────────────────────────────────────
+
+    def opened(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def database_away(self, error: StorageUnavailableError) -> None:
+        """Keep what an attempt to open the storage failed with; there will be more of them."""
+        self._away = error
+
+    def failed(self, error: BaseException) -> None:
+        with self._changed:
+            self._failure = error
+        self.reached(Phase.STOPPING)
+
+    def reached(self, phase: Phase) -> None:
+        with self._changed:
+            if _ORDER.index(phase) > _ORDER.index(self._phase):
+                self._phase = phase
+            self._changed.notify_all()
+
+    def seated(self, key: Key, handle: SubscriptionHandle, subscriber: object) -> None:
+        self._handles[key] = handle
+        self._subscribers[key] = subscriber
+
+    def unseated(self, key: Key) -> None:
+        self._handles.pop(key, None)
+        self._subscribers.pop(key, None)
+
+    def _not_up(self) -> StorageUnavailableError:
+        away = f": {self._away}" if self._away else ""
+        error = StorageUnavailableError(f"the store is not up yet{away}")
+        error.__cause__ = self._away
+        return error
+
+
+_trees: WeakKeyDictionary[Ref, Tree] = WeakKeyDictionary()
+
+
+def plant(supervisor: Ref, tree: Tree) -> None:
+    """Remember what *supervisor* shares, for as long as anybody holds its reference."""
+    _trees[supervisor] = tree
+
+
+def tree_of(supervisor: Ref) -> Tree | None:
+    """Return what *supervisor* shares, whether it lives or not; None: it is no supervisor."""
+    return _trees.get(supervisor)

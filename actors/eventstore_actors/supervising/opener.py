@@ -1,0 +1,104 @@
+"""The thread that opens the storage, so that the supervisor always has an ear for its callers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from eventstore.client.targets import installs_itself, storage_for
+from eventstore.model.config import Config
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.ports.storage import Storage
+from eventstore_actors.kernel.actor import try_tell
+from eventstore_actors.kernel.messages import Ref
+from eventstore_actors.state.store_state import Tree
+
+__all__ = ["Opener", "StorageOpened", "StorageRefused"]
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageOpened:
+    """From the opener to the supervisor: the storage can be used; close it in the end."""
+
+    storage: Storage
+
+
+@dataclass(frozen=True, slots=True)
+class StorageRefused:
+    """From the opener to the supervisor: it cannot be opened, and no waiting will help."""
+
+    error: BaseException
+
+
+class Opener(threading.Thread):
+    """Opens the storage, again and again while it cannot be reached."""
+
+    def __init__(
+        self, tree: Tree, supervisor: Ref, *, init: bool, give_up_after: float | None
+    ) -> None:
+        """Prepare; nothing is opened before `start`.
+
+        Args:
+            tree: Told why it takes so long.
+            supervisor: Told the result.
+            init: Install or migrate the schema.
+            give_up_after: Seconds after which an unreachable storage is refused; None: never.
+        """
+        super().__init__(name="eventstore-opener", daemon=True)
+        self._tree = tree
+        self._supervisor = supervisor
+        self._init = init or installs_itself(tree.config)
+        self._give_up_after = give_up_after
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Open nothing any more; what was opened since is closed by this thread."""
+        self._cancelled.set()
+
+    def run(self) -> None:
+        try:
+            storage = storage_for(self._tree.config)
+        except BaseException as error:  # noqa: BLE001 - the supervisor decides what it means
+            self._refused(error)
+            return
+        try:
+            opened = self._open(storage)
+        except BaseException as error:  # noqa: BLE001 - the supervisor decides what it means
+            storage.close()
+            self._refused(error)
+        else:
+            if not (opened and try_tell(self._supervisor, StorageOpened(storage))):
+                storage.close()
+
+    def _open(self, storage: Storage) -> bool:
+        """Open it; False if that was cancelled."""
+        patience = self._give_up_after
+        give_up_at = None if patience is None else time.monotonic() + patience
+        pause = _FIRST_PAUSE
+        while not self._cancelled.is_set():
+            try:
+                storage.open(init=self._init, deadline=give_up_at or self._attempt_deadline())
+            except StorageUnavailableError as error:
+                self._tree.database_away(error)
+                if give_up_at is not None and time.monotonic() + pause >= give_up_at:
+                    raise
+                self._cancelled.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return True
+        return False
+
+    def _attempt_deadline(self) -> float:
+        return time.monotonic() + opening_time(self._tree.config, init=self._init)
+
+    def _refused(self, error: BaseException) -> None:
+        try_tell(self._supervisor, StorageRefused(error))
+
+
+def opening_time(config: Config, *, init: bool) -> float:
+    """Return the seconds that opening a storage within reach may take."""
+    return config.connect_timeout + (config.migration_lock_timeout if init else 0.0)

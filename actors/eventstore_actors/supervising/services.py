@@ -1,0 +1,115 @@
+"""The children without which a store does not run: writer, publisher and keeper."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eventstore.model.errors import NotRunningError
+from eventstore.model.log import get_logger
+from eventstore_actors.kernel.messages import Child, Ref
+from eventstore_actors.state.context import Surroundings
+from eventstore_actors.supervising.restart_budget import GiveUp, RestartBudget
+
+__all__ = ["Permanent", "RestartChild", "StartChild"]
+
+log = get_logger()
+
+StartChild = Callable[[Child, Surroundings], Ref]
+
+_ORDER = (Child.KEEPER, Child.PUBLISHER, Child.WRITER)
+"""pykka's `stop_all` ends the newest first: the writer tells the publisher, all tell the keeper."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartChild:
+    """From the timer to the supervisor: the delay of this child's restart is over."""
+
+    child: Child
+
+
+@dataclass(slots=True)
+class _Place:
+    """A child's place in the tree, filled or not."""
+
+    budget: RestartBudget
+    ref: Ref | None = None
+    is_up: bool = False
+    restarts: int = 0
+
+
+class Permanent:
+    """Starts them and starts them again; used by the supervisor alone."""
+
+    def __init__(self, surroundings: Surroundings, start: StartChild) -> None:
+        self._shared = surroundings
+        self._start_actor = start
+        config = surroundings.config
+        self._places = {
+            child: _Place(RestartBudget(config.max_restarts, config.restart_window))
+            for child in _ORDER
+        }
+
+    @property
+    def restarts(self) -> int:
+        return sum(place.restarts for place in self._places.values())
+
+    @property
+    def are_up(self) -> bool:
+        return all(place.is_up for place in self._places.values())
+
+    def start_all(self) -> None:
+        for child in self._places:
+            self.start(child)
+
+    def start(self, child: Child) -> None:
+        ref = self._start_actor(child, self._shared)
+        self._places[child].ref = ref
+        self._shared.directory.enter(child, ref)
+
+    def child_of(self, urn: str) -> Child | None:
+        """Return which child this is; None: none of them, or one of earlier."""
+        for child, place in self._places.items():
+            if place.ref is not None and place.ref.actor_urn == urn:
+                return child
+        return None
+
+    def find(self, child: Child) -> Ref | None:
+        return self._places[child].ref
+
+    def up(self, child: Child) -> bool:
+        """Note that *child* works; True: it is not the first of its kind."""
+        place = self._places[child]
+        place.is_up = True
+        return place.restarts > 0
+
+    def crashed(self, child: Child, error: BaseException) -> None:
+        """Start *child* again, now or later.
+
+        Raises:
+            NotRunningError: It crashed too often.
+        """
+        self.gone(child)
+        place = self._places[child]
+        decision = place.budget.crashed(error, time.monotonic())
+        if isinstance(decision, GiveUp):
+            raise self._crashed_too_often(child, decision, error) from error
+        log.error("child crashed", child=child, restart_in=decision.delay, error=repr(error))
+        place.restarts += 1
+        assert self._shared.supervisor is not None
+        self._shared.timer.after(decision.delay, self._shared.supervisor, RestartChild(child))
+
+    def gone(self, child: Child) -> None:
+        """Note that nobody is in its place any more."""
+        self._shared.directory.remove(child)
+        place = self._places[child]
+        place.ref, place.is_up = None, False
+
+    def _crashed_too_often(
+        self, child: Child, decision: GiveUp, error: BaseException
+    ) -> NotRunningError:
+        return NotRunningError(
+            f"the store stopped: its {child} crashed {decision.crashes} times within"
+            f" {self._shared.config.restart_window} s: {error!r}"
+        )

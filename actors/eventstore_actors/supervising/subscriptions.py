@@ -1,0 +1,238 @@
+"""Who is subscribed in a runtime: admission, restarts and ends of its subscription actors."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pykka
+
+from eventstore.model.errors import (
+    EventStoreError,
+    SubscriptionInUseError,
+    SubscriptionLostError,
+    SubscriptionNotFoundError,
+)
+from eventstore.model.log import get_logger
+from eventstore.model.subscriber_messages import SubscriptionLost
+from eventstore.model.subscription import Subscription
+from eventstore_actors.kernel.actor import try_tell
+from eventstore_actors.kernel.messages import Child, Ref, Stop, Subscribe, Unsubscribe, Unwatch
+from eventstore_actors.kernel.reply import answer, refuse
+from eventstore_actors.state.context import Seat, Surroundings
+from eventstore_actors.state.store_state import Key, Tree
+from eventstore_actors.state.subscription_handle import SubscriptionHandle
+from eventstore_actors.supervising.restart_budget import GiveUp, RestartAfter, RestartBudget
+
+__all__ = ["RestartSeat", "Seats", "StartSubscription"]
+
+log = get_logger()
+
+Reply = pykka.ThreadingFuture[Subscription]
+
+StartSubscription = Callable[[Surroundings, Seat, Reply | None], Ref]
+"""Starts the actor of a seat; it answers the reply, which a restarted one has no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSeat:
+    """From the timer to the supervisor: the delay of this subscription's restart is over."""
+
+    key: Key
+
+
+@dataclass(slots=True)
+class _Taken:
+    """A seat, and the actor that sits in it at present; None while it waits for its restart."""
+
+    seat: Seat
+    budget: RestartBudget
+    actor: Ref | None = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    leaving: bool = False
+    successor: Subscribe | None = None
+    """Who gets the seat when its present actor, which is leaving, has ended."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a successor may have it: its subscriber is dead, or it is at its end."""
+        subscriber = self.seat.actor
+        return self.leaving or (subscriber is not None and not subscriber.is_alive())
+
+
+class Seats:
+    """One seat per subscription; used by the supervisor alone."""
+
+    def __init__(self, surroundings: Surroundings, tree: Tree, start: StartSubscription) -> None:
+        self._surroundings = surroundings
+        self._tree = tree
+        self._start_actor = start
+        self._taken: dict[Key, _Taken] = {}
+        self.restarts = 0
+
+    def actors(self) -> dict[str, Ref]:
+        """Return the living actors by what people call them."""
+        return {
+            f"subscription {name!r} to {stream_id!r}": taken.actor
+            for (stream_id, name), taken in self._taken.items()
+            if taken.actor is not None
+        }
+
+    def tell_all(self, message: object) -> None:
+        for actor in self.actors().values():
+            try_tell(actor, message)
+
+    def subscribe(self, message: Subscribe) -> None:
+        """Give the seat to the subscriber, now or when its dead predecessor has left."""
+        key = (message.stream_id, message.subscription_name)
+        taken = self._taken.get(key)
+        if taken is None:
+            self._seat(key, message)
+        elif taken.is_free and taken.successor is None:
+            taken.successor = message
+            self._dismiss(key, taken)
+        else:
+            refuse(message.reply, _in_use(key, taken.since))
+
+    def unsubscribe(self, message: Unsubscribe) -> None:
+        """End a subscription at once; what its subscriber has not acknowledged comes again."""
+        key = (message.stream_id, message.subscription_name)
+        taken = self._taken.get(key)
+        if taken is None:
+            refuse(message.reply, SubscriptionNotFoundError(*key))
+        else:
+            self._dismiss(key, taken, message.reply)
+
+    def crashed(self, urn: str, error: BaseException) -> bool:
+        """Restart the actor of *urn*, or stop its subscription; False: it has no seat here."""
+        key = self._key_of(urn)
+        if key is None:
+            return False
+        taken = self._taken[key]
+        self._forget_actor(key, taken)
+        decision = taken.budget.crashed(error, time.monotonic())
+        if taken.leaving:
+            self._vacate(key, None)
+        elif isinstance(decision, GiveUp):
+            self._give_up(key, decision, error)
+        else:
+            self._restart_later(key, decision, error)
+        return True
+
+    def ended(self, urn: str, error: BaseException | None) -> bool:
+        """Note the orderly end of an actor; False: it has no seat here."""
+        key = self._key_of(urn)
+        if key is None:
+            return False
+        if error is not None:
+            log.warning("subscription stopped", **_named(key), error=repr(error))
+        self._vacate(key, None)
+        return True
+
+    def restart(self, message: RestartSeat) -> None:
+        """Start the actor again, unless the subscription was ended meanwhile."""
+        taken = self._taken.get(message.key)
+        if taken is not None and taken.actor is None:
+            self.restarts += 1
+            self._fill(taken, None)
+
+    def close(self, reason: BaseException | None) -> None:
+        """Show every handle that is still there as stopped."""
+        shown = reason if isinstance(reason, EventStoreError) else None
+        for key in list(self._taken):
+            self._vacate(key, shown, again=False)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────
+
+    def _seat(self, key: Key, message: Subscribe) -> None:
+        shared = self._surroundings
+        handle = SubscriptionHandle(
+            *key, config=shared.config, storage=shared.storage, supervisor=shared.supervisor
+        )
+        taken = _Taken(
+            Seat(handle, message.subscriber, message.options),
+            RestartBudget(shared.config.max_restarts, shared.config.restart_window),
+        )
+        self._taken[key] = taken
+        self._tree.seated(key, handle, message.subscriber)
+        self._fill(taken, message.reply)
+
+    def _fill(self, taken: _Taken, reply: Reply | None) -> None:
+        taken.actor = self._start_actor(self._surroundings, taken.seat, reply)
+
+    def _dismiss(
+        self, key: Key, taken: _Taken, reply: pykka.ThreadingFuture[None] | None = None
+    ) -> None:
+        taken.leaving = True
+        reply = pykka.ThreadingFuture() if reply is None else reply
+        if taken.actor is None:
+            self._vacate(key, None)
+            answer(reply, None)
+        elif not try_tell(taken.actor, Stop(time.monotonic(), reply)):
+            # Its report is on the way.
+            answer(reply, None)
+
+    def _restart_later(self, key: Key, decision: RestartAfter, error: BaseException) -> None:
+        log.error(
+            "subscription crashed", **_named(key), restart_in=decision.delay, error=repr(error)
+        )
+        if decision.delay:
+            shared = self._surroundings
+            assert shared.supervisor is not None
+            shared.timer.after(decision.delay, shared.supervisor, RestartSeat(key))
+        else:
+            self.restart(RestartSeat(key))
+
+    def _give_up(self, key: Key, decision: GiveUp, error: BaseException) -> None:
+        """Stop this subscription alone: the others and the store live on."""
+        log.error(
+            "subscription gave up", **_named(key), crashes=decision.crashes, error=repr(error)
+        )
+        reason = SubscriptionLostError(
+            f"subscription {key[1]!r} to {key[0]!r} stopped: it crashed {decision.crashes} times"
+            f" within {self._surroundings.config.restart_window} s: {error!r}",
+            *key,
+        )
+        reason.__cause__ = error
+        seat = self._taken[key].seat
+        seat.handle.failed(error, decision.crashes)
+        try_tell(seat.actor, SubscriptionLost(seat.handle, reason))
+        self._vacate(key, reason)
+
+    def _forget_actor(self, key: Key, taken: _Taken) -> None:
+        assert taken.actor is not None
+        self._surroundings.directory.tell(Child.PUBLISHER, Unwatch(key[0], taken.actor))
+        taken.actor = None
+
+    def _vacate(self, key: Key, reason: EventStoreError | None, *, again: bool = True) -> None:
+        taken = self._taken.pop(key)
+        self._tree.unseated(key)
+        handle = taken.seat.handle
+        if not handle.join_quietly(0):
+            handle.stopped(reason)
+        if taken.successor is not None and again:
+            self._seat(key, taken.successor)
+        elif taken.successor is not None:
+            refuse(taken.successor.reply, _closed(key))
+
+    def _key_of(self, urn: str) -> Key | None:
+        for key, taken in self._taken.items():
+            if taken.actor is not None and taken.actor.actor_urn == urn:
+                return key
+        return None
+
+
+def _in_use(key: Key, since: datetime) -> SubscriptionInUseError:
+    return SubscriptionInUseError(*key, f"{socket.gethostname()}:{os.getpid()}, this store", since)
+
+
+def _closed(key: Key) -> SubscriptionLostError:
+    return SubscriptionLostError(f"subscription {key[1]!r} to {key[0]!r} was closed", *key)
+
+
+def _named(key: Key) -> dict[str, str]:
+    return {"stream_id": key[0], "subscription_name": key[1]}

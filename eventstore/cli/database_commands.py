@@ -1,0 +1,171 @@
+"""Commands that make and remove what a store lives in."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from eventstore import Config, SchemaVersionError
+from eventstore.cli.failures import RefusedError, UsageError
+from eventstore.cli.output import Output
+from eventstore.cli.store_options import is_embedded
+from eventstore.cli.text import printable
+from eventstore.client.targets import storage_for
+from eventstore.model.config import masked
+from eventstore.model.names import ALL_STREAMS
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.admin.database import (
+    create_database,
+    database_name,
+    drop_database,
+)
+
+__all__ = ["create", "drop", "init", "migrate"]
+
+_CHANGE_SECONDS = 3_600.0
+"""Longest time of a migration; its waits for locks are bounded by `migration_lock_timeout`."""
+
+
+def create(config: Config, out: Output) -> None:
+    """Create the database; of an embedded server, the server with the database it comes with."""
+    if is_embedded(config):
+        with _storage(config):
+            _say(out, "exists", f"the server in {_place(config)} is there, with its database")
+        return
+    name = printable(database_name(config.dsn))
+    if create_database(config.dsn, config.connect_timeout):
+        _say(out, "created", f"database {name} created")
+    else:
+        _say(out, "exists", f"database {name} exists already")
+
+
+def init(config: Config, out: Output) -> None:
+    """Install the store's schema.
+
+    Raises:
+        SchemaVersionError: There is one, of another version.
+    """
+    with _storage(config) as storage:
+        if _version_problem(storage, config, missing_ok=True) is None:
+            _say(out, "exists", f"the store in schema {_schema(config)} is there already")
+        else:
+            storage.open(init=True, deadline=_later(_CHANGE_SECONDS))
+            _say(out, "installed", f"store installed in schema {_schema(config)}")
+
+
+def migrate(config: Config, out: Output) -> None:
+    """Bring the store's schema to the version of this code.
+
+    Raises:
+        SchemaVersionError: There is none, or it is too new.
+    """
+    with _storage(config) as storage:
+        problem = _version_problem(storage, config, older_ok=True)
+        if problem is None:
+            _say(out, "current", f"the store in schema {_schema(config)} is up to date")
+        else:
+            storage.open(init=True, deadline=_later(_CHANGE_SECONDS))
+            versions = f"from version {problem.found} to {problem.expected}"
+            _say(out, "migrated", f"store in schema {_schema(config)} migrated {versions}")
+
+
+def drop(config: Config, out: Output, *, whole_database: bool, asked: bool) -> None:
+    """Drop the store's schema, or the whole database.
+
+    Raises:
+        RefusedError: The answer was no.
+        UsageError: There is nobody to ask.
+    """
+    if asked and not sys.stdin.isatty():
+        raise UsageError("drop asks before it drops: use --yes where nobody can answer")
+    if whole_database:
+        _drop_database(config, out, asked=asked)
+        return
+    with _storage(config) as storage:
+        contents = _contents(storage, config)
+        if contents is None:
+            _say(out, "missing", f"there is no store in schema {_schema(config)}")
+            return
+        if asked:
+            _ask(f"Drop the store in schema {_schema(config)} of {_place(config)}, {contents}?")
+        storage.drop(_later(_CHANGE_SECONDS))
+        _say(out, "dropped", f"store in schema {_schema(config)} dropped")
+
+
+def _drop_database(config: Config, out: Output, *, asked: bool) -> None:
+    if is_embedded(config):
+        raise UsageError("an embedded database is dropped by removing its folder")
+    name = printable(database_name(config.dsn))
+    if asked:
+        _ask(f"Drop the whole database {name} of {_place(config)}, with every store in it?")
+    if drop_database(config.dsn, config.connect_timeout):
+        _say(out, "dropped", f"database {name} dropped")
+    else:
+        _say(out, "missing", f"there is no database {name}")
+
+
+def _ask(question: str) -> None:
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        print(file=sys.stderr)
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise RefusedError("nothing was dropped")
+
+
+def _contents(storage: PostgresStorage, config: Config) -> str | None:
+    """Return what is in the store, as far as this code can read it; None if there is no store."""
+    try:
+        storage.open(init=False, deadline=_later(config.connect_timeout))
+    except SchemaVersionError as error:
+        return None if error.found is None else f"which has version {error.found}"
+    head = storage.stream_info(ALL_STREAMS, _later(config.connect_timeout)).stream_version
+    streams = storage.stream_count(_later(config.connect_timeout))
+    return f"with {_counted(head, 'event')} in {_counted(streams, 'stream')}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _version_problem(
+    storage: PostgresStorage, config: Config, *, missing_ok: bool = False, older_ok: bool = False
+) -> SchemaVersionError | None:
+    """Return what is wrong with the schema, if it is of the kind that is expected."""
+    try:
+        storage.open(init=False, deadline=_later(config.connect_timeout))
+    except SchemaVersionError as error:
+        is_missing = error.found is None
+        is_older = error.found is not None and error.found < error.expected
+        if (missing_ok and is_missing) or (older_ok and is_older):
+            return error
+        raise
+    return None
+
+
+@contextmanager
+def _storage(config: Config) -> Iterator[PostgresStorage]:
+    storage = cast(PostgresStorage, storage_for(config))
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+def _later(seconds: float) -> float:
+    return time.monotonic() + seconds
+
+
+def _schema(config: Config) -> str:
+    return printable(config.schema)
+
+
+def _place(config: Config) -> str:
+    return printable(masked(config.dsn))
+
+
+def _say(out: Output, done: str, text: str) -> None:
+    out.show({"done": done}, text)

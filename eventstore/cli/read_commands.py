@@ -1,0 +1,103 @@
+"""Commands that print events and streams."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from eventstore import EventStore, RecordedEvent, StreamInfo
+from eventstore.cli.event_text import event_text
+from eventstore.cli.output import Output
+from eventstore.cli.text import printable
+from eventstore.model.names import ALL_STREAMS
+
+__all__ = ["read", "streams", "tail"]
+
+_PAGE = 1_000
+_POLL_SECONDS = 0.2
+_VERSION_WIDTH = 8
+
+
+def read(
+    store: EventStore,
+    out: Output,
+    *,
+    stream_id: str,
+    start: int | None,
+    count: int | None,
+    backward: bool,
+) -> None:
+    """Print the events of a stream, or of all streams, with one page in memory."""
+    page = _PAGE if count is None else min(count, _PAGE)
+    events = _events(store, stream_id, start, page, backward=backward)
+    for event in islice(events, count):
+        _show(out, event, with_stream=stream_id == ALL_STREAMS)
+
+
+def _events(
+    store: EventStore, stream_id: str, start: int | None, page: int, *, backward: bool
+) -> Iterator[RecordedEvent]:
+    match stream_id == ALL_STREAMS, backward:
+        case True, False:
+            return store.stream_all_forward(start or 1, batch_size=page)
+        case True, True:
+            return store.stream_all_backward(start or -1, batch_size=page)
+        case False, True:
+            return store.stream_backward(stream_id, start or -1, batch_size=page)
+        case _:
+            return store.stream_forward(stream_id, start or 1, batch_size=page)
+
+
+def tail(store: EventStore, out: Output, *, start: int | None) -> None:
+    """Print the events from *start* on, or those to come, until Ctrl-C."""
+    try:
+        _follow(store, out, start)
+    except KeyboardInterrupt:
+        out.flush()
+
+
+def _follow(store: EventStore, out: Output, start: int | None) -> None:
+    position = start or store.stream_info(ALL_STREAMS).stream_version + 1
+    if sys.stderr.isatty():
+        print(f"events from position {position} on; Ctrl-C ends", file=sys.stderr)
+    while True:
+        events = store.read_all_streams_forward(position, _PAGE)
+        for event in events:
+            _show(out, event, with_stream=True)
+        if events:
+            position = events[-1].global_position + 1
+            out.flush()
+        if len(events) < _PAGE:
+            time.sleep(_POLL_SECONDS)
+
+
+def _show(out: Output, event: RecordedEvent, *, with_stream: bool) -> None:
+    if out.as_json:
+        out.json(event)
+    else:
+        print(event_text(event, with_stream=with_stream, width=out.width, in_colour=out.in_colour))
+
+
+def streams(store: EventStore, out: Output, *, after: str | None, count: int | None) -> None:
+    """Print the streams in the order of their ids, with one page in memory."""
+    for info in islice(_listed(store, after, min(count or _PAGE, _PAGE)), count):
+        out.show(info, _stream_text(info))
+
+
+def _listed(store: EventStore, after: str | None, page: int) -> Iterator[StreamInfo]:
+    while infos := store.streams(after, page):
+        yield from infos
+        if len(infos) < page:
+            return
+        after = infos[-1].stream_id
+
+
+def _stream_text(info: StreamInfo) -> str:
+    assert info.created_at is not None, "only $all has no time of creation"
+    deleted = "" if info.deleted_at is None else f"  deleted {info.deleted_at:%Y-%m-%d %H:%M:%SZ}"
+    return (
+        f"{info.stream_version:>{_VERSION_WIDTH}}  {info.created_at:%Y-%m-%d %H:%M:%SZ}"
+        f"  {printable(info.stream_id)}{deleted}"
+    )

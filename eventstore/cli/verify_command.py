@@ -1,0 +1,90 @@
+"""The command that looks for damage."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import assert_never, cast
+
+from eventstore import Config
+from eventstore.cli.failures import RefusedError
+from eventstore.cli.output import Output
+from eventstore.cli.text import printable
+from eventstore.client.targets import storage_for
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.admin.store_check import Checked, Finding, Problem
+
+__all__ = ["verify"]
+
+_LONGEST = 7 * 24 * 3_600.0
+"""Seconds that the check of a store may take."""
+
+
+def verify(config: Config, out: Output) -> None:
+    """Print what breaks the promises of the store, one line each, or that nothing does.
+
+    Raises:
+        RefusedError: Something was found.
+    """
+    number = 0
+
+    def show(finding: Finding) -> None:
+        nonlocal number
+        number += 1
+        out.show(finding, _text(finding))
+
+    with closing(cast(PostgresStorage, storage_for(config))) as storage:
+        storage.open(init=False, deadline=time.monotonic() + config.connect_timeout)
+        checked = storage.verify(show, time.monotonic() + _LONGEST)
+    if number:
+        out.flush()
+        problems = "1 problem" if number == 1 else f"{number:,} problems"
+        raise RefusedError(f"{problems} in {_extent(checked)}")
+    out.show({"problems": 0, **_counts(checked)}, f"no problem in {_extent(checked)}")
+
+
+def _counts(checked: Checked) -> dict[str, int]:
+    return {
+        "events": checked.events,
+        "streams": checked.streams,
+        "subscriptions": checked.subscriptions,
+    }
+
+
+def _extent(checked: Checked) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in _counts(checked).items())
+
+
+def _text(finding: Finding) -> str:
+    stream = printable(finding.stream_id)
+    places = str(finding.first) if finding.first == finding.last else _range(finding)
+    match finding.problem:
+        case Problem.POSITIONS_MISSING:
+            return f"{stream}: no event at position {places}, and no delete was recorded"
+        case Problem.POSITIONS_REPEATED:
+            return f"{stream}: position {places} is there more than once"
+        case Problem.VERSIONS_MISSING:
+            return f"{stream}: no event at version {places}"
+        case Problem.VERSIONS_REPEATED:
+            return f"{stream}: version {places} is there more than once"
+        case Problem.ORDER_DISAGREES:
+            return (
+                f"{stream}: the event at version {places} has a position before its predecessor's"
+            )
+        case Problem.STREAM_MISSING:
+            return f"{stream}: does not exist, but the event at position {places} is in it"
+        case Problem.EVENT_MISSING:
+            return f"{stream}: the link at version {places} is to an event that does not exist"
+        case Problem.EVENT_ID_REPEATED:
+            positions = f"positions {finding.first} and {finding.last}"
+            return f"{stream}: the events at {positions} have the same id {finding.event_id}"
+        case Problem.CHECKPOINT_AHEAD:
+            name = printable(finding.subscription_name or "")
+            beyond = f"checkpoint {finding.first} is beyond the head {finding.last}"
+            return f"{stream}: {beyond}, in subscription {name}"
+        case _:
+            assert_never(finding.problem)
+
+
+def _range(finding: Finding) -> str:
+    return f"{finding.first} to {finding.last}"

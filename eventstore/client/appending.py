@@ -1,0 +1,100 @@
+"""What a caller asks to append, checked and encoded in the caller's own thread. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from eventstore.client.codec import Codec
+from eventstore.model.errors import DuplicateEventError
+from eventstore.model.events import EventData, check_expected_version
+from eventstore.model.names import check_stream_id, shown
+from eventstore.ports.storage import Append, EncodedEvent, StreamAppend, payload_bytes
+
+__all__ = ["MAX_APPEND_BYTES", "prepare_one", "prepare_several"]
+
+MAX_APPEND_BYTES = 256 * 1024 * 1024
+
+_T = TypeVar("_T")
+
+
+def prepare_one(
+    codec: Codec, stream_id: str, expected_version: int, events: Iterable[EventData]
+) -> Append:
+    """Return the append of *events* to one stream.
+
+    Raises:
+        TypeError, ValueError: An argument is of the wrong kind, or *events* is empty.
+        SerializationError, DuplicateEventError: An event cannot be stored.
+    """
+    part = _part(codec, stream_id, expected_version, events)
+    if not part.events:
+        raise ValueError(f"events must not be empty (append to {shown(stream_id)})")
+    return _checked((part,))
+
+
+def prepare_several(
+    codec: Codec, appends: Iterable[tuple[str, int, Iterable[EventData]]]
+) -> Append:
+    """Return one append to several streams; a stream without events is only checked.
+
+    Raises:
+        TypeError, ValueError: An argument is of the wrong kind, or a stream comes twice.
+        SerializationError, DuplicateEventError: An event cannot be stored.
+    """
+    parts = tuple(_part(codec, *_triple(item)) for item in _iterable("appends", appends))
+    if not parts:
+        raise ValueError("appends must not be empty")
+    seen: set[str] = set()
+    for part in parts:
+        if part.stream_id in seen:
+            raise ValueError(f"stream {shown(part.stream_id)} comes twice in one append")
+        seen.add(part.stream_id)
+    return _checked(parts)
+
+
+def _triple(item: object) -> tuple[str, int, Iterable[EventData]]:
+    if not isinstance(item, tuple | list) or len(item) != 3:  # noqa: PLR2004 - a triple
+        raise TypeError(f"appends must be (stream_id, expected_version, events): {shown(item)}")
+    stream_id, expected_version, events = item
+    return stream_id, expected_version, events
+
+
+def _part(
+    codec: Codec, stream_id: str, expected_version: int, events: Iterable[EventData]
+) -> StreamAppend:
+    check_stream_id(stream_id)
+    expected = check_expected_version(expected_version)
+    encoded = [_encoded(codec, event) for event in _iterable("events", events)]
+    return StreamAppend(stream_id, expected, tuple(encoded))
+
+
+def _iterable(name: str, value: Iterable[_T]) -> Iterable[_T]:
+    if isinstance(value, EventData):
+        raise TypeError(f"{name} must be several EventData: put the single event into a list")
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable, not {type(value).__name__}: {shown(value)}")
+    return value
+
+
+def _encoded(codec: Codec, event: object) -> EncodedEvent:
+    if not isinstance(event, EventData):
+        raise TypeError(f"events must be EventData, not {type(event).__name__}: {shown(event)}")
+    return codec.encode(event)
+
+
+def _checked(append: Append) -> Append:
+    """Return *append* if its ids are distinct and its bytes few enough."""
+    # By their numbers: a UUID computes its hash in Python.
+    ids = [event.event_id.int for part in append for event in part.events]
+    if len(set(ids)) < len(ids):
+        [(repeated, _)] = Counter(ids).most_common(1)
+        raise DuplicateEventError(UUID(int=repeated))
+    size = sum(payload_bytes(part.events) for part in append)
+    if size > MAX_APPEND_BYTES:
+        raise ValueError(
+            f"events are {size:,} bytes, at most {MAX_APPEND_BYTES:,} are possible in one append"
+        )
+    return append

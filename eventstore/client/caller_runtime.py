@@ -1,0 +1,139 @@
+"""A runtime without threads: appends and reads in the caller's own, no subscriptions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, NoReturn, Self
+
+from eventstore.client.targets import storage_for
+from eventstore.model.config import Config
+from eventstore.model.errors import (
+    EventStoreError,
+    NotRunningError,
+    OutcomeUnknownError,
+    StorageUnavailableError,
+    SubscriptionNotFoundError,
+)
+from eventstore.model.subscription import Subscription, SubscriptionOptions
+from eventstore.ports.runtime import Health
+from eventstore.ports.storage import Append, AppendSession, Committed, Outcome, Storage
+
+__all__ = ["CallerRuntime"]
+
+_RETRY_PAUSE = 0.1
+
+
+class CallerRuntime:
+    """Scripts and command lines: nothing runs but what the caller calls."""
+
+    def __init__(self, config: Config, storage: Storage) -> None:
+        self.config = config
+        self.storage = storage
+        self._session = storage.append_session()
+        self._session_free = threading.Lock()
+        self._closed = threading.Event()
+
+    @classmethod
+    def start(cls, config: Config, *, init: bool) -> Self:
+        """Open the storage; see `Runtime.start`."""
+        storage = storage_for(config)
+        try:
+            storage.open(init=init, deadline=time.monotonic() + config.connect_timeout)
+        except BaseException:
+            storage.close()
+            raise
+        return cls(config, storage)
+
+    @classmethod
+    def attach(cls, handle: Any, timeout: float) -> NoReturn:
+        """Refuse: nothing runs that could be attached to."""
+        raise NotRunningError(f"CallerRuntime cannot attach to {handle!r}: it has no actors")
+
+    @staticmethod
+    def is_subscriber(candidate: object) -> bool:
+        """Return False: nothing receives messages here."""
+        return False
+
+    def append(self, append: Append, deadline: float) -> Committed:
+        """Store *append*; retried with the same ids until *deadline*."""
+        if not self._session_free.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise StorageUnavailableError("the appends before this one took until the deadline")
+        try:
+            outcome = _appended(self._session, append, deadline, self._closed)
+        finally:
+            self._session_free.release()
+        if isinstance(outcome, Committed):
+            return outcome
+        raise outcome
+
+    def subscribe(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        subscriber: Any,
+        options: SubscriptionOptions,
+    ) -> NoReturn:
+        """Refuse: deliveries need threads."""
+        raise NotRunningError(
+            f"subscription {subscription_name!r} to {stream_id!r} needs a runtime with actors;"
+            " CallerRuntime appends and reads only"
+        )
+
+    def unsubscribe(self, stream_id: str, subscription_name: str) -> NoReturn:
+        """Refuse: nothing is subscribed here."""
+        raise SubscriptionNotFoundError(stream_id, subscription_name)
+
+    def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
+        """Return None: nothing is subscribed here."""
+        return None
+
+    def health(self) -> Health:
+        """Return what is known without asking anybody but the storage."""
+        return Health(
+            running=not self._closed.is_set(),
+            database_reachable=True,
+            head=None,
+            queued_appends=0,
+            queued_bytes=0,
+            restarts=0,
+            listening=False,
+            subscriptions=(),
+            failure=None,
+        )
+
+    def wait_stopped(self, timeout: float | None) -> bool:
+        """Block until `close` was called."""
+        return self._closed.wait(timeout)
+
+    def close(self, timeout: float) -> None:
+        """Wait for the append under way, at most *timeout* seconds, and give up all connections."""
+        self._closed.set()
+        held = self._session_free.acquire(timeout=timeout)
+        try:
+            self._session.close()
+            self.storage.close()
+        finally:
+            if held:
+                self._session_free.release()
+
+    def abandon(self) -> None:
+        """Forget the connections without touching them."""
+        self._closed.set()
+
+
+def _appended(
+    session: AppendSession, append: Append, deadline: float, closed: threading.Event
+) -> Outcome:
+    """Send *append* until it is answered or *deadline* passed; the ids make that harmless."""
+    maybe_stored: OutcomeUnknownError | None = None
+    reason: EventStoreError
+    while True:
+        try:
+            return session.append([append], deadline)[0]
+        except OutcomeUnknownError as error:
+            maybe_stored = reason = error
+        except StorageUnavailableError as error:
+            reason = maybe_stored or error
+        if closed.wait(_RETRY_PAUSE) or time.monotonic() >= deadline:
+            raise reason

@@ -1,0 +1,121 @@
+"""Events to bytes and back: the serializer, the registry of payload types, and the size limit.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from eventstore.model.errors import SerializationError
+from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
+from eventstore.model.names import check_name, shown
+from eventstore.model.serializer import Serializer, Types, reader
+from eventstore.ports.storage import EncodedEvent, StoredEvent
+
+__all__ = ["MAX_EVENT_BYTES", "Codec"]
+
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+"""Data and metadata of one event together."""
+
+
+class Codec:
+    """Encodes and decodes for one store; any thread may use it."""
+
+    def __init__(self, serializer: Serializer, types: Types = ()) -> None:
+        self._serializer = serializer
+        type_of = _by_name(types)
+        self._name_of = {payload_type: name for name, payload_type in type_of.items()}
+        self._read_plain = reader(serializer, None)
+        self._read_typed = {name: reader(serializer, kind) for name, kind in type_of.items()}
+
+    def encode(self, event: EventData) -> EncodedEvent:
+        """Return *event* ready to be stored.
+
+        Raises:
+            SerializationError: Data or metadata cannot be written, or are too large together.
+        """
+        event_type = self._name(event) if is_named_by_class(event) else event.event_type
+        data, metadata = self._written(event_type, "data", event.data), None
+        size = len(data)
+        if event.metadata is not None:
+            metadata = self._written(event_type, "metadata", event.metadata)
+            size += len(metadata)
+        if size > MAX_EVENT_BYTES:
+            raise SerializationError(
+                event_type, f"event of {size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible"
+            )
+        return EncodedEvent(
+            event.event_id,
+            event_type,
+            data,
+            metadata,
+            event.causation_id,
+            event.correlation_id,
+            _in_utc(event.created_at),
+        )
+
+    def decode(self, stored: StoredEvent) -> RecordedEvent:
+        """Return *stored* as its reader sees it.
+
+        Raises:
+            SerializationError: The bytes are no value of the registered type.
+        """
+        event_type, metadata, read_plain = stored.event_type, stored.metadata, self._read_plain
+        try:
+            # Once per event that is read: positional, and no call that is not needed.
+            return RecordedEvent(
+                stored.event_id,
+                event_type,
+                stored.stream_id,
+                stored.stream_version,
+                stored.global_position,
+                stored.position,
+                self._read_typed.get(event_type, read_plain)(stored.data),
+                None if metadata is None else read_plain(metadata),
+                stored.causation_id,
+                stored.correlation_id,
+                stored.created_at,
+            )
+        except Exception as error:
+            raise SerializationError(
+                event_type, f"event at position {stored.global_position}: {error}"
+            ) from error
+
+    def _name(self, event: EventData) -> str:
+        try:
+            return self._name_of[type(event.data)]
+        except KeyError:
+            raise SerializationError(
+                event.event_type, f"class {type(event.data).__name__} is not in Config.types"
+            ) from None
+
+    def _written(self, event_type: str, field: str, value: Any) -> bytes:
+        try:
+            return self._serializer.serialize(value)
+        except Exception as error:
+            raise SerializationError(event_type, f"{field}: {error}") from error
+
+
+def _by_name(types: Types) -> dict[str, type]:
+    named = types.items() if isinstance(types, Mapping) else [(_named(t), t) for t in types]
+    registry: dict[str, type] = {}
+    for name, payload_type in named:
+        check_name("types", name)
+        if not isinstance(payload_type, type):
+            raise TypeError(f"types must hold classes, {name!r} is {shown(payload_type)}")
+        if name in registry:
+            raise ValueError(f"types has two classes for {name!r}")
+        registry[name] = payload_type
+    return registry
+
+
+def _named(payload_type: type) -> str:
+    """Return the class's own name; what is no class is refused under its type's."""
+    return getattr(payload_type, "__name__", type(payload_type).__name__)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)

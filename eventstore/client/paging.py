@@ -1,0 +1,100 @@
+"""Reads in pages: one page in memory, over gaps, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from eventstore.model.events import RecordedEvent
+from eventstore.model.names import MAX_POSITION, shown
+from eventstore.ports.storage import ReadDirection
+
+__all__ = [
+    "FROM_END",
+    "MAX_PAGE",
+    "all_events",
+    "check_count",
+    "check_position",
+    "check_start",
+    "pages",
+]
+
+MAX_PAGE = 10_000
+"""Most events of one page."""
+
+FROM_END = -1
+"""Where a backward read starts unless it is told."""
+
+Page = Callable[[int, int], list[RecordedEvent]]
+"""Reads one page: start, count."""
+
+
+def check_count(name: str, value: object, *, most: int | None = MAX_PAGE) -> int:
+    """Return *value* if it is a possible number of events.
+
+    Raises:
+        TypeError, ValueError: It is not; the message names *name*.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
+    if value < 1 or (most is not None and value > most):
+        limit = "at least 1" if most is None else f"1 to {most:,}"
+        raise ValueError(f"{name} must be {limit}: {value}")
+    return value
+
+
+def check_position(name: str, value: object, *, least: int = 0) -> int:
+    """Return *value* if it is a position of *least* or more.
+
+    Raises:
+        TypeError, ValueError: It is not; the message names *name*.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}: {value}")
+    return min(value, MAX_POSITION)
+
+
+def check_start(name: str, value: object, direction: ReadDirection) -> int:
+    """Return where to start, with -1 of a backward read turned into the end.
+
+    Raises:
+        TypeError, ValueError: Not a position; the message names *name*.
+    """
+    if direction is ReadDirection.FORWARD:
+        return check_position(name, value, least=1)
+    return MAX_POSITION if value == FROM_END else check_position(name, value)
+
+
+def pages(
+    read: Page, start: int, size: int, direction: ReadDirection
+) -> Iterator[list[RecordedEvent]]:
+    """Read page after page; the first one now, so that a missing stream is an error at once."""
+    return _rest(read, read(start, size), size, direction)
+
+
+def _rest(
+    read: Page, page: list[RecordedEvent], size: int, direction: ReadDirection
+) -> Iterator[list[RecordedEvent]]:
+    while page:
+        yield page
+        if len(page) < size:
+            return
+        start = page[-1].position + direction.value
+        if start < 1:
+            return
+        page = read(start, size)
+
+
+def all_events(
+    read: Page, start: int, count: int | None, size: int, direction: ReadDirection
+) -> list[RecordedEvent]:
+    """Return *count* events, or all of them, read in pages of *size*."""
+    if count is not None and count <= size:
+        return read(start, count)
+    events: list[RecordedEvent] = []
+    for page in pages(read, start, size, direction):
+        events += page
+        if count is not None and len(events) >= count:
+            return events[:count]
+    return events

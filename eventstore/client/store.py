@@ -1,0 +1,670 @@
+"""The facade: every name of the store's API. It checks, delegates, and decides nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, Literal, Self
+
+from eventstore.client import lifetime
+from eventstore.client.appending import prepare_one, prepare_several
+from eventstore.client.codec import Codec
+from eventstore.client.paging import (
+    FROM_END,
+    all_events,
+    check_count,
+    check_position,
+    check_start,
+    pages,
+)
+from eventstore.client.runtimes import registered_runtime
+from eventstore.client.targets import installs_itself
+from eventstore.client.waiting import wait_for_checkpoint
+from eventstore.model.config import LONGEST, Config
+from eventstore.model.errors import NotRunningError, StreamNotFoundError
+from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
+from eventstore.model.names import (
+    ALL_STREAMS,
+    check_name,
+    check_stream_id,
+    check_subscribable,
+    shown,
+)
+from eventstore.model.subscription import (
+    MIB,
+    BatchBy,
+    Mapper,
+    Retry,
+    Selector,
+    Subscription,
+    SubscriptionInfo,
+    SubscriptionOptions,
+    WhenOwned,
+    parse_choice,
+    parse_start,
+    position_in,
+)
+from eventstore.ports.runtime import Health, Runtime
+from eventstore.ports.storage import Append, ReadDirection, Storage
+
+__all__ = ["EventStore"]
+
+_PAGE = 1_000
+_FORWARD = ReadDirection.FORWARD
+_BACKWARD = ReadDirection.BACKWARD
+
+
+class EventStore:
+    """An event store: append events to streams, read them, subscribe to them.
+
+    Use `connect`, or `attach` to a supervisor of your own; close it, or use it in a ``with``.
+    Every method may be called from any thread, and in a subscriber.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._codec = Codec(runtime.config.serializer, runtime.config.types)
+        self._pid = os.getpid()
+        self._closed = threading.Event()
+        lifetime.remember(self)
+
+    # ── living ───────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def connect(
+        cls, target: str | Config, *, runtime: type[Runtime] | None = None, init: bool = False
+    ) -> Self:
+        """Connect to a store and start its runtime.
+
+        Args:
+            target: A libpq connection string or URL, ``embedded:PATH``, ``memory:``, or a
+                `Config`.
+            runtime: The class that runs the store; the installed actors unless given.
+                `CallerRuntime` starts no thread, appends and reads only.
+            init: Install or migrate the schema, under a lock. Always so for ``embedded:`` and
+                ``memory:``.
+
+        Raises:
+            StorageUnavailableError: The database cannot be reached within `connect_timeout`.
+            SchemaVersionError: The schema is missing or of another version.
+            StorageError: The server is refused: it would lose commits, or is too old.
+        """
+        config = target if isinstance(target, Config) else Config(target)
+        chosen = runtime or registered_runtime()
+        running = chosen.start(config, init=init or installs_itself(config))
+        try:
+            return cls(running)
+        except BaseException:
+            running.close(config.stop_timeout)
+            raise
+
+    @classmethod
+    def attach(
+        cls, supervisor: Any, *, timeout: float = 10.0, runtime: type[Runtime] | None = None
+    ) -> Self:
+        """Use the store of a supervisor that the application started; `close` only detaches.
+
+        Raises:
+            EventStoreError: The supervisor is not up within *timeout* seconds, and why.
+        """
+        return cls((runtime or registered_runtime()).attach(supervisor, timeout))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed.is_set() else "open"
+        return f"<EventStore {self.config!r} {state}>"
+
+    @property
+    def config(self) -> Config:
+        """The settings in use."""
+        return self._runtime.config
+
+    @property
+    def dsn(self) -> str:
+        """The libpq connection string in use, also for ``embedded:``; contains its password."""
+        return self._runtime.storage.dsn
+
+    def health(self) -> Health:
+        """Return how every part fares. Never blocks on the database."""
+        return self._running().health()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop delivering, wait for acks in flight, answer every append, release everything.
+
+        Bounded by *timeout* seconds, `Config.stop_timeout` unless given. Harmless when repeated;
+        may be called in a handler. After a fork it only forgets.
+        """
+        lifetime.forget(self)
+        try:
+            if self._pid == os.getpid():
+                self._runtime.close(self.config.stop_timeout if timeout is None else timeout)
+            else:
+                self._runtime.abandon()
+        finally:
+            # Not before: the handlers that are waited for may append.
+            self._closed.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Block until the store is closed, by anybody or by SIGTERM or SIGINT.
+
+        The signals are handled only while this blocks, and only in the main thread; the second
+        one interrupts.
+
+        Raises:
+            EventStoreError: The runtime failed, and why.
+            TimeoutError: It still runs after *timeout* seconds.
+        """
+        runtime = self._own_runtime()
+        with lifetime.closing_on_signals(self):
+            if not lifetime.wait_awake(runtime.wait_stopped, timeout):
+                raise TimeoutError(f"the store still runs after {timeout} s")
+
+    # ── appending ────────────────────────────────────────────────────────────────────────────
+
+    def append_to_stream(
+        self,
+        stream_id: str,
+        expected_version: int,
+        events: Iterable[EventData],
+        *,
+        timeout: float | None = None,
+    ) -> AppendResult:
+        """Append events to a stream, all or none.
+
+        Lost connections are retried with the same event ids until the deadline.
+
+        Args:
+            stream_id: 1 to 1,000 bytes of UTF-8, not starting with ``$``.
+            expected_version: The version the stream is at, 0 if it must not exist, or an
+                `ExpectedVersion`.
+            events: Read once. Repeating them, with the same ids, returns the first result.
+            timeout: Seconds until the deadline; `Config.append_timeout` unless given.
+
+        Returns:
+            Where the events are, in the stream and in the store.
+
+        Raises:
+            WrongExpectedVersionError: Re-read the stream and decide again.
+            DuplicateEventError: An event id is used elsewhere.
+            StreamDeletedError: The stream was deleted.
+            SerializationError: An event cannot be written as it is.
+            TooManyAppendsError, StorageUnavailableError: Nothing was written; try later.
+            OutcomeUnknownError: Perhaps it was written; repeat it with the same ids.
+        """
+        store = self._running()
+        append = prepare_one(self._codec, stream_id, expected_version, events)
+        return store.append(append, self._append_deadline(timeout)).results[0]
+
+    def append_to_streams(
+        self,
+        appends: Iterable[tuple[str, int, Iterable[EventData]]],
+        *,
+        timeout: float | None = None,
+    ) -> list[AppendResult]:
+        """Append to several streams, all or none: (stream_id, expected_version, events) each.
+
+        A stream without events is only checked; an append of checks only writes nothing.
+
+        Returns:
+            One result per stream, in order.
+
+        Raises:
+            ValueError: A stream comes twice. Else as `append_to_stream`.
+        """
+        store = self._running()
+        append: Append = prepare_several(self._codec, appends)
+        return list(store.append(append, self._append_deadline(timeout)).results)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def read_stream_forward(
+        self,
+        stream_id: str,
+        start_version: int = 1,
+        count: int | None = None,
+        *,
+        missing_ok: bool = False,
+    ) -> list[RecordedEvent]:
+        """Read events of a stream, oldest first.
+
+        Args:
+            stream_id: What to read.
+            start_version: First version to read, inclusive, 1-based.
+            count: Most events to return; None: all of them, read in pages.
+            missing_ok: Return nothing for a stream that does not exist.
+
+        Raises:
+            StreamNotFoundError, StreamDeletedError: There is nothing to read from.
+            StorageUnavailableError: No answer in time; safe to retry.
+        """
+        return self._read_stream(stream_id, start_version, count, _FORWARD, missing_ok=missing_ok)
+
+    def read_stream_backward(
+        self,
+        stream_id: str,
+        start_version: int = FROM_END,
+        count: int | None = None,
+        *,
+        missing_ok: bool = False,
+    ) -> list[RecordedEvent]:
+        """Read events of a stream, newest first, from *start_version*; -1 is the end.
+
+        Raises:
+            StreamNotFoundError, StreamDeletedError: There is nothing to read from.
+            StorageUnavailableError: No answer in time; safe to retry.
+        """
+        return self._read_stream(stream_id, start_version, count, _BACKWARD, missing_ok=missing_ok)
+
+    def read_all_streams_forward(
+        self, start_position: int = 1, count: int = _PAGE
+    ) -> list[RecordedEvent]:
+        """Read events of every stream, in commit order.
+
+        A reader that has seen position n has seen every position before it.
+
+        Args:
+            start_position: First global position to read, inclusive, 1-based.
+            count: Most events to return, 1 to 10,000.
+
+        Returns:
+            0 to *count* events by ascending global position. Fewer than *count*: the end was
+            reached.
+
+        Raises:
+            ValueError: *start_position* or *count* is out of range.
+            StorageUnavailableError: No answer in time; safe to retry.
+        """
+        return self._read_all(start_position, count, _FORWARD)
+
+    def read_all_streams_backward(
+        self, start_position: int = FROM_END, count: int = _PAGE
+    ) -> list[RecordedEvent]:
+        """Read events of every stream, newest first, from *start_position*; -1 is the end.
+
+        Raises:
+            ValueError: *start_position* or *count* is out of range.
+            StorageUnavailableError: No answer in time; safe to retry.
+        """
+        return self._read_all(start_position, count, _BACKWARD)
+
+    def stream_forward(
+        self, stream_id: str, start_version: int = 1, *, batch_size: int = _PAGE
+    ) -> Iterator[RecordedEvent]:
+        """Iterate over a stream, oldest first, with one page of *batch_size* in memory.
+
+        Raises:
+            StreamNotFoundError, StreamDeletedError: At once, not at the first event.
+        """
+        return self._iterate(check_stream_id(stream_id), start_version, batch_size, _FORWARD)
+
+    def stream_backward(
+        self, stream_id: str, start_version: int = FROM_END, *, batch_size: int = _PAGE
+    ) -> Iterator[RecordedEvent]:
+        """Iterate over a stream, newest first, with one page of *batch_size* in memory.
+
+        Raises:
+            StreamNotFoundError, StreamDeletedError: At once, not at the first event.
+        """
+        return self._iterate(check_stream_id(stream_id), start_version, batch_size, _BACKWARD)
+
+    def stream_all_forward(
+        self, start_position: int = 1, *, batch_size: int = _PAGE
+    ) -> Iterator[RecordedEvent]:
+        """Iterate over every stream, in commit order, with one page of *batch_size* in memory."""
+        return self._iterate(ALL_STREAMS, start_position, batch_size, _FORWARD)
+
+    def stream_all_backward(
+        self, start_position: int = FROM_END, *, batch_size: int = _PAGE
+    ) -> Iterator[RecordedEvent]:
+        """Iterate over every stream, newest first, with one page of *batch_size* in memory."""
+        return self._iterate(ALL_STREAMS, start_position, batch_size, _BACKWARD)
+
+    def stream_info(self, stream_id: str) -> StreamInfo:
+        """Return version and times of a stream, deleted or not; of the store for ``$all``.
+
+        Raises:
+            StreamNotFoundError: It does not exist.
+        """
+        return self._storage().stream_info(check_subscribable(stream_id), self._deadline())
+
+    def streams(self, after: str | None = None, count: int = _PAGE) -> list[StreamInfo]:
+        """List the streams, deleted ones too, in byte order of their ids.
+
+        Args:
+            after: The last id of the page before; None: from the first stream on.
+            count: Most streams to return, 1 to 10,000.
+
+        Returns:
+            0 to *count* streams. Fewer than *count*: the end was reached.
+        """
+        if after is not None:
+            check_name("after", after)
+        return self._storage().streams(after, check_count("count", count), self._deadline())
+
+    def stream_count(self) -> int:
+        """Return how many streams there are, without the deleted ones."""
+        return self._storage().stream_count(self._deadline())
+
+    # ── subscribing ──────────────────────────────────────────────────────────────────────────
+
+    def subscribe_to_stream(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        subscriber: Any,
+        *,
+        start_from: Literal["origin", "current"] | int = "origin",
+        batch_by: Literal["stream", "any"] | BatchBy = "stream",
+        max_batch_size: int = 100,
+        buffer_size: int = 500,
+        buffer_bytes: int = 64 * MIB,
+        ack_timeout: float | None = None,
+        on_error: Retry | None = None,
+        when_owned: Literal["wait", "error"] | WhenOwned = "wait",
+        selector: Selector | None = None,
+        mapper: Mapper | None = None,
+    ) -> Subscription:
+        """Deliver every event of a stream, in order, at least once, to one subscriber.
+
+        The stream need not exist yet. If the subscription exists, it goes on after its checkpoint
+        and *start_from* is not looked at.
+
+        Args:
+            stream_id: What to subscribe to.
+            subscription_name: With the stream, what the subscription is found by; 1 to 1,000
+                bytes of UTF-8.
+            subscriber: A pykka actor's reference, told `Subscribed`, `Events` and
+                `SubscriptionLost`, which acknowledges by `Subscription.ack`; or a function of
+                `Events`, for which returning None is the acknowledgement.
+            start_from: Where a new subscription starts: "origin"; "current", as of this call; or
+                the position seen last.
+            batch_by: "stream": the events of a batch are of one stream; "any": of any.
+            max_batch_size: Most events of a batch.
+            buffer_size: Most events sent and not acknowledged.
+            buffer_bytes: Most bytes sent and not acknowledged; one larger event goes alone.
+            ack_timeout: Seconds without any acknowledgement, while something is in flight, after
+                which the subscription is given up to a successor. None: never.
+            on_error: How a batch is delivered again whose handler, selector, mapper or decoder
+                raised; `Retry()` unless given.
+            when_owned: "wait": while another runtime owns it, be its standby; "error":
+                `SubscriptionInUseError`.
+            selector: Events for which it is false are not delivered and count as acknowledged.
+            mapper: What is delivered instead of the event.
+
+        Returns:
+            The handle, once the subscription is ours or waits as a standby.
+
+        Raises:
+            TypeError, ValueError: An argument is of the wrong kind; the message names it.
+            SubscriptionInUseError: A living subscriber is connected.
+            StorageUnavailableError: No answer in time; safe to retry.
+            NotRunningError: The store is closed, or its runtime delivers nothing.
+        """
+        return self._subscribe(
+            check_stream_id(stream_id),
+            subscription_name,
+            subscriber,
+            SubscriptionOptions(
+                start_from=parse_start(start_from),
+                batch_by=parse_choice("batch_by", BatchBy, batch_by),
+                max_batch_size=max_batch_size,
+                buffer_size=buffer_size,
+                buffer_bytes=buffer_bytes,
+                ack_timeout=ack_timeout,
+                on_error=Retry() if on_error is None else on_error,
+                when_owned=parse_choice("when_owned", WhenOwned, when_owned),
+                selector=selector,
+                mapper=mapper,
+            ),
+        )
+
+    def subscribe_to_all_streams(
+        self,
+        subscription_name: str,
+        subscriber: Any,
+        *,
+        start_from: Literal["origin", "current"] | int = "origin",
+        batch_by: Literal["stream", "any"] | BatchBy = "stream",
+        max_batch_size: int = 100,
+        buffer_size: int = 500,
+        buffer_bytes: int = 64 * MIB,
+        ack_timeout: float | None = None,
+        on_error: Retry | None = None,
+        when_owned: Literal["wait", "error"] | WhenOwned = "wait",
+        selector: Selector | None = None,
+        mapper: Mapper | None = None,
+    ) -> Subscription:
+        """Deliver every event of every stream, in commit order, at least once, to one subscriber.
+
+        Arguments, result and errors are those of `subscribe_to_stream`; positions are global ones.
+        """
+        return self._subscribe(
+            ALL_STREAMS,
+            subscription_name,
+            subscriber,
+            SubscriptionOptions(
+                start_from=parse_start(start_from),
+                batch_by=parse_choice("batch_by", BatchBy, batch_by),
+                max_batch_size=max_batch_size,
+                buffer_size=buffer_size,
+                buffer_bytes=buffer_bytes,
+                ack_timeout=ack_timeout,
+                on_error=Retry() if on_error is None else on_error,
+                when_owned=parse_choice("when_owned", WhenOwned, when_owned),
+                selector=selector,
+                mapper=mapper,
+            ),
+        )
+
+    def unsubscribe_from_stream(self, stream_id: str, subscription_name: str) -> None:
+        """Stop a subscription of this store. Its position stays stored.
+
+        Raises:
+            SubscriptionNotFoundError: None of that name runs here.
+        """
+        self._running().unsubscribe(check_stream_id(stream_id), subscription_name)
+
+    def unsubscribe_from_all_streams(self, subscription_name: str) -> None:
+        """Stop a subscription to all streams of this store. Its position stays stored.
+
+        Raises:
+            SubscriptionNotFoundError: None of that name runs here.
+        """
+        self._running().unsubscribe(ALL_STREAMS, subscription_name)
+
+    def ack(
+        self, subscription: Subscription, what: int | RecordedEvent | Sequence[RecordedEvent]
+    ) -> None:
+        """Acknowledge everything up to *what*; the same as `Subscription.ack`."""
+        subscription.ack(what)
+
+    # ── subscriptions of any process ─────────────────────────────────────────────────────────
+
+    def subscriptions(self) -> list[SubscriptionInfo]:
+        """Return every subscription, wherever it runs, in one consistent read."""
+        return self._storage().subscriptions(self._deadline())
+
+    def subscription_info(self, stream_id: str, subscription_name: str) -> SubscriptionInfo:
+        """Return one subscription; *stream_id* is ``$all`` for all streams, as in what follows.
+
+        Raises:
+            SubscriptionNotFoundError: It does not exist.
+        """
+        key = _key(stream_id, subscription_name)
+        return self._storage().subscription_info(*key, self._deadline())
+
+    def pause_subscription(self, stream_id: str, subscription_name: str) -> None:
+        """Pause a subscription, wherever it runs; takes effect there within `poll_interval`.
+
+        Raises:
+            SubscriptionNotFoundError: It does not exist.
+        """
+        key = _key(stream_id, subscription_name)
+        if (local := self._running().subscription(*key)) is not None:
+            local.pause()
+        else:
+            self._storage().set_paused(*key, paused=True, deadline=self._deadline())
+
+    def resume_subscription(self, stream_id: str, subscription_name: str) -> None:
+        """Let a paused subscription go on, wherever it runs.
+
+        Raises:
+            SubscriptionNotFoundError: It does not exist.
+        """
+        key = _key(stream_id, subscription_name)
+        if (local := self._running().subscription(*key)) is not None:
+            local.resume()
+        else:
+            self._storage().set_paused(*key, paused=False, deadline=self._deadline())
+
+    def reset_subscription(self, stream_id: str, subscription_name: str, position: int) -> None:
+        """Set the checkpoint, so that what follows *position* is delivered, again or at all.
+
+        The present owner is fenced, and takes the subscription over again.
+
+        Raises:
+            SubscriptionNotFoundError: It does not exist.
+            ValueError: *position* is negative or beyond the head.
+        """
+        position = check_position("position", position)
+        key = _key(stream_id, subscription_name)
+        self._storage().reset_subscription(*key, position, self._deadline())
+
+    def delete_subscription(self, stream_id: str, subscription_name: str) -> None:
+        """Forget a subscription and its position; its subscriber is told `SubscriptionLost`.
+
+        Raises:
+            SubscriptionNotFoundError: It does not exist.
+        """
+        self._storage().delete_subscription(*_key(stream_id, subscription_name), self._deadline())
+
+    def wait_for(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        result_or_event: AppendResult | Sequence[AppendResult] | RecordedEvent,
+        timeout: float,
+    ) -> None:
+        """Block until a subscription, wherever it runs, acknowledged what was appended.
+
+        Raises:
+            SubscriptionNotFoundError: It does not exist.
+            DeliveryTimeoutError: Not within *timeout* seconds.
+        """
+        key = _key(stream_id, subscription_name)
+        if (local := self._running().subscription(*key)) is not None:
+            local.wait_for(result_or_event, timeout)
+            return
+        wait_for_checkpoint(
+            self._storage(),
+            *key,
+            position_in(stream_id, result_or_event),
+            timeout=timeout,
+            longest_pause=self.config.poll_interval,
+        )
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────
+
+    def _running(self) -> Runtime:
+        runtime = self._own_runtime()
+        if self._closed.is_set():
+            raise NotRunningError("this store is closed")
+        return runtime
+
+    def _own_runtime(self) -> Runtime:
+        if self._pid != os.getpid():
+            raise NotRunningError(
+                f"this store belongs to process {self._pid}: connect again after a fork"
+            )
+        return self._runtime
+
+    def _storage(self) -> Storage:
+        return self._running().storage
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self.config.connect_timeout
+
+    def _append_deadline(self, timeout: float | None) -> float:
+        if timeout is None:
+            return time.monotonic() + self.config.append_timeout
+        return time.monotonic() + _check_timeout(timeout)
+
+    def _subscribe(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        subscriber: Any,
+        options: SubscriptionOptions,
+    ) -> Subscription:
+        check_name("subscription_name", subscription_name)
+        return self._running().subscribe(stream_id, subscription_name, subscriber, options)
+
+    def _read_stream(
+        self,
+        stream_id: str,
+        start: int,
+        count: int | None,
+        direction: ReadDirection,
+        *,
+        missing_ok: bool,
+    ) -> list[RecordedEvent]:
+        read = self._page_reader(check_stream_id(stream_id), direction)
+        start = check_start("start_version", start, direction)
+        if count is not None:
+            check_count("count", count, most=None)
+        try:
+            return all_events(read, start, count, _PAGE, direction)
+        except StreamNotFoundError:
+            if missing_ok:
+                return []
+            raise
+
+    def _read_all(self, start: int, count: int, direction: ReadDirection) -> list[RecordedEvent]:
+        read = self._page_reader(ALL_STREAMS, direction)
+        return read(check_start("start_position", start, direction), check_count("count", count))
+
+    def _iterate(
+        self, stream_id: str, start: int, batch_size: int, direction: ReadDirection
+    ) -> Iterator[RecordedEvent]:
+        name = "start_position" if stream_id == ALL_STREAMS else "start_version"
+        start = check_start(name, start, direction)
+        size = check_count("batch_size", batch_size)
+        read = self._page_reader(stream_id, direction)
+        return chain.from_iterable(pages(read, start, size, direction))
+
+    def _page_reader(
+        self, stream_id: str, direction: ReadDirection
+    ) -> Callable[[int, int], list[RecordedEvent]]:
+        self._running()
+        decode = self._codec.decode
+
+        def read(start: int, count: int) -> list[RecordedEvent]:
+            storage, deadline = self._storage(), self._deadline()
+            if stream_id == ALL_STREAMS:
+                stored = storage.read_all(start, count, direction, deadline)
+            else:
+                stored = storage.read_stream(stream_id, start, count, direction, deadline)
+            return [decode(event) for event in stored]
+
+        return read
+
+
+def _check_timeout(timeout: object) -> float:
+    """Return *timeout* if it is a number of seconds that can pass."""
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
+        raise TypeError(f"timeout must be seconds, not {type(timeout).__name__}: {shown(timeout)}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds: {timeout}")
+    return min(timeout, LONGEST)
+
+
+def _key(stream_id: str, subscription_name: str) -> tuple[str, str]:
+    return check_subscribable(stream_id), check_name("subscription_name", subscription_name)

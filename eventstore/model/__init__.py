@@ -1,0 +1,3 @@
+"""Values, errors and settings. No thread, no database."""
+
+from __future__ import annotations

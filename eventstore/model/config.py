@@ -1,0 +1,231 @@
+"""The settings of a store: one frozen object, every value checked, secrets masked in its repr."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from eventstore.model.names import shown
+from eventstore.model.serializer import JsonSerializer, Serializer, Types
+
+__all__ = ["LONGEST", "MAX_SCHEMA_BYTES", "Config", "masked"]
+
+MIB = 1024 * 1024
+
+MAX_SCHEMA_BYTES = 56
+"""The channel is the schema and ``_events``, and PostgreSQL's names have at most 63 bytes."""
+
+_SECRET = re.compile(
+    r"""(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+) | (://[^:/@\s]*:)([^@\s]*)(@)""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def masked(dsn: str) -> str:
+    """Return *dsn* with every password replaced by stars."""
+    return _SECRET.sub(lambda m: f"{m[1]}***" if m[1] else f"{m[3]}***{m[5]}", dsn)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a store connects, waits, limits and restarts. Durations are seconds.
+
+    Attributes:
+        dsn: A libpq connection string or URL, ``embedded:PATH`` or ``memory:``.
+        schema: PostgreSQL schema that holds the store, 1 to 56 bytes. Defaults to ``eventstore``.
+        pool_size: Most connections for reads and subscriptions, beside the three of the runtime.
+            A read waits for a free one. Defaults to 10.
+        connect_timeout: Time to prove database and schema; then `StorageUnavailableError`.
+            Also the deadline of reads. Defaults to 5.
+        append_timeout: Deadline of an append that names none; then `StorageUnavailableError` or
+            `OutcomeUnknownError`. Defaults to 15.
+        max_queued_appends: Most appends waiting in the writer; then `TooManyAppendsError`.
+            Defaults to 10,000.
+        max_queued_bytes: Most bytes waiting in the writer; then `TooManyAppendsError`. One larger
+            append is taken while nothing else waits. Defaults to 256 MiB.
+        max_commit_bytes: Most bytes that share one commit; a larger append goes alone.
+            Defaults to 8 MiB.
+        migration_lock_timeout: Longest wait of a migration for a lock, and so the longest time
+            that it holds up appends. Defaults to 5.
+        allow_unsafe_durability: Accept a server with ``fsync`` or ``synchronous_commit`` off;
+            otherwise it is refused. Defaults to False.
+        poll_interval: How often head and pauses are read though no notification came: the most
+            that a lost notification delays delivery. Defaults to 1.
+        lease: How long a subscription stays ours without a renewal, and so the longest takeover
+            after a crash. Renewed every third of it. Defaults to 10.
+        stop_timeout: Longest wait for acknowledgements in flight while closing. Defaults to 10.
+        max_restarts: Crashes of one part within `restart_window` before the runtime stops.
+            Defaults to 5.
+        restart_window: Defaults to 30.
+        listen_dsn: Connection string for LISTEN when `dsn` goes through a pooler.
+            Defaults to `dsn`.
+        enable_hard_deletes: Whether streams may be deleted for good. Defaults to False.
+        types: Classes of payloads, by name or as a list; unregistered types stay dicts.
+        serializer: Turns payloads into bytes and back. Defaults to JSON.
+
+    Raises:
+        TypeError, ValueError: A value is not possible; the message names it and shows the value.
+    """
+
+    dsn: str = field(repr=False)
+    schema: str = field(default="eventstore", kw_only=True)
+    pool_size: int = field(default=10, kw_only=True)
+    connect_timeout: float = field(default=5.0, kw_only=True)
+    append_timeout: float = field(default=15.0, kw_only=True)
+    max_queued_appends: int = field(default=10_000, kw_only=True)
+    max_queued_bytes: int = field(default=256 * MIB, kw_only=True)
+    max_commit_bytes: int = field(default=8 * MIB, kw_only=True)
+    migration_lock_timeout: float = field(default=5.0, kw_only=True)
+    allow_unsafe_durability: bool = field(default=False, kw_only=True)
+    poll_interval: float = field(default=1.0, kw_only=True)
+    lease: float = field(default=10.0, kw_only=True)
+    stop_timeout: float = field(default=10.0, kw_only=True)
+    max_restarts: int = field(default=5, kw_only=True)
+    restart_window: float = field(default=30.0, kw_only=True)
+    listen_dsn: str | None = field(default=None, kw_only=True, repr=False)
+    enable_hard_deletes: bool = field(default=False, kw_only=True)
+    types: Types = field(default=(), kw_only=True)
+    serializer: Serializer = field(default_factory=JsonSerializer, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.types, Mapping):
+            # Read more than once, which an iterator is not.
+            object.__setattr__(self, "types", tuple(self.types))
+        _check_text("dsn", self.dsn)
+        if self.listen_dsn is not None:
+            _check_text("listen_dsn", self.listen_dsn)
+        _check_schema(self.schema)
+        for name in ("pool_size", "max_queued_appends", "max_queued_bytes", "max_commit_bytes"):
+            _check_int(name, getattr(self, name), least=1)
+        _check_int("max_restarts", self.max_restarts, least=0)
+        for name in _DURATIONS:
+            _check_duration(name, getattr(self, name))
+        for name in ("allow_unsafe_durability", "enable_hard_deletes"):
+            _check_bool(name, getattr(self, name))
+        if self.lease < 3 * _SHORTEST:
+            raise ValueError(f"lease must be at least {3 * _SHORTEST} seconds: {self.lease}")
+
+    def __repr__(self) -> str:
+        shown_fields = [f"dsn={masked(self.dsn)!r}"]
+        if self.listen_dsn is not None:
+            shown_fields.append(f"listen_dsn={masked(self.listen_dsn)!r}")
+        shown_fields += [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.repr]
+        return f"Config({', '.join(shown_fields)})"
+
+    @classmethod
+    def from_env(
+        cls,
+        prefix: str = "EVENTSTORE_",
+        environ: Mapping[str, str] | None = None,
+        **overrides: Any,
+    ) -> Config:
+        """Return the settings found in environment variables, ``EVENTSTORE_DSN`` and so on.
+
+        Args:
+            prefix: What the variables' names start with; the rest is the field in upper case.
+            environ: Read instead of `os.environ`.
+            overrides: Fields that win over the environment, and those no text can give.
+
+        Raises:
+            ValueError: The DSN is missing, or a variable cannot be read; the message names it.
+        """
+        source = os.environ if environ is None else environ
+        values: dict[str, Any] = {
+            name: _parsed(f"{prefix}{name.upper()}", source[f"{prefix}{name.upper()}"], parse)
+            for name, parse in _PARSERS.items()
+            if f"{prefix}{name.upper()}" in source
+        }
+        values.update(overrides)
+        if "dsn" not in values:
+            raise ValueError(f"{prefix}DSN is not set, and no dsn was given")
+        return cls(**values)
+
+
+_SHORTEST = 0.01
+
+_DURATIONS = (
+    "connect_timeout",
+    "append_timeout",
+    "migration_lock_timeout",
+    "poll_interval",
+    "lease",
+    "stop_timeout",
+    "restart_window",
+)
+
+
+def _flag(text: str) -> bool:
+    match text.strip().lower():
+        case "1" | "true" | "yes" | "on":
+            return True
+        case "0" | "false" | "no" | "off" | "":
+            return False
+    raise ValueError("not one of true, false")
+
+
+_PARSERS: dict[str, Callable[[str], object]] = {
+    "dsn": str,
+    "schema": str,
+    "listen_dsn": str,
+    "pool_size": int,
+    "max_queued_appends": int,
+    "max_queued_bytes": int,
+    "max_commit_bytes": int,
+    "max_restarts": int,
+    "allow_unsafe_durability": _flag,
+    "enable_hard_deletes": _flag,
+    **dict.fromkeys(_DURATIONS, float),
+}
+
+
+def _parsed(variable: str, text: str, parse: Callable[[str], object]) -> object:
+    try:
+        return parse(text)
+    except ValueError as error:
+        shown_text = "a secret" if variable.endswith("DSN") else repr(text)
+        raise ValueError(f"{variable} cannot be read: {shown_text} ({error})") from None
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    if not value or "\x00" in value:
+        raise ValueError(f"{name} must be text without NUL, not empty")
+
+
+def _check_schema(value: object) -> None:
+    _check_text("schema", value)
+    assert isinstance(value, str)
+    size = len(value.encode(errors="surrogatepass"))
+    if size > MAX_SCHEMA_BYTES:
+        raise ValueError(
+            f"schema is {size} bytes, at most {MAX_SCHEMA_BYTES} are possible: {shown(value)}"
+        )
+    if value.startswith("pg_") or value == "information_schema":
+        raise ValueError(f"schema must not be one of PostgreSQL's own: {shown(value)}")
+
+
+def _check_int(name: str, value: object, *, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}: {value}")
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}: {shown(value)}")
+
+
+def _check_duration(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be seconds, not {type(value).__name__}: {shown(value)}")
+    if not _SHORTEST <= value < LONGEST:
+        raise ValueError(f"{name} must be {_SHORTEST} to {LONGEST:,.0f} seconds: {value}")
+
+
+LONGEST = 1e6
+"""Seconds; no wait is longer, as no clock or lock takes every float."""

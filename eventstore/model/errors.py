@@ -1,0 +1,233 @@
+"""The errors of the store: each says by its type what the caller may do next.
+
+    EventStoreError
+    ├── AppendError                       refused; nothing was written
+    │   ├── WrongExpectedVersionError     re-read and decide
+    │   ├── DuplicateEventError           the event id is used elsewhere
+    │   └── TooManyAppendsError           the queue is full; try later
+    ├── OutcomeUnknownError               retry with the same event ids
+    ├── StreamNotFoundError
+    ├── StreamDeletedError
+    ├── SerializationError                this value cannot be stored or read
+    ├── HistoryRewoundError               the database went back in time; the runtime stops
+    ├── SubscriptionError
+    │   ├── SubscriptionInUseError        somebody else is connected to it
+    │   ├── SubscriptionNotFoundError
+    │   ├── SubscriptionLostError         fenced, deleted or closed
+    │   ├── DeliveryTimeoutError          not delivered and acknowledged in time
+    │   └── UnexpectedAckError            acknowledged what was not delivered
+    ├── StorageError                      the database refused; see __cause__
+    │   ├── StorageUnavailableError       nothing was written; retry later
+    │   └── SchemaVersionError            install or migrate the schema
+    └── NotRunningError                   closed, forked, or no runtime
+
+Errors of psycopg and pykka stay reachable as ``__cause__``. Bad arguments are `ValueError` or
+`TypeError` and name the argument. No message contains a password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+    from eventstore.model.events import ExpectedVersion
+
+__all__ = [
+    "AppendError",
+    "DeliveryTimeoutError",
+    "DuplicateEventError",
+    "EventStoreError",
+    "HistoryRewoundError",
+    "NotRunningError",
+    "OutcomeUnknownError",
+    "SchemaVersionError",
+    "SerializationError",
+    "StorageError",
+    "StorageUnavailableError",
+    "StreamDeletedError",
+    "StreamNotFoundError",
+    "SubscriptionError",
+    "SubscriptionInUseError",
+    "SubscriptionLostError",
+    "SubscriptionNotFoundError",
+    "TooManyAppendsError",
+    "UnexpectedAckError",
+    "WrongExpectedVersionError",
+]
+
+
+class EventStoreError(Exception):
+    """Base of every error of the store."""
+
+    retryable: ClassVar[bool] = False
+    """The same call with the same event ids may succeed later."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the class with its message alone.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[EventStoreError], args: tuple[Any, ...], fields: dict[str, Any]
+) -> EventStoreError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class AppendError(EventStoreError):
+    """The append was refused and nothing of it was written."""
+
+
+class WrongExpectedVersionError(AppendError):
+    """The stream is at another version than expected: re-read it and decide again."""
+
+    def __init__(self, stream_id: str, expected: int | ExpectedVersion, actual: int) -> None:
+        wanted = getattr(expected, "name", expected)
+        super().__init__(f"stream {stream_id!r} is at version {actual}, expected {wanted}")
+        self.stream_id = stream_id
+        self.expected = expected
+        self.actual = actual
+        """The version found; 0 if the stream does not exist."""
+
+
+class DuplicateEventError(AppendError):
+    """The event id is stored already, in another place than a repeated append explains."""
+
+    def __init__(self, event_id: UUID) -> None:
+        super().__init__(f"event id {event_id} is already used by another append")
+        self.event_id = event_id
+
+
+class TooManyAppendsError(AppendError):
+    """The queue of waiting appends is full: try again later."""
+
+    retryable = True
+
+
+class OutcomeUnknownError(EventStoreError):
+    """The deadline passed without an answer: the append may or may not be stored.
+
+    Retry with the same event ids: what was stored is found and returned, and never stored twice.
+    """
+
+    retryable = True
+
+
+class StreamNotFoundError(EventStoreError):
+    """The stream does not exist."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(f"stream {stream_id!r} does not exist")
+        self.stream_id = stream_id
+
+
+class StreamDeletedError(EventStoreError):
+    """The stream was deleted."""
+
+    def __init__(self, stream_id: str, deleted_at: datetime | None = None) -> None:
+        when = f" at {deleted_at.isoformat()}" if deleted_at else ""
+        super().__init__(f"stream {stream_id!r} was deleted{when}")
+        self.stream_id = stream_id
+        self.deleted_at = deleted_at
+
+
+class SerializationError(EventStoreError):
+    """A value cannot be written as JSON, or stored bytes cannot be read as the type asked for."""
+
+    def __init__(self, event_type: str, reason: str) -> None:
+        super().__init__(f"event type {event_type!r}: {reason}")
+        self.event_type = event_type
+
+
+class HistoryRewoundError(EventStoreError):
+    """The database lost events it had: a failover or a restore. The runtime stops."""
+
+
+class SubscriptionError(EventStoreError):
+    """Base of what can go wrong with one subscription."""
+
+    def __init__(self, message: str, stream_id: str, subscription_name: str) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+        self.subscription_name = subscription_name
+
+
+class SubscriptionInUseError(SubscriptionError):
+    """Somebody else is connected: wait for its end, or use another name."""
+
+    def __init__(
+        self, stream_id: str, subscription_name: str, owner: str, since: datetime | None
+    ) -> None:
+        held = f" since {since.isoformat()}" if since else ""
+        super().__init__(
+            f"subscription {subscription_name!r} to {stream_id!r} is held by {owner}{held}",
+            stream_id,
+            subscription_name,
+        )
+        self.owner = owner
+        self.since = since
+
+
+class SubscriptionNotFoundError(SubscriptionError):
+    """No subscription of this name exists, or none runs here."""
+
+    def __init__(self, stream_id: str, subscription_name: str) -> None:
+        super().__init__(
+            f"no subscription {subscription_name!r} to {stream_id!r}",
+            stream_id,
+            subscription_name,
+        )
+
+
+class SubscriptionLostError(SubscriptionError):
+    """The subscription is not ours any more: another owner, deleted, reset, or closed."""
+
+
+class DeliveryTimeoutError(SubscriptionError, TimeoutError):
+    """Not delivered and acknowledged in time. The handler's last error is its ``__cause__``."""
+
+    def __init__(self, message: str, stream_id: str, subscription_name: str, state: str) -> None:
+        super().__init__(message, stream_id, subscription_name)
+        self.state = state
+
+
+class UnexpectedAckError(SubscriptionError):
+    """The acknowledged position was never delivered. Nothing changed."""
+
+    def __init__(self, stream_id: str, subscription_name: str, position: int, sent: int) -> None:
+        super().__init__(
+            f"subscription {subscription_name!r} to {stream_id!r}: position {position} was not"
+            f" delivered, the highest delivered is {sent}",
+            stream_id,
+            subscription_name,
+        )
+        self.position = position
+
+
+class StorageError(EventStoreError):
+    """The storage refused or failed; the driver's error is the ``__cause__``."""
+
+
+class StorageUnavailableError(StorageError):
+    """No connection, or no lock, before the deadline. Nothing was written: retry later."""
+
+    retryable = True
+
+
+class SchemaVersionError(StorageError):
+    """The schema is missing, too old or too new for this version of the library."""
+
+    def __init__(self, message: str, *, found: int | None, expected: int) -> None:
+        super().__init__(message)
+        self.found = found
+        """The installed version; None if no schema is installed."""
+        self.expected = expected
+
+
+class NotRunningError(EventStoreError):
+    """The store is closed, belongs to another process, or has no runtime for this."""

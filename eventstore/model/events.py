@@ -1,0 +1,177 @@
+"""What goes into the store and what comes out of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from uuid_utils.compat import uuid7
+
+from eventstore.model.names import MAX_POSITION, check_name, shown
+
+__all__ = [
+    "AppendResult",
+    "EventData",
+    "ExpectedVersion",
+    "RecordedEvent",
+    "StreamInfo",
+    "check_expected_version",
+]
+
+
+class ExpectedVersion(IntEnum):
+    """What an append may expect of a stream, beside an exact version."""
+
+    ANY = -1
+    """Whatever version the stream is at; created if missing."""
+    NO_STREAM = 0
+    """The stream does not exist."""
+    STREAM_EXISTS = -2
+    """The stream exists, at any version."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def check_expected_version(value: object) -> int:
+    """Return *value* if it is an `ExpectedVersion` or a version, 0 or more.
+
+    Raises:
+        TypeError: It is no int (True and False are none).
+        ValueError: It is a negative number, or one that no stream can reach.
+    """
+    if isinstance(value, ExpectedVersion):
+        return value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(
+            "expected_version must be a version or an ExpectedVersion,"
+            f" not {type(value).__name__}: {shown(value)}"
+        )
+    if value < 0:
+        raise ValueError(f"expected_version must be 0 or more, or an ExpectedVersion: {value}")
+    if value > MAX_POSITION:
+        raise ValueError(f"expected_version must be at most {MAX_POSITION}: {shown(value)}")
+    return value
+
+
+class _EventContent(msgspec.Struct, frozen=True):
+    event_type: str
+    data: Any
+    metadata: Any = None
+
+
+class EventData(_EventContent, frozen=True, kw_only=True):
+    """An event to append.
+
+    Args:
+        event_type: Its name, 1 to 1,000 bytes of UTF-8.
+        data: The payload, whatever the store's serializer takes.
+        metadata: Beside the payload: who, from where; None if nothing.
+        event_id: Makes a repeated append harmless; a new UUIDv7 unless given.
+        causation_id: The id of the command or event that caused this one.
+        correlation_id: The id that everything of one conversation shares.
+        created_at: Overrides the time of the append; must be aware of its time zone.
+
+    Raises:
+        TypeError, ValueError: An argument is of the wrong kind; the message names it.
+    """
+
+    event_id: UUID = msgspec.field(default_factory=uuid7)
+    causation_id: UUID | None = None
+    correlation_id: UUID | None = None
+    created_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_name("event_type", self.event_type)
+        if not isinstance(self.event_id, UUID):
+            raise TypeError(f"event_id must be a uuid.UUID: {shown(self.event_id)}")
+        if self.causation_id is not None:
+            _check_uuid("causation_id", self.causation_id)
+        if self.correlation_id is not None:
+            _check_uuid("correlation_id", self.correlation_id)
+        if self.created_at is not None:
+            _check_aware(self.created_at)
+
+    @classmethod
+    def of(cls, payload: object, metadata: Any = None, **fields: Any) -> EventData:
+        """Return an event of *payload*, named as `Config.types` registers its class.
+
+        The name is found when the event is appended; until then `event_type` is the class's name.
+        """
+        return _TypedEventData(type(payload).__name__, payload, metadata, **fields)
+
+
+class _TypedEventData(EventData, frozen=True, kw_only=True):
+    """An event whose type name the serializer looks up by the class of its data."""
+
+
+def is_named_by_class(event: EventData) -> bool:
+    """Tell whether the serializer's registry decides the name of *event*."""
+    return type(event) is _TypedEventData
+
+
+def _check_uuid(argument: str, value: object) -> None:
+    if not isinstance(value, UUID):
+        raise TypeError(f"{argument} must be a uuid.UUID or None: {shown(value)}")
+
+
+def _check_aware(value: object) -> None:
+    if not isinstance(value, datetime):
+        raise TypeError(f"created_at must be a datetime or None: {shown(value)}")
+    if value.utcoffset() is None:
+        raise ValueError(f"created_at must know its time zone: {value.isoformat()}")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"created_at is no moment of UTC: {value.isoformat()}") from None
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """An event as it is stored, read from its stream, from a linked stream or from ``$all``."""
+
+    event_id: UUID
+    event_type: str
+    stream_id: str
+    """The stream it was appended to."""
+    stream_version: int
+    """Its place in that stream: 1, 2, 3 …"""
+    global_position: int
+    """Its place in the store, in commit order: 1, 2, 3 …"""
+    position: int
+    """Its place in what it was read from; checkpoints, acks and `start_from` count in it."""
+    data: Any
+    metadata: Any
+    causation_id: UUID | None
+    correlation_id: UUID | None
+    created_at: datetime
+    """UTC, microseconds."""
+
+
+class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the events of an append went, per stream.
+
+    For a stream that was only checked, `first_version`, `first_global_position` and
+    `last_global_position` are None and `last_version` is the version found.
+    """
+
+    stream_id: str
+    first_version: int | None
+    last_version: int
+    first_global_position: int | None
+    last_global_position: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo:
+    """A stream at one moment."""
+
+    stream_id: str
+    stream_version: int
+    """Its newest version; the head of the store for ``$all``."""
+    created_at: datetime | None
+    """None for ``$all``."""
+    deleted_at: datetime | None

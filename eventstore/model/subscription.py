@@ -1,0 +1,317 @@
+"""What a subscription is to its users: its options, its states, its handle. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from eventstore.model.names import MAX_POSITION, shown
+
+if TYPE_CHECKING:
+    from eventstore.model.events import AppendResult, RecordedEvent
+
+__all__ = [
+    "BatchBy",
+    "Retry",
+    "Start",
+    "Subscription",
+    "SubscriptionInfo",
+    "SubscriptionOptions",
+    "SubscriptionState",
+    "WhenOwned",
+    "position_in",
+]
+
+MIB = 1024 * 1024
+
+
+class SubscriptionState(StrEnum):
+    """Where a subscription stands; stored, so that every process can see it."""
+
+    WAITING = "waiting"
+    """Somebody else owns it, or the database is away."""
+    CATCHING_UP = "catching_up"
+    """There are stored events that it has not read yet."""
+    LIVE = "live"
+    """Everything was sent; it waits for new events."""
+    FULL = "full"
+    """As much is in flight as allowed; it waits for acknowledgements."""
+    RETRYING = "retrying"
+    """Its handler, selector, mapper or decoder raised; the batch will be delivered again."""
+    PAUSED = "paused"
+    """No batch is sent until it is resumed."""
+    STOPPED = "stopped"
+    """It does not run; `last_error` says why if it was not asked to."""
+
+
+class BatchBy(StrEnum):
+    """What the events of one batch have in common."""
+
+    STREAM = "stream"
+    ANY = "any"
+
+
+class WhenOwned(StrEnum):
+    """What to do when another runtime owns the subscription."""
+
+    WAIT = "wait"
+    ERROR = "error"
+
+
+class Origin(StrEnum):
+    """Named places to start from."""
+
+    ORIGIN = "origin"
+    CURRENT = "current"
+
+
+Start = Origin | int
+"""Where a new subscription starts; a number is exclusive: "I have seen n"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How a failed batch is delivered again: after *first* seconds, then each time later.
+
+    Args:
+        first: Seconds before the first redelivery.
+        factor: How much longer each further wait is.
+        longest: Most seconds of a wait.
+        attempts: Deliveries in all before the subscription stops; None: for ever.
+    """
+
+    first: float = 0.1
+    factor: float = 2.0
+    longest: float = 30.0
+    attempts: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.longest:
+            raise ValueError(f"first must be 0 to longest ({self.longest}): {self.first}")
+        if self.factor < 1:
+            raise ValueError(f"factor must be at least 1: {self.factor}")
+        if self.attempts is not None and self.attempts < 1:
+            raise ValueError(f"attempts must be at least 1, or None: {self.attempts}")
+
+    def delay(self, attempt: int) -> float:
+        """Return the seconds to wait after the *attempt*-th failure in a row, 1-based."""
+        doublings = min(attempt - 1, 1_000)
+        try:
+            return min(self.first * self.factor**doublings, self.longest)
+        except OverflowError:
+            return self.longest
+
+
+Selector = Callable[["RecordedEvent"], bool]
+Mapper = Callable[["RecordedEvent"], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionOptions:
+    """The options of a subscription; see `EventStore.subscribe_to_stream`."""
+
+    start_from: Start = Origin.ORIGIN
+    batch_by: BatchBy = BatchBy.STREAM
+    max_batch_size: int = 100
+    buffer_size: int = 500
+    buffer_bytes: int = 64 * MIB
+    ack_timeout: float | None = None
+    on_error: Retry = Retry()
+    when_owned: WhenOwned = WhenOwned.WAIT
+    selector: Selector | None = None
+    mapper: Mapper | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch_size", "buffer_size", "buffer_bytes"):
+            _check_count(name, getattr(self, name))
+        if self.ack_timeout is not None and not self.ack_timeout > 0:
+            raise ValueError(f"ack_timeout must be more than 0 seconds: {self.ack_timeout}")
+        if not isinstance(self.on_error, Retry):
+            raise TypeError(f"on_error must be a Retry: {shown(self.on_error)}")
+        for name in ("selector", "mapper"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"{name} must be callable: {shown(value)}")
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1: {value}")
+
+
+def parse_start(value: object) -> Start:
+    """Return where to start from.
+
+    Raises:
+        TypeError, ValueError: Not "origin", "current" or a position.
+    """
+    if isinstance(value, str):
+        return Origin(value) if value in {*Origin} else _bad_start(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f'start_from must be "origin", "current" or a position: {shown(value)}')
+    return value if 0 <= value <= MAX_POSITION else _bad_start(value)
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def parse_choice(name: str, choices: type[_Choice], value: object) -> _Choice:
+    """Return the member of *choices* that *value* is or names.
+
+    Raises:
+        ValueError: It is none; the message names *name* and the choices.
+    """
+    for choice in choices:
+        if value == choice:
+            return choice
+    wanted = ", ".join(repr(choice.value) for choice in choices)
+    raise ValueError(f"{name} must be one of {wanted}: {shown(value)}")
+
+
+def _bad_start(value: str | int) -> Start:
+    raise ValueError(
+        f'start_from must be "origin", "current" or a position from 0 to {MAX_POSITION}:'
+        f" {shown(value)}"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionInfo:
+    """A subscription at one moment, as the storage has it."""
+
+    subscription_id: int
+    stream_id: str
+    subscription_name: str
+    owner: str | None
+    """Host and process of its owner; None if nobody holds it."""
+    since: datetime | None
+    """When the owner took it over."""
+    epoch: int
+    state: SubscriptionState
+    """As its owner stored it last; WAITING or STOPPED if nobody holds it."""
+    checkpoint: int
+    head: int
+    """Newest position of what it is subscribed to."""
+    lag_events: int
+    """Positions between checkpoint and head."""
+    lag_seconds: float
+    """Age of the oldest event that is not acknowledged; 0 if there is none."""
+    paused: bool
+    last_error: str | None
+    attempts: int
+    created_at: datetime
+
+
+class Subscription(Protocol):
+    """The handle of a running subscription. Its properties do no I/O; any thread may use it."""
+
+    @property
+    def stream_id(self) -> str: ...
+
+    @property
+    def subscription_name(self) -> str: ...
+
+    @property
+    def state(self) -> SubscriptionState: ...
+
+    @property
+    def checkpoint(self) -> int:
+        """Everything up to this position is acknowledged."""
+
+    @property
+    def last_error(self) -> BaseException | None: ...
+
+    @property
+    def attempts(self) -> int:
+        """Failed deliveries in a row."""
+
+    def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
+        """Acknowledge everything up to *what*: an event, a batch, or a position. Never blocks.
+
+        Raises:
+            UnexpectedAckError: It was not delivered. Nothing changed.
+            SubscriptionLostError: The subscription is not ours any more.
+        """
+
+    def pause(self) -> None:
+        """Send no batch any more. Stored, so it outlives a restart."""
+
+    def resume(self) -> None: ...
+
+    def unsubscribe(self) -> None:
+        """Stop it and give up its ownership. Its position stays stored."""
+
+    def wait_for(
+        self,
+        what: AppendResult | Sequence[AppendResult] | RecordedEvent,
+        timeout: float,
+    ) -> None:
+        """Block until *what* was delivered and acknowledged.
+
+        Raises:
+            DeliveryTimeoutError: Not within *timeout* seconds, or the subscription stopped.
+        """
+
+    def join(self, timeout: float | None = None) -> None:
+        """Block until it stopped.
+
+        Raises:
+            EventStoreError: What stopped it, if it was not asked to.
+            TimeoutError: It still runs after *timeout* seconds.
+        """
+
+
+def position_in(stream_id: str, what: object) -> int:
+    """Return the position that *what* has in a stream, or in the store for ``$all``.
+
+    Args:
+        stream_id: What is subscribed to.
+        what: An append's result, several of them, or an event.
+
+    Raises:
+        ValueError: It has no place in that stream.
+        TypeError: It is nothing of that kind.
+    """
+    from eventstore.model.events import AppendResult, RecordedEvent
+    from eventstore.model.names import ALL_STREAMS
+
+    match what:
+        case RecordedEvent() if stream_id == ALL_STREAMS:
+            return what.global_position
+        case RecordedEvent() if what.stream_id == stream_id:
+            return what.stream_version
+        case AppendResult() if stream_id == ALL_STREAMS:
+            if what.last_global_position is not None:
+                return what.last_global_position
+            raise ValueError(f"the append to {what.stream_id!r} only checked the stream")
+        case AppendResult() if what.stream_id == stream_id:
+            return what.last_version
+        case RecordedEvent() | AppendResult():
+            raise ValueError(f"{what.stream_id!r} is not the subscribed stream {stream_id!r}")
+        case [*results] if results:
+            return max(_positions_in(stream_id, results))
+    raise TypeError(f"wait for an AppendResult, several of them, or an event: {shown(what)}")
+
+
+def _positions_in(stream_id: str, results: Sequence[object]) -> list[int]:
+    from eventstore.model.events import AppendResult
+    from eventstore.model.names import ALL_STREAMS
+
+    concerned = [
+        result
+        for result in results
+        if not isinstance(result, AppendResult)
+        or (
+            result.last_global_position is not None
+            if stream_id == ALL_STREAMS
+            else result.stream_id == stream_id
+        )
+    ]
+    if not concerned:
+        raise ValueError(f"none of the results is of {stream_id!r}")
+    return [position_in(stream_id, result) for result in concerned]

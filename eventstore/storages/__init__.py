@@ -1,0 +1,3 @@
+"""The adapters of the storage port."""
+
+from __future__ import annotations

@@ -1,0 +1,10 @@
+"""A store in the memory of the process, with the meanings of the one in PostgreSQL.
+
+For trying out and for fast tests of applications: nothing survives the process.
+"""
+
+from __future__ import annotations
+
+from eventstore.storages.memory.memory_storage import MemoryStorage
+
+__all__ = ["MemoryStorage"]

@@ -1,0 +1,241 @@
+"""The events of a store and the streams they are in. Pure: no lock, no clock, no subscription."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from heapq import nsmallest
+from uuid import UUID
+
+import msgspec
+
+from eventstore.model.errors import (
+    DuplicateEventError,
+    StreamNotFoundError,
+    WrongExpectedVersionError,
+)
+from eventstore.model.events import AppendResult, ExpectedVersion, StreamInfo
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import (
+    Append,
+    Committed,
+    EncodedEvent,
+    Outcome,
+    ReadDirection,
+    Refusal,
+    StoredEvent,
+    StreamAppend,
+)
+
+__all__ = ["EventLog"]
+
+
+@dataclass(slots=True)
+class _Stream:
+    created_at: datetime
+    events: list[StoredEvent] = field(default_factory=list)
+
+
+class EventLog:
+    """Every event at the place of its global position, and once more in its stream."""
+
+    def __init__(self) -> None:
+        self._events: list[StoredEvent] = []
+        self._streams: dict[str, _Stream] = {}
+        self._by_id: dict[UUID, StoredEvent] = {}
+
+    @property
+    def head(self) -> int:
+        """Newest global position."""
+        return len(self._events)
+
+    def head_of(self, stream_id: str) -> int:
+        """Return the newest position of a stream, or of the store for ``$all``; 0 if missing."""
+        return len(self._subscribed(stream_id))
+
+    def append(self, append: Append, now: datetime) -> Outcome:
+        """Store *append* as a whole, or say why not."""
+        if any(self._used_id(part) for part in append):
+            repeated = self._first_results(append)
+            if repeated is not None:
+                return Committed(repeated, now, repeated=True)
+        for part in append:
+            refusal = self._refusal(part)
+            if refusal is not None:
+                return refusal
+        return Committed(tuple(self._store(part, now) for part in append), now, repeated=False)
+
+    def read_stream(
+        self, stream_id: str, start: int, count: int, direction: ReadDirection
+    ) -> list[StoredEvent]:
+        return _page(self._existing(stream_id).events, start, count, direction)
+
+    def read_all(self, start: int, count: int, direction: ReadDirection) -> list[StoredEvent]:
+        return _page(self._events, start, count, direction)
+
+    def read_after(
+        self, stream_id: str, after: int, count: int, max_bytes: int
+    ) -> list[StoredEvent]:
+        """Read at most *count* events and *max_bytes* bytes, but always the first event."""
+        found: list[StoredEvent] = []
+        size = 0
+        for event in self.after(stream_id, after, count):
+            size += event.size
+            if found and size > max_bytes:
+                break
+            found.append(event)
+        return found
+
+    def after(self, stream_id: str, position: int, count: int) -> list[StoredEvent]:
+        """Return the next events after *position*; a missing stream has none."""
+        return self._subscribed(stream_id)[position : position + count]
+
+    def stream_info(self, stream_id: str) -> StreamInfo:
+        if stream_id == ALL_STREAMS:
+            return StreamInfo(
+                stream_id=stream_id, stream_version=self.head, created_at=None, deleted_at=None
+            )
+        stream = self._existing(stream_id)
+        return StreamInfo(
+            stream_id=stream_id,
+            stream_version=len(stream.events),
+            created_at=stream.created_at,
+            deleted_at=None,
+        )
+
+    @property
+    def stream_count(self) -> int:
+        """How many streams there are."""
+        return len(self._streams)
+
+    def streams(self, after: str | None, count: int) -> list[StreamInfo]:
+        """Return the next *count* streams after the id *after*, in byte order of their ids."""
+        ids = (stream_id for stream_id in self._streams if after is None or stream_id > after)
+        return [self.stream_info(stream_id) for stream_id in nsmallest(count, ids)]
+
+    def holds(self, global_position: int, event_id: UUID) -> bool:
+        """Tell whether *event_id* is at *global_position*."""
+        event = self._by_id.get(event_id)
+        return event is not None and event.global_position == global_position
+
+    def _subscribed(self, stream_id: str) -> list[StoredEvent]:
+        if stream_id == ALL_STREAMS:
+            return self._events
+        stream = self._streams.get(stream_id)
+        return stream.events if stream is not None else []
+
+    def _existing(self, stream_id: str) -> _Stream:
+        try:
+            return self._streams[stream_id]
+        except KeyError:
+            raise StreamNotFoundError(stream_id) from None
+
+    def _refusal(self, part: StreamAppend) -> Refusal | None:
+        used = self._used_id(part)
+        if used is not None:
+            return DuplicateEventError(used)
+        version = self.head_of(part.stream_id)
+        if _fits(part.expected_version, version):
+            return None
+        return WrongExpectedVersionError(part.stream_id, _named(part.expected_version), version)
+
+    def _used_id(self, part: StreamAppend) -> UUID | None:
+        return next((e.event_id for e in part.events if e.event_id in self._by_id), None)
+
+    def _first_results(self, append: Append) -> tuple[AppendResult, ...] | None:
+        """Return what storing *append* returned before; None if it is not the same append."""
+        firsts = [self._first_of_run(part) for part in append]
+        if any(part.events and not first for part, first in zip(append, firsts, strict=True)):
+            return None
+        return tuple(
+            _result(part, first) if first else self._checked(part)
+            for part, first in zip(append, firsts, strict=True)
+        )
+
+    def _first_of_run(self, part: StreamAppend) -> StoredEvent | None:
+        """Return the stored first event of *part* if all of *part* is stored in a row there."""
+        first = self._by_id.get(part.events[0].event_id) if part.events else None
+        if first is None:
+            return None
+        place = first.global_position - 1
+        run = self._events[place : place + len(part.events)]
+        same_ids = [e.event_id for e in run] == [e.event_id for e in part.events]
+        same_stream = all(e.stream_id == part.stream_id for e in run)
+        return first if same_ids and same_stream else None
+
+    def _store(self, part: StreamAppend, now: datetime) -> AppendResult:
+        if not part.events:
+            return self._checked(part)
+        stream = self._streams.get(part.stream_id)
+        if stream is None:
+            stream = _Stream(created_at=part.events[0].created_at or now)
+            self._streams[part.stream_id] = stream
+        stored = [self._put(part.stream_id, stream, event, now) for event in part.events]
+        return _result(part, stored[0])
+
+    def _put(
+        self, stream_id: str, stream: _Stream, event: EncodedEvent, now: datetime
+    ) -> StoredEvent:
+        global_position = self.head + 1
+        stored = StoredEvent(
+            position=global_position,
+            global_position=global_position,
+            stream_id=stream_id,
+            stream_version=len(stream.events) + 1,
+            event_id=event.event_id,
+            event_type=event.event_type,
+            data=event.data,
+            metadata=event.metadata,
+            causation_id=event.causation_id,
+            correlation_id=event.correlation_id,
+            created_at=event.created_at or now,
+        )
+        self._events.append(stored)
+        stream.events.append(msgspec.structs.replace(stored, position=stored.stream_version))
+        self._by_id[event.event_id] = stored
+        return stored
+
+    def _checked(self, part: StreamAppend) -> AppendResult:
+        return AppendResult(
+            stream_id=part.stream_id,
+            first_version=None,
+            last_version=self.head_of(part.stream_id),
+            first_global_position=None,
+            last_global_position=None,
+        )
+
+
+def _result(part: StreamAppend, first: StoredEvent) -> AppendResult:
+    further = len(part.events) - 1
+    return AppendResult(
+        stream_id=part.stream_id,
+        first_version=first.stream_version,
+        last_version=first.stream_version + further,
+        first_global_position=first.global_position,
+        last_global_position=first.global_position + further,
+    )
+
+
+def _fits(expected: int, version: int) -> bool:
+    match expected:
+        case ExpectedVersion.ANY:
+            return True
+        case ExpectedVersion.STREAM_EXISTS:
+            return version > 0
+        case _:
+            return expected == version
+
+
+def _named(expected: int) -> int | ExpectedVersion:
+    return ExpectedVersion(expected) if expected < 0 else expected
+
+
+def _page(
+    events: list[StoredEvent], start: int, count: int, direction: ReadDirection
+) -> list[StoredEvent]:
+    """Return *count* events from the 1-based place *start* on."""
+    if direction is ReadDirection.FORWARD:
+        place = max(start, 1) - 1
+        return events[place : place + count]
+    end = max(min(start, len(events)), 0)
+    return events[max(end - count, 0) : end][::-1]

@@ -1,0 +1,106 @@
+"""The long-lived users of a store in memory: a writer's, a keeper's, a listener's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.storage import Append, Heard, Kept, Outcome, Progress, StoredEvent
+from eventstore.storages.memory.shared_store import SharedStore
+from eventstore.storages.memory.subscription_table import Moment
+
+__all__ = ["MemoryAppendSession", "MemoryKeeperSession", "MemoryListener"]
+
+
+class MemoryAppendSession:
+    """Appends."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self._store = store
+
+    def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        with self._store.changing(deadline):
+            now = datetime.now(UTC)
+            return [self._store.log.append(append, now) for append in appends]
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+class MemoryKeeperSession:
+    """Renews leases and stores checkpoints."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self._store = store
+
+    def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
+        with self._store.locked(deadline):
+            moment = Moment.now()
+            return [self._store.subscriptions.keep(each, lease, moment) for each in progress]
+
+    def release(self, progress: Sequence[Progress], deadline: float) -> None:
+        with self._store.changing(deadline):
+            for each in progress:
+                if self._store.subscriptions.release(each):
+                    self._store.touches += 1
+
+    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
+        with self._store.locked(deadline):
+            return self._store.subscriptions.paused(subscription_ids)
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+class MemoryListener:
+    """Learns of new events, and of changes of subscriptions."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self._store = store
+        self._connected = False
+        self._prompt = True
+        self._woken = False
+        self._head = 0
+        self._touches = 0
+
+    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
+        """Return at once the first time, as a new connection does."""
+        with self._store.listening() as changed:
+            if prompt is not self._prompt:
+                self._prompt, self._connected = prompt, False
+            if self._connected:
+                changed.wait_for(self._has_news if prompt else self._was_woken, timeout)
+            return self._heard()
+
+    def read_all(
+        self, after: int, count: int, max_bytes: int, deadline: float
+    ) -> list[StoredEvent]:
+        with self._store.locked(deadline):
+            return self._store.log.read_after(ALL_STREAMS, after, count, max_bytes)
+
+    def wake(self) -> None:
+        with self._store.listening() as changed:
+            self._woken = True
+            changed.notify_all()
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+    def _has_news(self) -> bool:
+        news = self._head != self._store.log.head or self._touches != self._store.touches
+        return news or self._woken
+
+    def _was_woken(self) -> bool:
+        return self._woken
+
+    def _heard(self) -> Heard:
+        store = self._store
+        heard = Heard(
+            head=store.log.head,
+            touched=self._connected and self._touches != store.touches,
+            reconnected=not self._connected,
+        )
+        self._head, self._touches = store.log.head, store.touches
+        self._connected, self._woken = True, False
+        return heard

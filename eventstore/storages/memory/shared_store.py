@@ -1,0 +1,76 @@
+"""What all users of one store in memory share: its contents, and the lock that guards them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.storages.memory.event_log import EventLog
+from eventstore.storages.memory.subscription_table import SubscriptionTable
+
+__all__ = ["SharedStore", "join", "leave"]
+
+
+class SharedStore:
+    """The contents of one store. Everything in it is read and written under its lock."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self.log = EventLog()
+        self.subscriptions = SubscriptionTable(self.log.head_of)
+        self.touches = 0
+        """How often a subscription was released, paused, resumed, reset or deleted."""
+
+    @contextmanager
+    def locked(self, deadline: float) -> Iterator[None]:
+        """Hold the lock.
+
+        Raises:
+            StorageUnavailableError: Not had before *deadline*, a moment of `time.monotonic`.
+        """
+        remaining = deadline - monotonic()
+        if remaining <= 0 or not self._changed.acquire(timeout=remaining):
+            raise StorageUnavailableError("the deadline passed before the store could be used")
+        try:
+            yield
+        finally:
+            self._changed.release()
+
+    @contextmanager
+    def changing(self, deadline: float) -> Iterator[None]:
+        """Hold the lock, and wake every listener after the change."""
+        with self.locked(deadline):
+            yield
+            self._changed.notify_all()
+
+    @contextmanager
+    def listening(self) -> Iterator[threading.Condition]:
+        """Hold the lock as the condition that changes are announced on."""
+        with self._changed:
+            yield self._changed
+
+
+_Key = tuple[str, str]
+_stores: dict[_Key, SharedStore] = {}
+_users: dict[_Key, int] = {}
+_registry = threading.Lock()
+
+
+def join(name: str, schema: str) -> SharedStore:
+    """Return the process's store of that name, made for its first user."""
+    key = (name, schema)
+    with _registry:
+        _users[key] = _users.get(key, 0) + 1
+        return _stores.setdefault(key, SharedStore())
+
+
+def leave(name: str, schema: str) -> None:
+    """Forget the store if this was its last user."""
+    key = (name, schema)
+    with _registry:
+        _users[key] -= 1
+        if not _users[key]:
+            del _users[key], _stores[key]

@@ -1,0 +1,205 @@
+"""The rows of the named subscriptions: checkpoints, leases, fences. Pure: no lock, no clock.
+
+Two clocks are passed in, as a `Moment`: one that people read and one that never jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from time import monotonic
+from typing import NamedTuple, assert_never
+from uuid import UUID
+
+from eventstore.model.errors import SubscriptionNotFoundError
+from eventstore.model.subscription import Origin, Start, SubscriptionState
+from eventstore.ports.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
+
+__all__ = ["Moment", "Row", "SubscriptionTable"]
+
+
+class Moment(NamedTuple):
+    """Now, by both clocks."""
+
+    time: datetime
+    monotonic: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(datetime.now(UTC), monotonic())
+
+
+@dataclass(slots=True)
+class Ownership:
+    """Who holds a row, and until when."""
+
+    owner: UUID
+    owner_name: str
+    since: datetime
+    renewed_at: datetime
+    expires: float
+    """By the clock that never jumps."""
+
+    def renew(self, moment: Moment, lease: float) -> None:
+        self.renewed_at = moment.time
+        self.expires = moment.monotonic + lease
+
+
+@dataclass(slots=True)
+class Row:
+    """One named subscription."""
+
+    subscription_id: int
+    stream_id: str
+    subscription_name: str
+    checkpoint: int
+    created_at: datetime
+    epoch: int = 0
+    held: Ownership | None = None
+    paused: bool = False
+    state: SubscriptionState = SubscriptionState.WAITING
+    last_error: str | None = None
+    attempts: int = 0
+
+    def matches(self, fence: Fence) -> bool:
+        return (
+            self.held is not None and self.held.owner == fence.owner and self.epoch == fence.epoch
+        )
+
+    def holder(self, moment: Moment) -> Ownership | None:
+        """Return who holds the row; a lease that ran out holds nothing."""
+        held = self.held
+        return held if held is not None and held.expires > moment.monotonic else None
+
+    def take(self, owner: UUID, owner_name: str, moment: Moment, lease: float) -> None:
+        """Make *owner* the one who may checkpoint; the one before is fenced."""
+        if self.held is None or self.held.owner != owner:
+            self.epoch += 1
+            self.held = Ownership(owner, owner_name, moment.time, moment.time, moment.monotonic)
+        self.held.renew(moment, lease)
+
+    def mark(self, held: Ownership) -> LeaseMark:
+        return LeaseMark(held.owner, self.epoch, held.renewed_at)
+
+
+HeadOf = Callable[[str], int]
+"""The newest position of a stream, or of the store for ``$all``."""
+
+
+@dataclass(slots=True)
+class SubscriptionTable:
+    """Every subscription, by stream and name."""
+
+    head_of: HeadOf
+    _rows: dict[int, Row] = field(default_factory=dict)
+    _ids: dict[tuple[str, str], int] = field(default_factory=dict)
+    _unused_ids: count[int] = field(default_factory=lambda: count(1))
+
+    def claim(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        *,
+        start: Start,
+        owner: UUID,
+        owner_name: str,
+        lease: float,
+        watched: LeaseMark | None,
+        moment: Moment,
+    ) -> Claimed | Held:
+        """Find or create a row and take it over if it is free."""
+        created = (stream_id, subscription_name) not in self._ids
+        if created:
+            self._create(stream_id, subscription_name, start, moment)
+        row = self.row(stream_id, subscription_name)
+        held = row.holder(moment)
+        if held is not None and held.owner != owner and row.mark(held) != watched:
+            return Held(held.owner_name, held.since, row.mark(held))
+        row.take(owner, owner_name, moment, lease)
+        fence = Fence(row.subscription_id, owner, row.epoch)
+        return Claimed(fence, row.checkpoint, self.head_of(stream_id), row.paused, created)
+
+    def keep(self, progress: Progress, lease: float, moment: Moment) -> Kept:
+        """Renew one lease and store its progress, if its fence still matches."""
+        fence = progress.fence
+        row = self._rows.get(fence.subscription_id)
+        if row is None:
+            return Kept(fence, owned=False, checkpoint=0, paused=False)
+        owned = row.matches(fence)
+        if owned:
+            assert row.held is not None
+            row.held.renew(moment, lease)
+            self._store(row, progress)
+        return Kept(fence, owned=owned, checkpoint=row.checkpoint, paused=row.paused)
+
+    def release(self, progress: Progress) -> bool:
+        """Store the last progress and free the row; False if the fence does not match."""
+        row = self._rows.get(progress.fence.subscription_id)
+        if row is None or not row.matches(progress.fence):
+            return False
+        self._store(row, progress)
+        row.held = None
+        return True
+
+    def paused(self, ids: Collection[int]) -> dict[int, bool]:
+        return {key: self._rows[key].paused for key in ids if key in self._rows}
+
+    def rows(self) -> list[Row]:
+        """Return every row, by stream and name."""
+        return [self._rows[self._ids[key]] for key in sorted(self._ids)]
+
+    def row(self, stream_id: str, subscription_name: str) -> Row:
+        try:
+            return self._rows[self._ids[stream_id, subscription_name]]
+        except KeyError:
+            raise SubscriptionNotFoundError(stream_id, subscription_name) from None
+
+    def set_paused(self, stream_id: str, subscription_name: str, *, paused: bool) -> None:
+        self.row(stream_id, subscription_name).paused = paused
+
+    def reset(self, stream_id: str, subscription_name: str, position: int) -> None:
+        """Set the checkpoint and fence the owner."""
+        row = self.row(stream_id, subscription_name)
+        head = self.head_of(stream_id)
+        if not 0 <= position <= head:
+            raise ValueError(f"position must be 0 to the head of {stream_id!r}, {head}: {position}")
+        row.checkpoint = position
+        row.epoch += 1
+        row.held = None
+        row.last_error = None
+        row.attempts = 0
+
+    def delete(self, stream_id: str, subscription_name: str) -> None:
+        row = self.row(stream_id, subscription_name)
+        del self._ids[stream_id, subscription_name], self._rows[row.subscription_id]
+
+    def _create(self, stream_id: str, subscription_name: str, start: Start, moment: Moment) -> None:
+        row = Row(
+            next(self._unused_ids),
+            stream_id,
+            subscription_name,
+            self._started(stream_id, start),
+            created_at=moment.time,
+        )
+        self._rows[row.subscription_id] = row
+        self._ids[stream_id, subscription_name] = row.subscription_id
+
+    def _started(self, stream_id: str, start: Start) -> int:
+        match start:
+            case Origin.ORIGIN:
+                return 0
+            case Origin.CURRENT:
+                return self.head_of(stream_id)
+            case int():
+                return start
+            case _:
+                assert_never(start)
+
+    def _store(self, row: Row, progress: Progress) -> None:
+        if row.checkpoint < progress.checkpoint <= self.head_of(row.stream_id):
+            row.checkpoint = progress.checkpoint
+        row.state = progress.state
+        row.last_error = progress.last_error
+        row.attempts = progress.attempts

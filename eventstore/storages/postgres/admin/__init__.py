@@ -1,0 +1,3 @@
+"""Databases and schemas: create, install, migrate, check, drop."""
+
+from __future__ import annotations

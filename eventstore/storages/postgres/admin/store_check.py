@@ -1,0 +1,189 @@
+"""What must hold of a store, as queries that find what breaks it.
+
+Each query walks an index in order and compares neighbours with window functions, so that neither
+the server nor we keep more than a few rows of a store of any size.
+"""
+
+# ruff: noqa: S608 - the templates are constants, and values never become part of them
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.statements import NO_SEARCH_PATH
+
+__all__ = ["Checked", "Finding", "Problem", "StoreCheck"]
+
+_PAGE = 1_000
+
+
+class Problem(StrEnum):
+    """What can be wrong with a store."""
+
+    POSITIONS_MISSING = "positions_missing"
+    """No event has these positions, and no delete was recorded."""
+    POSITIONS_REPEATED = "positions_repeated"
+    """More than one event, or an event and a recorded delete, have these positions."""
+    VERSIONS_MISSING = "versions_missing"
+    """A stream has neither event nor link at these versions."""
+    VERSIONS_REPEATED = "versions_repeated"
+    """A stream has more than one event or link at this version."""
+    ORDER_DISAGREES = "order_disagrees"
+    """The event at this version of a stream has a lower position than the one before it."""
+    STREAM_MISSING = "stream_missing"
+    """The event at this position, or a link to it, is in a stream that does not exist."""
+    EVENT_MISSING = "event_missing"
+    """The link at this version of a stream is to an event that does not exist."""
+    EVENT_ID_REPEATED = "event_id_repeated"
+    """The events at these two positions have the same id."""
+    CHECKPOINT_AHEAD = "checkpoint_ahead"
+    """A subscription acknowledged *first*, beyond *last*, the head of what it is to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong."""
+
+    problem: Problem
+    first: int
+    """Position or version, as the problem says."""
+    last: int
+    stream_id: str = "$all"
+    subscription_name: str | None = None
+    event_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How much was looked at."""
+
+    events: int
+    streams: int
+    subscriptions: int
+
+
+class StoreCheck:
+    """Verifies the store in one schema, as of one moment; appends go on meanwhile."""
+
+    def __init__(self, schema: str) -> None:
+        quoted = sql.Identifier(schema).as_string(None)
+        self._checks = {
+            problem: template.format(schema=quoted).encode()
+            for problem, template in _CHECKS.items()
+        }
+        self._counts = _COUNTS.format(schema=quoted).encode()
+
+    def run(
+        self, connection: GuardedConnection, found: Callable[[Finding], object], deadline: float
+    ) -> Checked:
+        """Tell *found* of everything that is wrong, and return how much there is.
+
+        Raises:
+            psycopg.Error: As the driver raises it; what was found until then was told.
+        """
+        with connection.transaction(deadline) as raw:
+            raw.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            raw.execute("SET LOCAL statement_timeout = 0")
+            raw.execute(NO_SEARCH_PATH)
+            raw.execute("SET LOCAL enable_seqscan = on")
+            for problem, query in self._checks.items():
+                for row in _streamed(raw, query):
+                    found(Finding(problem, *row))
+            counts = raw.execute(self._counts).fetchone()
+            assert counts is not None, "counts are one row"
+            return Checked(*counts)
+
+
+def _streamed(raw: psycopg.Connection[Any], query: bytes) -> Iterator[tuple[Any, ...]]:
+    with raw.cursor("verify") as cursor:
+        cursor.itersize = _PAGE
+        yield from cursor.execute(query)
+
+
+_NAME_OF_STREAM = """
+    coalesce((SELECT s.stream_id FROM {schema}.streams s WHERE s.stream_no = f.stream_no),
+             'stream number ' || f.stream_no)
+"""
+
+# A recorded delete is a run of positions like an event, only longer.
+_POSITIONS = """
+    SELECT r.first, r.last, coalesce(max(r.last) OVER (
+             ORDER BY r.first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS previous
+      FROM (SELECT global_position AS first, global_position AS last FROM {schema}.events
+            UNION ALL SELECT first_position, last_position FROM {schema}.tombstones) r
+"""
+
+_VERSIONS = """
+    SELECT v.stream_no, v.stream_version, lag(v.stream_version, 1, 0::bigint) OVER (
+             PARTITION BY v.stream_no ORDER BY v.stream_version) AS previous
+      FROM (SELECT stream_no, stream_version FROM {schema}.events
+            UNION ALL SELECT stream_no, stream_version FROM {schema}.links) v
+"""
+
+# The columns are those of Finding, after its problem.
+_CHECKS = {
+    Problem.POSITIONS_MISSING: f"""
+        SELECT f.previous + 1, f.first - 1 FROM ({_POSITIONS}) f WHERE f.first > f.previous + 1
+    """,
+    Problem.POSITIONS_REPEATED: f"""
+        SELECT f.first, least(f.last, f.previous) FROM ({_POSITIONS}) f
+         WHERE f.first <= f.previous
+    """,
+    Problem.VERSIONS_MISSING: f"""
+        SELECT f.previous + 1, f.stream_version - 1, {_NAME_OF_STREAM}
+          FROM ({_VERSIONS}) f WHERE f.stream_version > f.previous + 1
+    """,
+    Problem.VERSIONS_REPEATED: f"""
+        SELECT f.stream_version, f.stream_version, {_NAME_OF_STREAM}
+          FROM ({_VERSIONS}) f WHERE f.stream_version = f.previous
+    """,
+    Problem.ORDER_DISAGREES: f"""
+        SELECT f.stream_version, f.stream_version, {_NAME_OF_STREAM}
+          FROM (SELECT stream_no, stream_version, global_position,
+                       lag(global_position) OVER (
+                         PARTITION BY stream_no ORDER BY stream_version) AS previous
+                  FROM {{schema}}.events) f
+         WHERE f.global_position <= f.previous
+    """,
+    Problem.STREAM_MISSING: f"""
+        SELECT f.global_position, f.global_position, {_NAME_OF_STREAM}
+          FROM (SELECT stream_no, global_position FROM {{schema}}.events
+                UNION ALL SELECT stream_no, global_position FROM {{schema}}.links) f
+         WHERE NOT EXISTS (SELECT FROM {{schema}}.streams s WHERE s.stream_no = f.stream_no)
+    """,
+    Problem.EVENT_MISSING: f"""
+        SELECT f.stream_version, f.stream_version, {_NAME_OF_STREAM}
+          FROM {{schema}}.links f
+         WHERE NOT EXISTS (
+           SELECT FROM {{schema}}.events e WHERE e.global_position = f.global_position)
+    """,
+    Problem.EVENT_ID_REPEATED: """
+        SELECT f.previous, f.global_position, '$all', NULL, f.event_id
+          FROM (SELECT event_id, global_position,
+                       lag(event_id) OVER w AS previous_id, lag(global_position) OVER w AS previous
+                  FROM {schema}.events WINDOW w AS (ORDER BY event_id, global_position)) f
+         WHERE f.event_id = f.previous_id
+    """,
+    # A stream that was deleted for good, or is another one now, starts its subscriptions over. A
+    # new subscription may start behind what is still to come.
+    Problem.CHECKPOINT_AHEAD: """
+        SELECT s.checkpoint, h.head, s.stream_id, s.subscription_name
+          FROM {schema}.subscriptions s CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
+         WHERE s.checkpoint > h.head AND s.checkpoint IS DISTINCT FROM s.start_from
+           AND coalesce(s.stream_no, h.stream_no) IS NOT DISTINCT FROM h.stream_no
+         ORDER BY s.stream_id, s.subscription_name
+    """,
+}
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM {schema}.events), (SELECT count(*) FROM {schema}.streams),
+           (SELECT count(*) FROM {schema}.subscriptions)
+"""

@@ -1,0 +1,196 @@
+"""Installs, migrates, checks and drops a store's schema.
+
+`schema.sql` always is the newest schema as a whole. A change of it comes as a file
+``migrations/NNNN_what.sql`` as well, which turns version NNNN - 1 into NNNN and ends with its row
+for ``schema_version``, as `schema.sql` does; a test holds the two equal. Functions whose meaning
+changes get a new name, so that old and new code run side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from eventstore.model.errors import SchemaVersionError, StorageError
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.statements import NO_SEARCH_PATH
+
+__all__ = ["SchemaScripts", "SchemaVersion", "StoreSchema"]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaVersion:
+    """What is installed: a version, and the oldest code that may use it."""
+
+    version: int
+    compatible_with: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaScripts:
+    """The newest schema, and the way to it from older ones."""
+
+    newest: str
+    migrations: tuple[tuple[int, str], ...]
+    """Version and script, ascending; the first leads to version 2."""
+
+    @classmethod
+    def shipped(cls) -> SchemaScripts:
+        """Return those that came with the package."""
+        here = Path(__file__).parent
+        # Beside this file when installed, at the top of the tree when developed.
+        newest = next(
+            p for p in (here / "schema.sql", here.parents[3] / "schema.sql") if p.exists()
+        )
+        files = sorted((here / "migrations").glob("[0-9][0-9][0-9][0-9]_*.sql"))
+        return cls(
+            newest.read_text("utf-8"),
+            tuple((int(file.name[:4]), file.read_text("utf-8")) for file in files),
+        )
+
+    @property
+    def version(self) -> int:
+        """The newest version."""
+        return self.migrations[-1][0] if self.migrations else 1
+
+    def after(self, version: int) -> Iterator[str]:
+        """Yield what leads from *version* to the newest, one step each; from 0 in one step."""
+        if version == 0:
+            yield self.newest
+        else:
+            yield from (script for step, script in self.migrations if step > version)
+
+
+SCRIPTS = SchemaScripts.shipped()
+
+
+class StoreSchema:
+    """The schema of one store in one database."""
+
+    def __init__(self, name: str, scripts: SchemaScripts = SCRIPTS) -> None:
+        self._name = name
+        self._scripts = scripts
+
+    def check(self, connection: GuardedConnection, deadline: float) -> None:
+        """Raise `SchemaVersionError` unless this code can use what is installed."""
+        with (
+            _explained("reading the schema version failed"),
+            connection.transaction(deadline) as raw,
+        ):
+            raw.execute(NO_SEARCH_PATH)
+            found = self._installed(raw)
+        expected = self._scripts.version
+        if found is None:
+            raise self._unusable(None, "is not installed", "eventstore init")
+        if found.version < expected:
+            problem = f"has version {found.version}, this code needs {expected}"
+            raise self._unusable(found, problem, "eventstore migrate")
+        if found.compatible_with > expected:
+            problem = (
+                f"has version {found.version} and needs code of {found.compatible_with} or newer,"
+                f" this code knows {expected}"
+            )
+            raise self._unusable(found, problem, "pip install --upgrade eventstore")
+
+    def update(self, connection: GuardedConnection, lock_timeout: float, deadline: float) -> int:
+        """Install the schema or migrate it, each step in a transaction under a lock.
+
+        Args:
+            connection: Used for it.
+            lock_timeout: Longest wait for a lock, and so the longest time appends are held up.
+            deadline: When all must be done.
+
+        Returns:
+            The number of steps; 0 if nothing was to be done.
+
+        Raises:
+            StorageUnavailableError: Somebody else holds a lock, for instance migrates.
+        """
+        steps = 0
+        with _explained("installing or migrating the schema failed"):
+            while self._step(connection, lock_timeout, deadline):
+                steps += 1
+        return steps
+
+    def drop(self, connection: GuardedConnection, lock_timeout: float, deadline: float) -> bool:
+        """Drop the schema and all events in it; return whether there was one."""
+        with _explained("dropping the schema failed"), connection.transaction(deadline) as raw:
+            self._lock(raw, lock_timeout)
+            found = self._installed(raw)
+            if found is not None:
+                raw.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(self._identifier))
+        return found is not None
+
+    @property
+    def _identifier(self) -> sql.Identifier:
+        return sql.Identifier(self._name)
+
+    def _step(self, connection: GuardedConnection, lock_timeout: float, deadline: float) -> bool:
+        with connection.transaction(deadline) as raw:
+            self._lock(raw, lock_timeout)
+            found = self._installed(raw)
+            before = found.version if found is not None else 0
+            script = next(self._scripts.after(before), None)
+            if script is None:
+                return False
+            raw.execute(self._rendered(script))
+            now = self._installed(raw)
+            if now is None or now.version <= before:
+                raise StorageError(f"a migration of version {before} left no row of its own")
+        return True
+
+    def _lock(self, raw: psycopg.Connection[Any], timeout: float) -> None:
+        """Keep others from installing, migrating and dropping until the transaction ends.
+
+        An advisory lock, because before the first step there is nothing else to lock.
+        """
+        raw.execute(NO_SEARCH_PATH)
+        raw.execute(
+            "SELECT set_config('lock_timeout', %s, true)", [f"{max(1, int(1000 * timeout))}ms"]
+        )
+        raw.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"eventstore:{self._name}"]
+        )
+
+    def _installed(self, raw: psycopg.Connection[Any]) -> SchemaVersion | None:
+        table = sql.Identifier(self._name, "schema_version")
+        exists = raw.execute(
+            "SELECT to_regclass(%s) IS NOT NULL", [table.as_string(raw)]
+        ).fetchone()
+        if exists != (True,):
+            return None
+        newest = sql.SQL(
+            "SELECT version, compatible_with FROM {} ORDER BY version DESC LIMIT 1"
+        ).format(table)
+        row = raw.execute(newest).fetchone()
+        return SchemaVersion(*row) if row is not None else None
+
+    def _rendered(self, script: str) -> bytes:
+        """Put the schema's name in, as psql does with its variable ``schema``."""
+        name = self._identifier.as_string(None)
+        text = sql.Literal(self._name).as_string(None)
+        return script.replace(':"schema"', name).replace(":'schema'", text).encode()
+
+    def _unusable(
+        self, found: SchemaVersion | None, problem: str, command: str
+    ) -> SchemaVersionError:
+        return SchemaVersionError(
+            f"the event store in schema {self._name!r} {problem}; run: {command}",
+            found=found.version if found is not None else None,
+            expected=self._scripts.version,
+        )
+
+
+@contextlib.contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translated(error, doing) from error

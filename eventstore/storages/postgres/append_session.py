@@ -1,0 +1,190 @@
+"""Appends over PostgreSQL: appends become the arrays of one call, its rows become outcomes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+from psycopg.types.numeric import Int4
+
+from eventstore.model.errors import (
+    DuplicateEventError,
+    OutcomeUnknownError,
+    StreamDeletedError,
+    WrongExpectedVersionError,
+)
+from eventstore.model.events import AppendResult, ExpectedVersion
+from eventstore.ports.storage import Append, Committed, EncodedEvent, Outcome, Refusal, StreamAppend
+from eventstore.storages.postgres import arrays
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.pool import KeptConnection
+from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
+from eventstore.storages.postgres.moments import lock_wait, utc
+from eventstore.storages.postgres.statements import Statements
+
+__all__ = ["PostgresAppendSession"]
+
+
+class PostgresAppendSession:
+    """One connection that appends; each call is one statement and one commit."""
+
+    def __init__(self, connection: KeptConnection, statements: Statements) -> None:
+        self._connection = connection
+        self._statement = statements.append
+
+    def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
+        """Store *appends* in one commit; see `AppendSession.append`."""
+        arguments = append_arguments(appends)
+
+        def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
+            wait = Int4(lock_wait(deadline))
+            rows = connection.execute(self._statement, (wait, *arguments), deadline)
+            if connection.doubtful:
+                raise OutcomeUnknownError("stored here, but a standby may not have it")
+            return rows
+
+        try:
+            rows = self._connection.run_once(send, deadline)
+        except psycopg.Error as error:
+            if reaction_to(error) is Reaction.LOST:
+                raise OutcomeUnknownError(_lost(error, deadline)) from error
+            raise translated(error, "the append failed") from error
+        return list(_outcomes(appends, rows))
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._connection.close()
+
+
+def _lost(error: psycopg.Error, deadline: float) -> str:
+    if time.monotonic() >= deadline:
+        return "no answer before the deadline; retry with the same event ids"
+    return f"the connection was lost after sending: {error.diag.message_primary or 'no answer'}"
+
+
+# ── sending ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def append_arguments(appends: Sequence[Append]) -> tuple[arrays.BinaryArray, ...]:
+    """Return the arguments of ``append_events`` after the first, as `schema.sql` describes them."""
+    parts = [part for append in appends for part in append]
+    events = [event for part in parts for event in part.events]
+    counts = [len(part.events) for part in parts]
+    return (
+        arrays.repeated([len(append) for append in appends]),
+        arrays.text_array([part.stream_id for part in parts]),
+        arrays.int8_array([part.expected_version for part in parts]),
+        arrays.int4_array(counts),
+        arrays.timestamp_array(_unless_all_none([_first_created(part) for part in parts])),
+        arrays.repeated(counts),
+        arrays.ascending(counts),
+        *_event_arrays(events),
+    )
+
+
+def _event_arrays(events: Sequence[EncodedEvent]) -> tuple[arrays.BinaryArray, ...]:
+    return (
+        arrays.uuid_array([event.event_id for event in events]),
+        arrays.text_array([event.event_type for event in events]),
+        arrays.bytes_array([event.data for event in events]),
+        arrays.bytes_array(_unless_all_none([event.metadata for event in events])),
+        arrays.uuid_array(_unless_all_none([event.causation_id for event in events])),
+        arrays.uuid_array(_unless_all_none([event.correlation_id for event in events])),
+        arrays.timestamp_array(_unless_all_none([event.created_at for event in events])),
+    )
+
+
+def _first_created(part: StreamAppend) -> datetime | None:
+    return part.events[0].created_at if part.events else None
+
+
+def _unless_all_none(values: list[Any]) -> list[Any]:
+    """Return no values at all for a column of nulls: the server fills up what is missing."""
+    return values if values.count(None) < len(values) else []
+
+
+# ── understanding ────────────────────────────────────────────────────────────────────────────────
+
+
+class Status(IntEnum):
+    """What became of one stream of an append."""
+
+    STORED = 0
+    REPEATED = 1
+    WRONG_VERSION = 2
+    STREAM_DELETED = 3
+    ID_USED = 4
+    NEIGHBOUR_REFUSED = 5
+
+
+class Row(NamedTuple):
+    """What ``append_events`` says of one stream of an append."""
+
+    status: int
+    first_version: int | None
+    first_position: int | None
+    version: int
+    used_id: UUID | None
+    stored_at: datetime
+
+
+def _outcomes(appends: Sequence[Append], rows: Iterable[tuple[Any, ...]]) -> Iterator[Outcome]:
+    remaining = map(Row._make, rows)
+    for append in appends:
+        yield _outcome(list(zip(append, remaining, strict=False)))
+
+
+def _outcome(parts: list[tuple[StreamAppend, Row]]) -> Outcome:
+    for part, row in parts:
+        refusal = _refusal(part, row) if row.status > Status.REPEATED else None
+        if refusal is not None:
+            return refusal
+    _, first = parts[0]
+    return Committed(
+        tuple([_result(part, row) for part, row in parts]),
+        created_at=utc(first.stored_at),
+        repeated=first.status == Status.REPEATED,
+    )
+
+
+def _refusal(part: StreamAppend, row: Row) -> Refusal | None:
+    match row.status:
+        case Status.WRONG_VERSION:
+            expected = part.expected_version
+            named = ExpectedVersion(expected) if expected < 0 else expected
+            return WrongExpectedVersionError(part.stream_id, named, row.version)
+        case Status.STREAM_DELETED:
+            return StreamDeletedError(part.stream_id)
+        case Status.ID_USED:
+            assert row.used_id is not None
+            return DuplicateEventError(row.used_id)
+        case _:
+            return None
+
+
+def _result(part: StreamAppend, row: Row) -> AppendResult:
+    if row.first_version is None or row.first_position is None or not part.events:
+        return AppendResult(
+            stream_id=part.stream_id,
+            first_version=None,
+            last_version=row.version,
+            first_global_position=None,
+            last_global_position=None,
+        )
+    more = len(part.events) - 1
+    return AppendResult(
+        stream_id=part.stream_id,
+        first_version=row.first_version,
+        last_version=row.first_version + more,
+        first_global_position=row.first_position,
+        last_global_position=row.first_position + more,
+    )

@@ -1,0 +1,225 @@
+"""Makes connections: within a deadline, to a server that takes writes and keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from eventstore.model.errors import StorageError, StorageUnavailableError
+from eventstore.storages.postgres.arrays import register_arrays
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.connecting.watchdog import Watchdog
+
+__all__ = ["Connector"]
+
+OLDEST_SERVER = 15
+
+_PREPARE_THRESHOLD = 5
+_SHORTEST_TIMEOUT = 2
+"""Seconds; the driver takes no shorter one."""
+
+_CHECK = b"""
+    SELECT pg_catalog.current_setting('server_version_num'),
+           pg_catalog.current_setting('server_encoding'), pg_catalog.current_setting('fsync'),
+           pg_catalog.current_setting('synchronous_commit'), pg_catalog.pg_backend_pid()
+"""
+
+# A prepared plan stays: it must not read a table as a whole because that was small at the time.
+# The price of what has no other plan would switch jit on.
+_PLANNING = b"""
+    SELECT pg_catalog.set_config('enable_seqscan', 'off', false),
+           pg_catalog.set_config('jit', 'off', false)
+"""
+
+_DEFAULTS: dict[str, str | int] = {
+    "fallback_application_name": "eventstore",
+    # After a failover only the server that takes writes will do.
+    "target_session_attrs": "read-write",
+    # A peer that vanished is noticed even where no deadline runs: while listening.
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+}
+
+
+class Connector:
+    """Makes connections to one server or its successor, all alike. From any thread."""
+
+    def __init__(self, dsn: str, watchdog: Watchdog, *, allow_unsafe_durability: bool) -> None:
+        """Prepare; nothing is connected.
+
+        Raises:
+            ValueError: *dsn* is no connection string.
+        """
+        self._conninfo = _with_defaults(dsn)
+        self._hosts = str(conninfo_to_dict(self._conninfo).get("host", "")).count(",") + 1
+        self._watchdog = watchdog
+        self._allow_unsafe_durability = allow_unsafe_durability
+        self._prepares = True
+        self._lock = threading.Lock()
+        self._stops: list[Callable[[], None]] = []
+        self._closed = False
+
+    def connect(self, deadline: float) -> GuardedConnection:
+        """Return a new connection to a server that passed the checks.
+
+        Raises:
+            StorageUnavailableError: None of the servers can be reached and takes writes.
+            StorageError: The server is not one to keep events in.
+        """
+        raw = self._connect(deadline)
+        guard = self._watchdog.guard(raw.fileno())
+        connection = GuardedConnection(raw, guard, self._never_prepare)
+        try:
+            with self._stoppable(connection.interrupt):
+                *properties, session = connection.execute(_CHECK, (), deadline)[0]
+                self._check(properties)
+                connection.pooled = session != raw.info.backend_pid
+                self._prepare(connection, deadline)
+        except psycopg.Error as error:
+            connection.close()
+            raise translated(error, "the new connection failed") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Give up what is being connected; connect never again."""
+        with self._lock:
+            self._closed = True
+            stops = list(self._stops)
+        for stop in stops:
+            stop()
+
+    def _connect(self, deadline: float) -> psycopg.Connection[Any]:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise StorageUnavailableError("the deadline passed before a connection was made")
+        attempt = _Attempt(self._conninfo, left / self._hosts)
+        with self._stoppable(attempt.abandon):
+            attempt.start()
+            raw = attempt.result(left)
+        register_arrays(raw)
+        return raw
+
+    @contextlib.contextmanager
+    def _stoppable(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Let `close` call *stop* while the block runs."""
+        with self._lock:
+            if self._closed:
+                raise StorageUnavailableError("the storage is closed")
+            self._stops.append(stop)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stops.remove(stop)
+
+    def _prepare(self, connection: GuardedConnection, deadline: float) -> None:
+        """Have statements prepared, unless behind a pooler.
+
+        There the session changes, and others give the same names to their statements.
+        """
+        if self._prepares and not connection.pooled:
+            connection.execute(_PLANNING, (), deadline)
+            connection.raw.prepare_threshold = _PREPARE_THRESHOLD
+
+    def _never_prepare(self) -> None:
+        self._prepares = False
+
+    def _check(self, properties: list[Any]) -> None:
+        number, encoding, fsync, synchronous_commit = properties
+        version = int(number) // 10_000
+        if version < OLDEST_SERVER:
+            raise StorageError(f"PostgreSQL {version} is too old, {OLDEST_SERVER} is the oldest")
+        if encoding != "UTF8":
+            raise StorageError(f"the database is encoded in {encoding}, it must be UTF8")
+        if self._allow_unsafe_durability:
+            return
+        settings = {"fsync": fsync, "synchronous_commit": synchronous_commit}
+        for setting, value in settings.items():
+            if value == "off":
+                raise StorageError(
+                    f"the server runs with {setting} off and would lose events in a crash;"
+                    " Config(allow_unsafe_durability=True) accepts that"
+                )
+
+
+class _Attempt(threading.Thread):
+    """Connects in a thread of its own: name resolution and libpq's timeouts obey no deadline."""
+
+    def __init__(self, conninfo: str, timeout: float) -> None:
+        super().__init__(name="eventstore-connect", daemon=True)
+        self._conninfo = conninfo
+        self._timeout = timeout
+        self._settled = threading.Lock()
+        self._done = threading.Event()
+        self._abandoned = False
+        self._raw: psycopg.Connection[Any] | None = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            raw = psycopg.connect(
+                self._conninfo,
+                autocommit=True,
+                connect_timeout=max(_SHORTEST_TIMEOUT, int(self._timeout)),
+                prepare_threshold=None,
+            )
+        except Exception as error:  # noqa: BLE001 - raised again where the result is waited for
+            self._error = error
+        else:
+            self._hand_over(raw)
+        self._done.set()
+
+    def result(self, timeout: float) -> psycopg.Connection[Any]:
+        """Return the connection, or give up after *timeout* seconds."""
+        self._done.wait(timeout)
+        with self._settled:
+            self._abandoned = True
+            if self._raw is not None:
+                return self._raw
+        match self._error:
+            case psycopg.Error() as error:
+                raise translated(error, "cannot connect") from error
+            case Exception() as error:
+                raise error
+            case None:
+                raise StorageUnavailableError("cannot connect: no answer before the deadline")
+
+    def abandon(self) -> None:
+        """Make `result` give up now."""
+        self._done.set()
+
+    def _hand_over(self, raw: psycopg.Connection[Any]) -> None:
+        with self._settled:
+            if not self._abandoned:
+                self._raw = raw
+                return
+        raw.close()
+
+
+def _with_defaults(dsn: str) -> str:
+    """Return *dsn* completed with what it leaves open.
+
+    Raises:
+        ValueError: It is no connection string. Not shown: it may hold a password.
+    """
+    try:
+        given = conninfo_to_dict(dsn)
+        missing = {key: value for key, value in _DEFAULTS.items() if key not in given}
+        # Arrays are written in UTF-8, whatever the environment says.
+        return make_conninfo(dsn, **missing, client_encoding="UTF8")
+    except psycopg.ProgrammingError:
+        raise ValueError(
+            "dsn is no libpq connection string; it looks like postgresql://user@host/database"
+            " or host=... dbname=..."
+        ) from None

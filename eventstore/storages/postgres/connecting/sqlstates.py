@@ -1,0 +1,89 @@
+"""What PostgreSQL's error codes mean for whoever sent the statement: one table."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import psycopg
+
+from eventstore.model.config import masked
+from eventstore.model.errors import StorageError, StorageUnavailableError
+
+__all__ = ["LOCK_NOT_AVAILABLE", "Reaction", "reaction_to", "translated"]
+
+
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class Reaction(Enum):
+    """What to do about an error. In every case nothing was written, but for LOST."""
+
+    LOST = "lost"
+    """The connection is gone; whether the statement was done is not known."""
+    RETRY = "retry"
+    """The same statement may succeed later."""
+    RECONNECT = "reconnect"
+    """The same statement may succeed on another connection: this server takes no writes."""
+    UNPREPARED = "unprepared"
+    """A pooler mixed up prepared statements: send it again, and never prepare any more."""
+    SINGLY = "singly"
+    """One of the things sent together may be the reason: try them one by one."""
+    REFUSE = "refuse"
+    """It will never succeed until somebody changes the server or the schema."""
+
+
+_REACTIONS = {
+    # Exact codes first, classes of two characters after them.
+    "57P01": Reaction.LOST,  # admin_shutdown, also a terminated backend
+    "57P02": Reaction.LOST,  # crash_shutdown
+    "57P03": Reaction.RETRY,  # cannot_connect_now: it is starting up
+    "57P05": Reaction.LOST,  # idle_session_timeout
+    "25P03": Reaction.LOST,  # idle_in_transaction_session_timeout
+    "25006": Reaction.RECONNECT,  # read_only_sql_transaction: after a failover
+    "26000": Reaction.UNPREPARED,  # invalid_sql_statement_name
+    "42P05": Reaction.UNPREPARED,  # duplicate_prepared_statement
+    "0A000": Reaction.UNPREPARED,  # cached plan must not change result type
+    LOCK_NOT_AVAILABLE: Reaction.RETRY,
+    "57014": Reaction.RETRY,  # query_canceled, by statement_timeout or by hand
+    "55000": Reaction.RETRY,  # object_not_in_prerequisite_state
+    "58030": Reaction.RETRY,  # io_error
+    "ES010": Reaction.REFUSE,  # ours: not under read committed
+    "ES011": Reaction.REFUSE,  # ours: the lock's row is missing
+    "08": Reaction.LOST,  # connection exceptions
+    "22": Reaction.SINGLY,  # data exceptions
+    "23": Reaction.SINGLY,  # integrity constraints
+    "40": Reaction.RETRY,  # transaction rollback: deadlock, serialization
+    "53": Reaction.RETRY,  # insufficient resources: disk, memory, connections
+    "54": Reaction.SINGLY,  # program limits: too large
+}
+
+
+def reaction_to(error: psycopg.Error) -> Reaction:
+    """Return what to do about *error*; an error without a code is the loss of the connection."""
+    code = error.sqlstate
+    if code is None:
+        lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return Reaction.LOST if lost else Reaction.SINGLY
+    if error.diag.severity_nonlocalized in {"FATAL", "PANIC"} and code != "57P03":
+        return Reaction.LOST
+    return _REACTIONS.get(code) or _REACTIONS.get(code[:2]) or Reaction.REFUSE
+
+
+def translated(error: psycopg.Error, doing: str) -> StorageError:
+    """Return *error* as ours; raise it ``from error``.
+
+    Args:
+        error: As psycopg raised it.
+        doing: What failed, for the message.
+    """
+    text = f"{doing}: {masked(_one_line(error))}"
+    match reaction_to(error):
+        case Reaction.LOST | Reaction.RETRY | Reaction.RECONNECT:
+            return StorageUnavailableError(text)
+        case Reaction.UNPREPARED | Reaction.SINGLY | Reaction.REFUSE:
+            return StorageError(text)
+
+
+def _one_line(error: psycopg.Error) -> str:
+    words = error.diag.message_primary or str(error) or type(error).__name__
+    return " ".join(words.split())

@@ -1,0 +1,307 @@
+"""The storage port over PostgreSQL: hands every call to the room it belongs to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+
+from eventstore.model.config import Config
+from eventstore.model.errors import SubscriptionNotFoundError
+from eventstore.model.events import StreamInfo
+from eventstore.model.subscription import Start, SubscriptionInfo
+from eventstore.ports.storage import (
+    AppendSession,
+    Claimed,
+    HeadListener,
+    Held,
+    KeeperSession,
+    LeaseMark,
+    ReadDirection,
+    StoredEvent,
+)
+from eventstore.storages.postgres.admin.store_check import Checked, Finding, StoreCheck
+from eventstore.storages.postgres.admin.store_schema import StoreSchema
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.connector import Connector
+from eventstore.storages.postgres.connecting.pool import KeptConnection, Pool
+from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.connecting.watchdog import Watchdog
+from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore.storages.postgres.reader import Reader
+from eventstore.storages.postgres.statements import Statements
+from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession, SubscriptionRows
+
+__all__ = ["PostgresStorage"]
+
+Result = TypeVar("Result")
+Session = TypeVar("Session", PostgresAppendSession, PostgresKeeperSession, PostgresHeadListener)
+
+
+class PostgresStorage:
+    """A store in one schema of a PostgreSQL database; see `Storage`."""
+
+    def __init__(self, config: Config, on_close: Callable[[], object] | None = None) -> None:
+        """Prepare; nothing is connected before `open`.
+
+        Args:
+            config: Its `dsn` is a libpq connection string or URL.
+            on_close: Called after the last connection was given up.
+
+        Raises:
+            ValueError: A connection string cannot be read.
+        """
+        self._config = config
+        self._on_close = on_close
+        self._pid = os.getpid()
+        self._closed = False
+        self._watchdog = Watchdog()
+        self._connector = self._connector_to(config.dsn)
+        self._listen_connector = (
+            self._connector_to(config.listen_dsn) if config.listen_dsn else self._connector
+        )
+        self._statements = Statements(config.schema)
+        self._schema = StoreSchema(config.schema)
+        self._reader = Reader(self._statements)
+        self._rows = SubscriptionRows(self._statements)
+        self._pool = Pool(self._connector, config.pool_size)
+        self._sessions: list[
+            PostgresAppendSession | PostgresKeeperSession | PostgresHeadListener
+        ] = []
+
+    @property
+    def dsn(self) -> str:
+        """The libpq connection string in use, with its password."""
+        return self._config.dsn
+
+    def open(self, *, init: bool, deadline: float) -> None:
+        """Connect once and check server and schema; see `Storage.open`."""
+
+        def prove(connection: GuardedConnection) -> None:
+            if init:
+                lock_timeout = min(
+                    self._config.migration_lock_timeout, 0.9 * (deadline - time.monotonic())
+                )
+                self._schema.update(connection, lock_timeout, deadline)
+            self._schema.check(connection, deadline)
+
+        self._pool.run_once(prove, deadline)
+
+    def drop(self, deadline: float) -> bool:
+        """Drop the schema with every event in it; return whether there was one."""
+        lock_timeout = self._config.migration_lock_timeout
+        return self._run(
+            "dropping", lambda c: self._schema.drop(c, lock_timeout, deadline), deadline
+        )
+
+    def verify(self, found: Callable[[Finding], object], deadline: float) -> Checked:
+        """Tell *found* of everything that breaks a promise, and return how much there is.
+
+        Raises:
+            StorageUnavailableError: Not done before *deadline*; not repeated.
+            StorageError: The database refused.
+        """
+        check = StoreCheck(self._config.schema)
+        try:
+            return self._pool.run_once(lambda c: check.run(c, found, deadline), deadline)
+        except psycopg.Error as error:
+            raise translated(error, "verifying the store failed") from error
+
+    def close(self) -> None:
+        """Give up every connection; after a fork, none: they are the parent's."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        for connector in {self._connector, self._listen_connector}:
+            connector.close()
+        for session in self._sessions:
+            session.close()
+        self._pool.close()
+        self._watchdog.close()
+        if self._on_close is not None:
+            self._on_close()
+
+    # ── sessions ─────────────────────────────────────────────────────────────────────────────────
+
+    def append_session(self) -> AppendSession:
+        """Return what appends over a connection of its own."""
+        connection = KeptConnection(self._connector)
+        return self._joined(PostgresAppendSession(connection, self._statements))
+
+    def keeper_session(self) -> KeeperSession:
+        """Return what keeps subscriptions over a connection of its own."""
+        connection = KeptConnection(self._connector)
+        return self._joined(PostgresKeeperSession(connection, self._statements))
+
+    def head_listener(self) -> HeadListener:
+        """Return what listens on a connection of its own, to `Config.listen_dsn` if given."""
+        return self._joined(
+            PostgresHeadListener(self._listen_connector, self._reader, self._statements)
+        )
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def read_stream(
+        self, stream_id: str, start: int, count: int, direction: ReadDirection, deadline: float
+    ) -> list[StoredEvent]:
+        """Read a page of a stream; see `Storage.read_stream`."""
+        return self._run(
+            "reading a stream",
+            lambda c: self._reader.stream(c, stream_id, start, count, direction, deadline),
+            deadline,
+        )
+
+    def read_all(
+        self, start: int, count: int, direction: ReadDirection, deadline: float
+    ) -> list[StoredEvent]:
+        """Read a page of all streams; see `Storage.read_all`."""
+        return self._run(
+            "reading all streams",
+            lambda c: self._reader.all(c, start, count, direction, deadline),
+            deadline,
+        )
+
+    def read_after(
+        self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float
+    ) -> list[StoredEvent]:
+        """Read what a subscription has not seen; see `Storage.read_after`."""
+        return self._run(
+            "reading for a subscription",
+            lambda c: self._reader.after(c, stream_id, after, count, max_bytes, deadline),
+            deadline,
+        )
+
+    def stream_info(self, stream_id: str, deadline: float) -> StreamInfo:
+        """Return the state of a stream, or of the store; see `Storage.stream_info`."""
+        return self._run(
+            "reading a stream's state",
+            lambda c: self._reader.stream_info(c, stream_id, deadline),
+            deadline,
+        )
+
+    def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
+        """Return a page of the streams; see `Storage.streams`."""
+        return self._run(
+            "listing streams", lambda c: self._reader.streams(c, after, count, deadline), deadline
+        )
+
+    def stream_count(self, deadline: float) -> int:
+        """Return how many streams there are, without the deleted ones."""
+        return self._run(
+            "counting streams", lambda c: self._reader.stream_count(c, deadline), deadline
+        )
+
+    def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
+        """Tell whether an event is where it was; see `Storage.history_holds`."""
+        return self._run(
+            "checking the history",
+            lambda c: self._reader.history_holds(c, global_position, event_id, deadline),
+            deadline,
+        )
+
+    # ── subscriptions ────────────────────────────────────────────────────────────────────────────
+
+    def claim(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        *,
+        start: Start,
+        owner: UUID,
+        owner_name: str,
+        lease: float,
+        watched: LeaseMark | None,
+        deadline: float,
+    ) -> Claimed | Held:
+        """Take a subscription over if it is free; see `Storage.claim`."""
+        return self._run(
+            "claiming a subscription",
+            lambda c: self._rows.claim(
+                c,
+                stream_id,
+                subscription_name,
+                start=start,
+                owner=owner,
+                owner_name=owner_name,
+                lease=lease,
+                watched=watched,
+                deadline=deadline,
+            ),
+            deadline,
+        )
+
+    def subscriptions(self, deadline: float) -> list[SubscriptionInfo]:
+        """Return every subscription, by stream and name."""
+        return self._run("listing subscriptions", lambda c: self._rows.all(c, deadline), deadline)
+
+    def subscription_info(
+        self, stream_id: str, subscription_name: str, deadline: float
+    ) -> SubscriptionInfo:
+        """Return one subscription; see `Storage.subscription_info`."""
+        return self._run(
+            "reading a subscription",
+            lambda c: self._rows.one(c, stream_id, subscription_name, deadline),
+            deadline,
+        )
+
+    def set_paused(
+        self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
+    ) -> None:
+        """Pause or resume a subscription; see `Storage.set_paused`."""
+        self._run(
+            "pausing a subscription",
+            lambda c: self._rows.set_paused(
+                c, stream_id, subscription_name, paused=paused, deadline=deadline
+            ),
+            deadline,
+        )
+
+    def reset_subscription(
+        self, stream_id: str, subscription_name: str, position: int, deadline: float
+    ) -> None:
+        """Set the checkpoint and fence the owner; see `Storage.reset_subscription`."""
+        self._run(
+            "resetting a subscription",
+            lambda c: self._rows.reset(c, stream_id, subscription_name, position, deadline),
+            deadline,
+        )
+
+    def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
+        """Forget a subscription and fence its owner; see `Storage.delete_subscription`."""
+        attempts = 0
+
+        def delete(connection: GuardedConnection) -> bool:
+            nonlocal attempts
+            attempts += 1
+            return self._rows.delete(connection, stream_id, subscription_name, deadline)
+
+        found = self._run("deleting a subscription", delete, deadline)
+        # Repeated after a lost answer, it may have been there the first time.
+        if not found and attempts == 1:
+            raise SubscriptionNotFoundError(stream_id, subscription_name)
+
+    def _run(
+        self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float
+    ) -> Result:
+        return self._pool.run(work, deadline, f"{doing} failed")
+
+    def _joined(self, session: Session) -> Session:
+        """Close *session* together with the storage; at once if that is closed already."""
+        # Those that crashed actors closed are only in the way.
+        self._sessions = [known for known in self._sessions if not known.closed]
+        self._sessions.append(session)
+        if self._closed:
+            session.close()
+        return session
+
+    def _connector_to(self, dsn: str) -> Connector:
+        return Connector(
+            dsn,
+            self._watchdog,
+            allow_unsafe_durability=self._config.allow_unsafe_durability,
+        )

@@ -1,0 +1,180 @@
+"""Reads over PostgreSQL: pages by key, never by offset, on a connection that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.numeric import Int8
+
+from eventstore.model.errors import StreamDeletedError, StreamNotFoundError
+from eventstore.model.events import StreamInfo
+from eventstore.model.names import ALL_STREAMS, MAX_POSITION
+from eventstore.ports.storage import ReadDirection, StoredEvent
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.moments import utc, utc_or_none
+from eventstore.storages.postgres.statements import Statements
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Reads events of one store; keeps nothing."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def stream(
+        self,
+        connection: GuardedConnection,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+    ) -> list[StoredEvent]:
+        """Read a page of a stream; see `Storage.read_stream`."""
+        statement = {
+            ReadDirection.FORWARD: self._statements.read_stream_forward,
+            ReadDirection.BACKWARD: self._statements.read_stream_backward,
+        }[direction]
+        rows = connection.execute(statement, (stream_id, _int8(start), _int8(count)), deadline)
+        if not rows:
+            raise StreamNotFoundError(stream_id)
+        deleted_at, position = rows[0][:2]
+        if deleted_at is not None:
+            raise StreamDeletedError(stream_id, utc(deleted_at))
+        return [] if position is None else _events([row[1:] for row in rows])
+
+    def all(
+        self,
+        connection: GuardedConnection,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+    ) -> list[StoredEvent]:
+        """Read a page of all streams; see `Storage.read_all`."""
+        statement = {
+            ReadDirection.FORWARD: self._statements.read_all_forward,
+            ReadDirection.BACKWARD: self._statements.read_all_backward,
+        }[direction]
+        return _events(connection.execute(statement, (_int8(start), _int8(count)), deadline))
+
+    def after(
+        self,
+        connection: GuardedConnection,
+        stream_id: str,
+        after: int,
+        count: int,
+        max_bytes: int,
+        deadline: float,
+    ) -> list[StoredEvent]:
+        """Read what a subscription has not seen; see `Storage.read_after`."""
+        name = () if stream_id == ALL_STREAMS else (stream_id,)
+        page = (*name, _int8(after), _int8(count))
+        return _events(
+            connection.execute(
+                self._statements.read_stream_after if name else self._statements.read_all_after,
+                (*name, *page, *page, _int8(max_bytes)),
+                deadline,
+            )
+        )
+
+    def stream_info(
+        self, connection: GuardedConnection, stream_id: str, deadline: float
+    ) -> StreamInfo:
+        """Return the state of a stream, or of the store."""
+        if stream_id == ALL_STREAMS:
+            head = self.head(connection, deadline)
+            return StreamInfo(
+                stream_id=stream_id, stream_version=head, created_at=None, deleted_at=None
+            )
+        rows = connection.execute(self._statements.stream_info, (stream_id,), deadline)
+        if not rows:
+            raise StreamNotFoundError(stream_id)
+        return _info(stream_id, *rows[0])
+
+    def streams(
+        self, connection: GuardedConnection, after: str | None, count: int, deadline: float
+    ) -> list[StreamInfo]:
+        """Read a page of the streams; see `Storage.streams`."""
+        page = (after or "", _int8(count))
+        return [_info(*row) for row in connection.execute(self._statements.streams, page, deadline)]
+
+    def stream_count(self, connection: GuardedConnection, deadline: float) -> int:
+        """Return how many streams there are, without the deleted ones."""
+        count: int = connection.execute(self._statements.stream_count, (), deadline)[0][0]
+        return count
+
+    def head(self, connection: GuardedConnection, deadline: float) -> int:
+        """Return the newest global position, or the floor that deleted events left."""
+        head: int = connection.execute(self._statements.head, (), deadline)[0][0]
+        return head
+
+    def history_holds(
+        self,
+        connection: GuardedConnection,
+        global_position: int,
+        event_id: UUID,
+        deadline: float,
+    ) -> bool:
+        """Tell whether an event is where it was, or was deleted there."""
+        position = _int8(global_position)
+        arguments = (position, event_id, position, position)
+        holds: bool = connection.execute(self._statements.history_holds, arguments, deadline)[0][0]
+        return holds
+
+
+def _int8(value: int) -> Int8:
+    """One type whatever the value is, so that a statement is prepared once."""
+    return Int8(min(value, MAX_POSITION))
+
+
+def _info(
+    stream_id: str, created_at: datetime, deleted_at: datetime | None, version: int
+) -> StreamInfo:
+    return StreamInfo(
+        stream_id=stream_id,
+        stream_version=version,
+        created_at=utc(created_at),
+        deleted_at=utc_or_none(deleted_at),
+    )
+
+
+def _events(rows: Iterable[tuple[Any, ...]]) -> list[StoredEvent]:
+    """Return the events in *rows*, whose columns are their fields.
+
+    Unrolled, with the body of `moments.utc`: twice as fast as a call per event.
+    """
+    combine = datetime.combine
+    return [
+        StoredEvent(
+            position,
+            global_position,
+            stream_id,
+            version,
+            event_id,
+            event_type,
+            data,
+            metadata,
+            causation_id,
+            correlation_id,
+            combine(at, at.time(), UTC),
+        )
+        for (
+            position,
+            global_position,
+            stream_id,
+            version,
+            event_id,
+            event_type,
+            data,
+            metadata,
+            causation_id,
+            correlation_id,
+            at,
+        ) in rows
+    ]
