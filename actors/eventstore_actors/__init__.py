@@ -1,20 +1,18 @@
-"""The runtime of an event store as a tree of pykka actors.
+"""The runtime of an event store: a tree of pykka actors.
 
-`StoreSupervisor` is for applications with actors of their own; everybody else connects by
-`eventstore.EventStore.connect`, which finds `ActorRuntime` by itself.
+`StoreSupervisor` is for applications with actors of their own. Everybody else connects with
+`eventstore.EventStore.connect`, which finds `ActorRuntime` through its entry point.
 
-The rooms, along the way of an event; each group begins with what is pure:
+The rooms follow the way of an event, from the top down:
 
-- Appending: `queue_limit`, `commit_plan`, `gathering`, `job`, `announcement`, `turn`; `appender` in
-  the caller's thread, `writer`.
-- Announcing: `recent`, `watchers`; `history`, `listener` is a thread, `publisher`.
-- Delivering: `delivery`, `run`, `reasons`, `mailbox`, `acks`; `intake`, `outlet`, `courier`,
-  `claim` and `reporter` are the hands of `subscription`; `subscriber` calls functions, `keeper`
-  renews leases and stores checkpoints, `handle` is what users hold.
-- Supervising: `restart`; `permanent` and `seats` keep the children, `children` makes them, `parts`
-  orders their ends, `opener` opens the storage; `tree`, `directory` and `surroundings` are what
-  they share; `health`; `supervisor`.
-- For all: `messages`, `actor`, `timer`, `reply`, `callers`, `shutdown`; `runtime` is the port.
+- `actor_runtime`: the port to the facade.
+- `supervising`: the supervisor, its children, and their restarts.
+- `delivering`: one subscription, from its stored events to the subscriber that acknowledges.
+- `appending`: from a caller's append to a commit.
+- `announcing`: from a commit, here or in another process, to the subscriptions concerned.
+- `owning`: claims, leases and checkpoints.
+- `state`: what the threads of a runtime share.
+- `kernel`: messages, the base class of the actors, the timer.
 """
 
 from __future__ import annotations

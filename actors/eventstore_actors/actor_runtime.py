@@ -14,10 +14,9 @@ from eventstore.model.names import shown
 from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Append, Committed, Storage
-from eventstore_actors.appending.caller import Appender
-from eventstore_actors.delivering.function_subscriber import CallableSubscriber, check_subscriber
-from eventstore_actors.kernel.actor import SupervisedActor, try_tell
-from eventstore_actors.kernel.callers import current_actor
+from eventstore_actors.appending.caller import CallerAppender
+from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
+from eventstore_actors.kernel.actor import SupervisedActor, current_actor, try_tell
 from eventstore_actors.kernel.messages import (
     AskHealth,
     Ref,
@@ -25,8 +24,7 @@ from eventstore_actors.kernel.messages import (
     Subscribe,
     Unsubscribe,
 )
-from eventstore_actors.state.health import health_of
-from eventstore_actors.state.store_state import Phase, Tree, tree_of
+from eventstore_actors.state.store_state import Phase, StoreState, health_of, state_of
 from eventstore_actors.supervising.opener import opening_time
 from eventstore_actors.supervising.supervisor import StoreSupervisor
 
@@ -44,7 +42,7 @@ _GRACE = 1.0
 class ActorRuntime:
     """Runs a store on a `StoreSupervisor`: its own, or one that the application started."""
 
-    def __init__(self, supervisor: Ref, tree: Tree, *, owned: bool) -> None:
+    def __init__(self, supervisor: Ref, tree: StoreState, *, owned: bool) -> None:
         """Use a supervisor.
 
         Args:
@@ -55,7 +53,7 @@ class ActorRuntime:
         self._supervisor = supervisor
         self._tree = tree
         self._owned = owned
-        self._appender = Appender(tree)
+        self._appender = CallerAppender(tree)
         self._detached = False
 
     @classmethod
@@ -63,7 +61,7 @@ class ActorRuntime:
         """Start a supervisor and wait until the store can be used; see `Runtime.start`."""
         patience = opening_time(config, init=init)
         supervisor = StoreSupervisor.start(config, init=init, open_timeout=patience)
-        tree = tree_of(supervisor)
+        tree = state_of(supervisor)
         assert tree is not None
         runtime = cls(supervisor, tree, owned=True)
         try:
@@ -76,7 +74,7 @@ class ActorRuntime:
     @classmethod
     def attach(cls, handle: Any, timeout: float) -> Self:
         """Use the supervisor that the application started, once it is up."""
-        tree = tree_of(handle) if isinstance(handle, pykka.ActorRef) else None
+        tree = state_of(handle) if isinstance(handle, pykka.ActorRef) else None
         if tree is None:
             raise TypeError(
                 f"attach to the reference that StoreSupervisor.start returned: {shown(handle)}"
@@ -165,7 +163,7 @@ class ActorRuntime:
         match current_actor():
             case None:
                 return False
-            case CallableSubscriber() as actor:
+            case FunctionSubscriber() as actor:
                 return actor.handle in self._tree.handles()
             case SupervisedActor() as actor:
                 return actor.supervisor is self._supervisor

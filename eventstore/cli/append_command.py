@@ -10,8 +10,7 @@ from uuid import UUID
 from eventstore import AppendResult, EventData, EventStore
 from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.json_text import decode_json
-from eventstore.cli.output import Output
-from eventstore.cli.text import printable
+from eventstore.cli.output import Output, printable
 
 __all__ = ["append", "read_events"]
 

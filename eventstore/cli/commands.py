@@ -68,7 +68,7 @@ def _append(options: Namespace, config: Config, out: Output) -> None:
 def _on_store(options: Namespace, store: EventStore, out: Output) -> None:
     match options.command:
         case "status":
-            from eventstore.cli.status import status
+            from eventstore.cli.read_commands import status
 
             status(store, out)
         case "import":

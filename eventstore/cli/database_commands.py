@@ -10,9 +10,8 @@ from typing import cast
 
 from eventstore import Config, SchemaVersionError
 from eventstore.cli.failures import RefusedError, UsageError
-from eventstore.cli.output import Output
+from eventstore.cli.output import Output, printable
 from eventstore.cli.store_options import is_embedded
-from eventstore.cli.text import printable
 from eventstore.client.targets import storage_for
 from eventstore.model.config import masked
 from eventstore.model.names import ALL_STREAMS

@@ -6,7 +6,7 @@ import re
 import sys
 from enum import IntEnum
 
-from eventstore.cli.text import one_line
+from eventstore.cli.output import one_line
 from eventstore.model.config import masked
 from eventstore.model.errors import (
     EventStoreError,

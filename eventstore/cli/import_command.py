@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import stat
+import sys
 import time
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 from eventstore import (
     AppendError,
@@ -13,13 +20,114 @@ from eventstore import (
     SerializationError,
     StreamDeletedError,
 )
-from eventstore.cli.import_file import opened_lines
+from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.import_lines import BadLineError, ImportLine, commits, parse_lines, parts
 from eventstore.cli.output import Output
-from eventstore.cli.progress import progress
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["import_file"]
+__all__ = ["Lines", "import_file", "opened_lines", "progress"]
+
+_STDIN = "-"
+_GZIP = b"\x1f\x8b"
+
+
+class Lines:
+    """Lines of bytes, and how far reading them has come."""
+
+    def __init__(self, raw: BinaryIO, name: str) -> None:
+        self.name = name
+        self._raw = raw
+        self._text = _uncompressed(raw)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file; None if it is no file."""
+        status = os.fstat(self._raw.fileno())
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    @property
+    def place(self) -> int:
+        """Bytes of the file read so far."""
+        return self._raw.tell()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return line after line.
+
+        Raises:
+            RefusedError: The file cannot be read to its end.
+        """
+        try:
+            yield from self._text
+        except (OSError, EOFError, zlib.error) as error:
+            raise RefusedError(f"cannot read {self.name} to its end: {error}") from error
+
+
+def _uncompressed(raw: BinaryIO) -> BinaryIO:
+    """Return *raw*, or what is in it if it starts as gzip does, whatever its name."""
+    peeked = raw.peek(len(_GZIP))  # type: ignore[attr-defined]
+    return cast(BinaryIO, gzip.open(raw)) if peeked.startswith(_GZIP) else raw
+
+
+@contextmanager
+def opened_lines(file: str) -> Iterator[Lines]:
+    """Open *file*, or the standard input for ``-``.
+
+    Raises:
+        UsageError: It cannot be opened.
+    """
+    if file == _STDIN:
+        yield Lines(sys.stdin.buffer, "the standard input")
+        return
+    try:
+        raw = open(file, "rb")  # noqa: SIM115, PTH123 - closed below, and no error of the caller's
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot open {file!r}: {getattr(error, 'strerror', error)}") from error
+    with raw:
+        yield Lines(raw, repr(file))
+
+
+Advance = Callable[[int], None]
+"""Told after every commit how many lines are done."""
+
+
+@contextmanager
+def progress(source: Lines) -> Iterator[Advance]:
+    """Show a bar on the standard error if it is a terminal and rich is installed."""
+    if not sys.stderr.isatty():
+        yield _nothing
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+    except ImportError:
+        yield _nothing
+        return
+    columns = (
+        TextColumn("importing"),
+        BarColumn(),
+        TextColumn("{task.fields[lines]:,} lines"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("importing", total=source.size, lines=0)
+
+        def advance(lines: int) -> None:
+            completed = 0 if source.size is None else source.place
+            bar.update(task, completed=completed, lines=lines)
+
+        yield advance
+
+
+def _nothing(_lines: int) -> None:
+    return
+
 
 _REFUSED = (AppendError, SerializationError, StreamDeletedError, ValueError)
 

@@ -5,15 +5,88 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from eventstore.cli.text import cells
+from eventstore.model.events import RecordedEvent
 
-__all__ = ["Column", "Output"]
+__all__ = ["Column", "Output", "cells", "event_text", "fitted", "one_line", "printable"]
+
+
+def printable(text: str) -> str:
+    """Return *text* with everything escaped that would move a cursor or change a colour."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return *text* in one printable line; runs of blanks and line ends become one blank."""
+    return printable(" ".join(text.split()))
+
+
+def fitted(text: str, width: int) -> str:
+    """Return *text* cut to *width* columns of a terminal, with an ellipsis if something is gone."""
+    if cells(text) <= width:
+        return text
+    kept, used = [], 0
+    for character in text:
+        used += _cells_of(character)
+        if used >= width:
+            break
+        kept.append(character)
+    return "".join(kept) + "…" if width > 0 else ""
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal *text* takes."""
+    return len(text) if text.isascii() else sum(map(_cells_of, text))
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+_DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
+_POSITION_WIDTH = 7
+_GAP = "  "
+
+
+def event_text(
+    event: RecordedEvent, *, with_stream: bool, width: int | None, in_colour: bool
+) -> str:
+    """Return position, time, stream if asked for, type and payload, cut to *width* columns."""
+    start = f"{event.position:>{_POSITION_WIDTH}}{_GAP}{event.created_at:%Y-%m-%d %H:%M:%SZ}"
+    texts = [printable(event.event_type), _payload(event)]
+    if with_stream:
+        texts.insert(0, f"{printable(event.stream_id)}@{event.stream_version}")
+    if width is not None:
+        texts = _squeezed(texts, width - len(start) - len(_GAP))
+    if in_colour:
+        start = f"{_DIM}{start}{_PLAIN}"
+        texts[-2] = f"{_BOLD}{texts[-2]}{_PLAIN}"
+    return _GAP.join([start, *texts]).rstrip()
+
+
+def _squeezed(texts: list[str], room: int) -> list[str]:
+    """Cut *texts* to *room* columns: each may take half of what is left, the last one all."""
+    squeezed = []
+    for text in texts[:-1]:
+        squeezed.append(fitted(text, max(room // 2, 1)))
+        room -= cells(squeezed[-1]) + len(_GAP)
+    return [*squeezed, fitted(texts[-1], room)]
+
+
+def _payload(event: RecordedEvent) -> str:
+    values = [event.data] if event.metadata is None else [event.data, event.metadata]
+    return _GAP.join(printable(msgspec.json.encode(value).decode()) for value in values)
+
 
 _encode = msgspec.json.Encoder().encode
 

@@ -8,12 +8,38 @@ from collections.abc import Iterator
 from itertools import islice
 
 from eventstore import EventStore, RecordedEvent, StreamInfo
-from eventstore.cli.event_text import event_text
-from eventstore.cli.output import Output
-from eventstore.cli.text import printable
+from eventstore.cli.output import Output, event_text, printable
+from eventstore.cli.subscription_commands import show_subscriptions
+from eventstore.model.config import masked
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["read", "streams", "tail"]
+__all__ = ["read", "status", "streams", "tail"]
+
+
+def status(store: EventStore, out: Output) -> None:
+    """Print where the store is, what is in it, and how far its subscriptions are."""
+    head = store.stream_info(ALL_STREAMS).stream_version
+    streams = store.stream_count()
+    infos = store.subscriptions()
+    config = store.config
+    if out.as_json:
+        out.json(
+            {
+                "dsn": masked(config.dsn),
+                "schema": config.schema,
+                "head": head,
+                "streams": streams,
+                "subscriptions": infos,
+            }
+        )
+        return
+    print(f"database  {printable(masked(config.dsn))}")
+    print(f"schema    {printable(config.schema)}")
+    print(f"head      {head:,}")
+    print(f"streams   {streams:,}")
+    print()
+    show_subscriptions(infos, out)
+
 
 _PAGE = 1_000
 _POLL_SECONDS = 0.2

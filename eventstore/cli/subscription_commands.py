@@ -8,8 +8,7 @@ from typing import assert_never
 
 from eventstore import EventStore, SubscriptionInfo, SubscriptionNotFoundError
 from eventstore.cli.failures import RefusedError
-from eventstore.cli.output import Column, Output
-from eventstore.cli.text import one_line, printable
+from eventstore.cli.output import Column, Output, one_line, printable
 
 __all__ = ["Action", "act", "list_subscriptions", "show_subscriptions"]
 

@@ -8,8 +8,7 @@ from typing import assert_never, cast
 
 from eventstore import Config
 from eventstore.cli.failures import RefusedError
-from eventstore.cli.output import Output
-from eventstore.cli.text import printable
+from eventstore.cli.output import Output, printable
 from eventstore.client.targets import storage_for
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.admin.store_check import Checked, Finding, Problem

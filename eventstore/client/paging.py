@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
+from eventstore.model.errors import DeliveryTimeoutError
 from eventstore.model.events import RecordedEvent
 from eventstore.model.names import MAX_POSITION, shown
-from eventstore.ports.storage import ReadDirection
+from eventstore.model.subscription import SubscriptionInfo
+from eventstore.ports.storage import ReadDirection, Storage
 
 __all__ = [
     "FROM_END",
@@ -16,7 +19,50 @@ __all__ = [
     "check_position",
     "check_start",
     "pages",
+    "wait_for_checkpoint",
 ]
+
+_FIRST_PAUSE = 0.01
+
+
+def wait_for_checkpoint(
+    storage: Storage,
+    stream_id: str,
+    subscription_name: str,
+    position: int,
+    *,
+    timeout: float,
+    longest_pause: float,
+) -> None:
+    """Block until the stored checkpoint is at *position* or beyond.
+
+    Raises:
+        SubscriptionNotFoundError: There is no such subscription.
+        DeliveryTimeoutError: Not within *timeout* seconds.
+    """
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    while True:
+        info = storage.subscription_info(stream_id, subscription_name, deadline)
+        if info.checkpoint >= position:
+            return
+        if time.monotonic() + pause >= deadline:
+            raise _timed_out(info, position, timeout)
+        time.sleep(pause)
+        pause = min(2 * pause, longest_pause)
+
+
+def _timed_out(info: SubscriptionInfo, position: int, timeout: float) -> DeliveryTimeoutError:
+    error = f", last error: {info.last_error}" if info.last_error else ""
+    return DeliveryTimeoutError(
+        f"subscription {info.subscription_name!r} to {info.stream_id!r} is {info.state} at"
+        f" checkpoint {info.checkpoint}, position {position} was not acknowledged within"
+        f" {timeout} s{error}",
+        info.stream_id,
+        info.subscription_name,
+        info.state,
+    )
+
 
 MAX_PAGE = 10_000
 """Most events of one page."""

@@ -19,10 +19,9 @@ from eventstore.client.paging import (
     check_position,
     check_start,
     pages,
+    wait_for_checkpoint,
 )
-from eventstore.client.runtimes import registered_runtime
-from eventstore.client.targets import installs_itself
-from eventstore.client.waiting import wait_for_checkpoint
+from eventstore.client.targets import installs_itself, registered_runtime
 from eventstore.model.config import LONGEST, Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo

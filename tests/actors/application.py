@@ -14,7 +14,7 @@ import pykka
 from eventstore import Config, EventData, EventStore, EventStoreError, ExpectedVersion
 from eventstore_actors import StoreSupervisor
 from eventstore_actors.kernel.messages import Child, Ref
-from eventstore_actors.state.store_state import Tree, tree_of
+from eventstore_actors.state.store_state import StoreState, state_of
 from tests.support.waiting import wait_until
 
 NONSENSE = "a message that none of the actors can handle"
@@ -52,8 +52,8 @@ class Application:
         self.parent.stop(timeout=5)
 
     @property
-    def tree(self) -> Tree:
-        tree = tree_of(self.supervisor)
+    def tree(self) -> StoreState:
+        tree = state_of(self.supervisor)
         assert tree is not None
         return tree
 

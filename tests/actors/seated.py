@@ -17,7 +17,7 @@ from eventstore.ports.storage import Fence, Kept
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
 from eventstore_actors.kernel.messages import Child, ChildRestarted, HeadMoved, Ref, Renewed
 from eventstore_actors.owning.keeper import Keeper
-from eventstore_actors.state.context import Seat
+from eventstore_actors.state.seat import Seat
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 from tests.support.rooms import LONG, Rooms, encoded, one, soon
 

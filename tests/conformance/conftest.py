@@ -12,8 +12,7 @@ from uuid import uuid4
 import pytest
 
 from eventstore import CallerRuntime, Config, EventData, EventStore, Runtime
-from eventstore.client.runtimes import registered_runtime
-from eventstore.client.targets import storage_for
+from eventstore.client.targets import registered_runtime, storage_for
 from eventstore.ports.storage import Storage
 
 CHINESE = "東"

@@ -90,7 +90,7 @@ def test_a_schema_that_is_too_new_is_left_alone(
 FORKED = """
 import os, sys
 from eventstore import Config, CallerRuntime, EventData, EventStore, NotRunningError
-from eventstore.client.runtimes import registered_runtime
+from eventstore.client.targets import registered_runtime
 
 dsn, schema, runtime = sys.argv[1:]
 chosen = CallerRuntime if runtime == "caller" else registered_runtime()

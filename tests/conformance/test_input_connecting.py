@@ -15,7 +15,7 @@ from eventstore import (
     ExpectedVersion,
     NotRunningError,
 )
-from eventstore.client.runtimes import registered_runtime
+from eventstore.client.targets import registered_runtime
 from tests.conformance.conftest import Connect, numbered
 
 ANY = ExpectedVersion.ANY

@@ -18,7 +18,7 @@ from eventstore import (
     NotRunningError,
     Retry,
 )
-from eventstore.client.runtimes import registered_runtime
+from eventstore.client.targets import registered_runtime
 from tests.conformance.conftest import CHINESE
 
 ANY = ExpectedVersion.ANY

@@ -11,11 +11,11 @@ _LISTENER = "actors/eventstore_actors/announcing/listener.py"
 _PUBLISHER = "actors/eventstore_actors/announcing/publisher.py"
 _RECENT = "actors/eventstore_actors/state/recent_events.py"
 
-_FAULTS = "tests/storage/test_listening_faults.py"
-_LISTENING = "tests/actors/test_listener.py"
+_FAULTS = "tests/eventstore/postgres/test_listening_faults.py"
+_LISTENING = "tests/actors/announcing/test_listener.py"
 _NEWS = "tests/conformance/port/test_listening.py"
-_MEMORY = "tests/unit/test_recent.py"
-_PUBLISHING = "tests/actors/test_publisher.py"
+_MEMORY = "tests/actors/state/test_recent_events.py"
+_PUBLISHING = "tests/actors/announcing/test_publisher.py"
 
 ANNOUNCING = (
     Mutant(

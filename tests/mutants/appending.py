@@ -9,12 +9,12 @@ __all__ = ["APPENDING"]
 _SCHEMA = "schema.sql"
 
 _APPEND = "tests/conformance/port/test_append.py"
-_DEADLINES = "tests/storage/test_deadlines.py"
-_GROUPS = "tests/storage/test_group_failures.py"
-_ISOLATION = "tests/storage/test_isolation.py"
+_DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
+_GROUPS = "tests/eventstore/postgres/test_group_failures.py"
+_ISOLATION = "tests/eventstore/postgres/test_isolation.py"
 _LISTENING = "tests/conformance/port/test_listening.py"
-_ORDER = "tests/storage/test_order_under_load.py"
-_PROTECTION = "tests/storage/test_protection.py"
+_ORDER = "tests/eventstore/postgres/test_order_under_load.py"
+_PROTECTION = "tests/eventstore/postgres/test_protection.py"
 
 APPENDING = (
     Mutant(

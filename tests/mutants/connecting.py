@@ -12,11 +12,11 @@ _CONNECTOR = "eventstore/storages/postgres/connecting/connector.py"
 _DEADLINE = "eventstore/storages/postgres/connecting/watchdog.py"
 _POOL = "eventstore/storages/postgres/connecting/pool.py"
 
-_GUARDS = "tests/unit/test_postgres_deadline.py"
-_ISOLATION = "tests/storage/test_isolation.py"
-_LOST = "tests/storage/test_lost_connections.py"
-_POOLING = "tests/storage/test_pool.py"
-_DEADLINES = "tests/storage/test_deadlines.py"
+_GUARDS = "tests/eventstore/postgres/test_watchdog.py"
+_ISOLATION = "tests/eventstore/postgres/test_isolation.py"
+_LOST = "tests/eventstore/postgres/test_lost_connections.py"
+_POOLING = "tests/eventstore/postgres/test_pool.py"
+_DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
 
 CONNECTING = (
     Mutant(
@@ -26,7 +26,9 @@ CONNECTING = (
         file=_APPEND,
         before="            if connection.doubtful:\n",
         after="            if False:\n",
-        killers=("tests/storage/test_group_failures.py::test_a_success_with_a_warning_is_unknown",),
+        killers=(
+            "tests/eventstore/postgres/test_group_failures.py::test_a_success_with_a_warning_is_unknown",
+        ),
     ),
     Mutant(
         name="lost-answer-called-unsent",
@@ -45,7 +47,7 @@ CONNECTING = (
         before='"57P01": Reaction.LOST,',
         after='"57P01": Reaction.RETRY,',
         killers=(
-            "tests/unit/test_postgres_sqlstates.py::test_every_kind_of_error_has_its_reaction",
+            "tests/eventstore/postgres/test_sqlstates.py::test_every_kind_of_error_has_its_reaction",
         ),
     ),
     Mutant(
@@ -64,7 +66,9 @@ CONNECTING = (
         file="eventstore/storages/postgres/connecting/fair_limit.py",
         before="self._waiting.popleft().release()",
         after="self._waiting.pop().release()",
-        killers=("tests/unit/test_fair_limit.py::test_a_place_goes_to_who_waits_longest",),
+        killers=(
+            "tests/eventstore/postgres/test_fair_limit.py::test_a_place_goes_to_who_waits_longest",
+        ),
     ),
     Mutant(
         name="dead-idle-connection",

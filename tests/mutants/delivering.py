@@ -9,14 +9,14 @@ __all__ = ["DELIVERING"]
 _DELIVERY = "actors/eventstore_actors/delivering/delivery.py"
 
 _ACKS = "tests/conformance/subscriptions/test_acknowledging.py"
-_ENDS = "tests/actors/test_subscription_ends.py"
-_FAILURES = "tests/actors/test_subscription_failures.py"
-_MAILBOX = "tests/unit/test_mailbox.py"
-_SIBLINGS = "tests/actors/test_subscription_siblings.py"
-_UNIT = "tests/unit/test_delivery.py"
-_LEASES = "tests/actors/test_subscription_leases.py"
+_ENDS = "tests/actors/delivering/test_subscription_ends.py"
+_FAILURES = "tests/actors/delivering/test_subscription_failures.py"
+_MAILBOX = "tests/actors/delivering/test_mailbox.py"
+_SIBLINGS = "tests/actors/delivering/test_subscription_siblings.py"
+_UNIT = "tests/actors/delivering/test_delivery.py"
+_LEASES = "tests/actors/delivering/test_subscription_leases.py"
 _SELECTING = "tests/conformance/subscriptions/test_selecting.py"
-_HISTORY = "tests/actors/test_subscription_history.py"
+_HISTORY = "tests/actors/delivering/test_subscription_history.py"
 
 DELIVERING = (
     Mutant(
@@ -229,7 +229,7 @@ DELIVERING = (
         name="batches-in-disorder",
         guarantee="G14",
         breaks="A function gets the newest batch first.",
-        file="actors/eventstore_actors/delivering/mailbox.py",
+        file="actors/eventstore_actors/delivering/function_subscriber.py",
         before="return self._letters.popleft()",
         after="return self._letters.pop()",
         killers=(f"{_MAILBOX}::test_batches_are_fetched_in_the_order_in_which_they_were_put_in",),
@@ -238,7 +238,7 @@ DELIVERING = (
         name="taken-back-and-kept",
         guarantee="G20",
         breaks="A batch that a pause took back is begun all the same.",
-        file="actors/eventstore_actors/delivering/mailbox.py",
+        file="actors/eventstore_actors/delivering/function_subscriber.py",
         before="""else None
             self._letters.clear()""",
         after="else None",
@@ -314,7 +314,7 @@ DELIVERING = (
         guarantee="G23",
         breaks="What was announced while the publisher restarted is missed.",
         file="actors/eventstore_actors/delivering/subscription_actor.py",
-        before="            self._watch()\n            self._courier.announce(None)\n",
+        before="            self._watch()\n            self._loop.announce(None)\n",
         after="            self._watch()\n",
         killers=(f"{_SIBLINGS}::test_a_new_publisher_is_asked_again_and_nothing_is_missed",),
     ),

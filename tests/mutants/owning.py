@@ -8,15 +8,15 @@ __all__ = ["OWNING"]
 
 _SCHEMA = "schema.sql"
 
-_CLAIMS = "tests/actors/test_subscription_claims.py"
-_DEADLINES = "tests/storage/test_deadlines.py"
-_FENCE = "tests/storage/test_fence.py"
-_MACHINE = "tests/storage/test_lease_machine.py"
-_KEEPER = "tests/actors/test_keeper.py"
-_LEASES = "tests/actors/test_subscription_leases.py"
+_CLAIMS = "tests/actors/owning/test_subscription_claims.py"
+_DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
+_FENCE = "tests/eventstore/postgres/test_fence.py"
+_MACHINE = "tests/eventstore/postgres/test_lease_machine.py"
+_KEEPER = "tests/actors/owning/test_keeper.py"
+_LEASES = "tests/actors/delivering/test_subscription_leases.py"
 _LISTENING = "tests/conformance/port/test_listening.py"
 _OWNERSHIP = "tests/conformance/port/test_ownership.py"
-_SIBLINGS = "tests/actors/test_subscription_siblings.py"
+_SIBLINGS = "tests/actors/delivering/test_subscription_siblings.py"
 
 OWNING = (
     Mutant(
@@ -379,10 +379,12 @@ OWNING = (
         name="batch-begun-after-the-lease",
         guarantee="G16",
         breaks="A function begins a batch that was sent before the lease ran out.",
-        file="actors/eventstore_actors/delivering/mailbox.py",
+        file="actors/eventstore_actors/delivering/function_subscriber.py",
         before="if not self._letters or time.monotonic() >= self._good_until:",
         after="if not self._letters:",
-        killers=("tests/unit/test_mailbox.py::test_nothing_is_fetched_after_the_end_of_the_lease",),
+        killers=(
+            "tests/actors/delivering/test_mailbox.py::test_nothing_is_fetched_after_the_end_of_the_lease",
+        ),
     ),
     Mutant(
         name="fenced-and-going-on",

@@ -8,10 +8,10 @@ __all__ = ["SUPERVISING"]
 
 _RESTART = "actors/eventstore_actors/supervising/restart_budget.py"
 
-_BUDGET = "tests/unit/test_restart.py"
-_RUNTIME = "tests/actors/test_runtime.py"
-_STOP = "tests/actors/test_stop.py"
-_SUPERVISOR = "tests/actors/test_supervisor.py"
+_BUDGET = "tests/actors/supervising/test_restart_budget.py"
+_RUNTIME = "tests/actors/supervising/test_actor_runtime.py"
+_STOP = "tests/actors/supervising/test_stop.py"
+_SUPERVISOR = "tests/actors/supervising/test_supervisor.py"
 _OWNERSHIP = "tests/conformance/subscriptions/test_ownership.py"
 
 SUPERVISING = (

@@ -8,12 +8,12 @@ __all__ = ["WRITING"]
 
 _PLAN = "actors/eventstore_actors/appending/commit_plan.py"
 
-_JOB = "tests/unit/test_job.py"
-_PLANNING = "tests/unit/test_commit_plan.py"
-_QUEUE = "tests/unit/test_queue_limit.py"
-_SUPERVISOR = "tests/actors/test_supervisor.py"
-_ALONE = "tests/actors/test_appending_alone.py"
-_WRITER = "tests/actors/test_writer.py"
+_JOB = "tests/actors/appending/test_attempt.py"
+_PLANNING = "tests/actors/appending/test_commit_plan.py"
+_QUEUE = "tests/actors/state/test_append_queue.py"
+_SUPERVISOR = "tests/actors/supervising/test_supervisor.py"
+_ALONE = "tests/actors/appending/test_appending_alone.py"
+_WRITER = "tests/actors/appending/test_writer.py"
 
 WRITING = (
     Mutant(

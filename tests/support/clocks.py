@@ -42,9 +42,8 @@ OF_LEASES = (
 OF_RESTARTS = (
     "kernel.timer",
     "state.subscription_handle",
-    "supervising.parts",
+    "supervising.children",
     "supervising.services",
-    "supervising.shutdown",
     "supervising.subscriptions",
     "supervising.supervisor",
 )

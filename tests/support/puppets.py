@@ -9,10 +9,11 @@ import pykka
 import pytest
 
 from eventstore.model.subscription import Subscription
+from eventstore_actors.kernel.actor import answer
 from eventstore_actors.kernel.messages import Child, ChildFailed, ChildStopped, Ref, Stop
-from eventstore_actors.kernel.reply import answer
 from eventstore_actors.kernel.timer import Timer
-from eventstore_actors.state.context import Seat, Surroundings
+from eventstore_actors.state.context import Context
+from eventstore_actors.state.seat import Seat
 from tests.support.clocks import OF_RESTARTS, Watch
 
 __all__ = ["Key", "Puppet", "Stage"]
@@ -61,12 +62,12 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Watch(monkeypatch, OF_RESTARTS).worn
-        monkeypatch.setattr("eventstore_actors.supervising.parts.Timer", _StillTimer)
+        monkeypatch.setattr("eventstore_actors.supervising.children.Timer", _StillTimer)
         monkeypatch.setattr(
-            "eventstore_actors.supervising.parts.start_permanent", self._start_permanent
+            "eventstore_actors.supervising.children.start_permanent", self._start_permanent
         )
         monkeypatch.setattr(
-            "eventstore_actors.supervising.parts.start_subscription", self._start_subscription
+            "eventstore_actors.supervising.children.start_subscription", self._start_subscription
         )
         self.clear()
 
@@ -93,13 +94,13 @@ class Stage:
         for handle in self.timer._pop_due(self.clock.now):
             handle._tell()
 
-    def _start_permanent(self, child: Child, surroundings: Surroundings) -> Ref:
-        self.timer = surroundings.timer
+    def _start_permanent(self, child: Child, context: Context) -> Ref:
+        self.timer = context.timer
         return self._start(child)
 
     def _start_subscription(
         self,
-        surroundings: Surroundings,
+        context: Context,
         seat: Seat,
         reply: pykka.ThreadingFuture[Subscription] | None,
     ) -> Ref:

@@ -33,9 +33,8 @@ from eventstore_actors.appending.writer import Writer
 from eventstore_actors.kernel.messages import Child, Ref, Stop
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.state.append_queue import AppendReply, AppendRequest, QueueLimit
-from eventstore_actors.state.context import Surroundings
-from eventstore_actors.state.directory import Directory
-from eventstore_actors.state.recent_events import Recent
+from eventstore_actors.state.context import Context, Directory
+from eventstore_actors.state.recent_events import RecentEvents
 
 ANY = int(ExpectedVersion.ANY)
 LONG = 20.0
@@ -102,10 +101,10 @@ class Rooms:
         self.storage = storage
         self.supervisor = supervisor
         self.limit = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
-        recent = Recent()
+        recent = RecentEvents()
         # As if a subscription were there: the writer tells, and the listener listens.
         recent.watched = True
-        self.shared = Surroundings(
+        self.shared = Context(
             config=config,
             storage=storage,
             codec=Codec(config.serializer, config.types),

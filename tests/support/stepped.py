@@ -31,9 +31,9 @@ from eventstore_actors.kernel.messages import (
 )
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.owning.keeper import Keeper
-from eventstore_actors.state.context import Seat, Surroundings
-from eventstore_actors.state.directory import Directory
-from eventstore_actors.state.recent_events import Recent
+from eventstore_actors.state.context import Context, Directory
+from eventstore_actors.state.recent_events import RecentEvents
+from eventstore_actors.state.seat import Seat
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 from tests.support.clocks import Clock
 from tests.support.lines import Line, World
@@ -83,11 +83,11 @@ class SteppedRuntime:
         options = SubscriptionOptions(start_from=world.judge.start, buffer_size=4)
         self._handle = handle
         self._seat = Seat(handle, cast(Ref, self), options)
-        self._shared = Surroundings(
+        self._shared = Context(
             config=world.config,
             storage=storage,
             codec=Codec(world.config.serializer),
-            recent=Recent(),
+            recent=RecentEvents(),
             timer=Timer(),
             directory=_Neighbours(self._answer_release),
             supervisor=None,
@@ -137,7 +137,7 @@ class SteppedRuntime:
     @property
     def run(self) -> Run | None:
         """The run that it believes to be in."""
-        return self.subscription._courier.run
+        return self.subscription._loop.run
 
     @property
     def believes(self) -> bool:

@@ -25,9 +25,8 @@ from eventstore_actors.kernel.messages import (
     Watch,
 )
 from eventstore_actors.kernel.timer import Timer
-from eventstore_actors.state.context import Surroundings
-from eventstore_actors.state.directory import Directory
-from eventstore_actors.state.recent_events import Recent
+from eventstore_actors.state.context import Context, Directory
+from eventstore_actors.state.recent_events import RecentEvents
 from tests.support.heads import ScriptedHeads
 from tests.support.rooms import soon
 
@@ -75,7 +74,7 @@ class _ScriptedStorage:
 class Follower:
     """Reads on as a subscription does: from the memory, or from the storage what that lacks."""
 
-    def __init__(self, stream_id: str, recent: Recent, storage: Storage, start: int) -> None:
+    def __init__(self, stream_id: str, recent: RecentEvents, storage: Storage, start: int) -> None:
         self.stream_id = stream_id
         self.actor_urn = f"follower of {stream_id}"
         self._recent = recent
@@ -117,9 +116,9 @@ class SteppedPublisher:
 
     actor_urn = "the supervisor"
 
-    def __init__(self, config: Config, storage: Storage, recent: Recent) -> None:
+    def __init__(self, config: Config, storage: Storage, recent: RecentEvents) -> None:
         self._scripted = _ScriptedStorage(storage)
-        self._shared = Surroundings(
+        self._shared = Context(
             config=config,
             storage=cast(Storage, self._scripted),
             codec=Codec(config.serializer),

@@ -17,7 +17,7 @@ from eventstore_actors.kernel.messages import (
     ListenerFailed,
     Ref,
 )
-from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.context import Context
 
 __all__ = ["Listener"]
 
@@ -45,13 +45,13 @@ class Listener(threading.Thread):
     read together with the mark, or before the mark is found to be where it was.
     """
 
-    def __init__(self, surroundings: Surroundings, publisher: Ref) -> None:
+    def __init__(self, context: Context, publisher: Ref) -> None:
         super().__init__(name="eventstore-listener", daemon=True)
-        self._shared = surroundings
-        self._recent = surroundings.recent
-        self._history = History(surroundings)
+        self._shared = context
+        self._recent = context.recent
+        self._history = History(context)
         self._publisher = publisher
-        self._heads = surroundings.storage.head_listener()
+        self._heads = context.storage.head_listener()
         self._ended = threading.Event()
         self._look = threading.Event()
         self._connected = False

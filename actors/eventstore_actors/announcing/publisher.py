@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, KeysView, Sequence
 from typing import Any
 
 from eventstore.model.errors import EventStoreError, HistoryRewoundError
@@ -10,7 +10,6 @@ from eventstore.model.log import get_logger
 from eventstore.model.names import ALL_STREAMS
 from eventstore.ports.storage import Heard, StoredEvent
 from eventstore_actors.announcing.listener import Listener
-from eventstore_actors.announcing.watchers import Watchers
 from eventstore_actors.kernel.actor import SupervisedActor, try_tell
 from eventstore_actors.kernel.messages import (
     Announce,
@@ -21,13 +20,48 @@ from eventstore_actors.kernel.messages import (
     HistoryRewound,
     ListenerDeaf,
     ListenerFailed,
+    Ref,
     Touched,
     Unwatch,
     Watch,
 )
-from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.context import Context
 
-__all__ = ["Publisher"]
+__all__ = ["Publisher", "Watchers"]
+
+
+class Watchers:
+    """References by stream; the dead ones are forgotten when they are told something."""
+
+    def __init__(self) -> None:
+        self._by_stream: dict[str, dict[str, Ref]] = {}
+
+    @property
+    def streams(self) -> KeysView[str]:
+        """The streams that somebody watches, ``$all`` among them."""
+        return self._by_stream.keys()
+
+    def add(self, stream_id: str, watcher: Ref) -> None:
+        self._by_stream.setdefault(stream_id, {})[watcher.actor_urn] = watcher
+
+    def remove(self, stream_id: str, watcher: Ref) -> None:
+        """Forget a watcher; harmless when repeated."""
+        watchers = self._by_stream.get(stream_id, {})
+        watchers.pop(watcher.actor_urn, None)
+        if not watchers:
+            self._by_stream.pop(stream_id, None)
+
+    def tell(self, stream_id: str, message: object) -> None:
+        """Tell everybody who watches *stream_id*."""
+        for watcher in list(self._by_stream.get(stream_id, {}).values()):
+            if not try_tell(watcher, message):
+                self.remove(stream_id, watcher)
+
+    def tell_all(self, message: object) -> None:
+        """Tell everybody."""
+        for stream_id in list(self._by_stream):
+            self.tell(stream_id, message)
+
 
 LISTENER_STOP = 2.0
 
@@ -41,10 +75,10 @@ class Publisher(SupervisedActor):
     stands before that in its inbox.
     """
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        super().__init__("publisher", surroundings.supervisor)
-        self._shared = surroundings
-        self._recent = surroundings.recent
+    def __init__(self, context: Context) -> None:
+        super().__init__("publisher", context.supervisor)
+        self._shared = context
+        self._recent = context.recent
         self._listener: Listener | None = None
         self._watchers = Watchers()
         self._looking = False

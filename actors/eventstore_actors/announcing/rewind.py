@@ -10,7 +10,7 @@ from uuid import UUID
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
 from eventstore.ports.storage import Heard, StoredEvent
-from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.context import Context
 
 __all__ = ["History", "Mark"]
 
@@ -34,9 +34,9 @@ class History:
     A head that does not grow, or another event at it, raises a doubt; the storage decides it.
     """
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._shared = surroundings
-        self._recent = surroundings.recent
+    def __init__(self, context: Context) -> None:
+        self._shared = context
+        self._recent = context.recent
         self._told: Mark | None = None
         """The newest event that the publisher was told of: the memory may not have it yet."""
         self.head = 0

@@ -12,23 +12,23 @@ from eventstore.model.errors import (
     TooManyAppendsError,
 )
 from eventstore.ports.storage import Append, AppendSession, Committed, payload_bytes
-from eventstore_actors.appending.announcement import stored_events
 from eventstore_actors.appending.attempt import LAST_CHANCE, attempt_until, patience_with
+from eventstore_actors.appending.commit_plan import stored_events
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Child, EventsCommitted, Ref
 from eventstore_actors.state.append_queue import AppendRequest
-from eventstore_actors.state.store_state import Phase, Tree
+from eventstore_actors.state.store_state import Phase, StoreState
 
-__all__ = ["Appender"]
+__all__ = ["CallerAppender"]
 
 _RESTART_POLL = 0.005
 """Seconds between two looks whether the next writer is there."""
 
 
-class Appender:
+class CallerAppender:
     """Appends for the callers of one store, in their own threads."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: StoreState) -> None:
         self._tree = tree
 
     def append(self, append: Append, deadline: float) -> Committed:

@@ -14,15 +14,13 @@ from eventstore.model.errors import (
 )
 from eventstore.model.log import get_logger
 from eventstore.ports.storage import Append, AppendSession, Committed, Outcome, StoredEvent
-from eventstore_actors.appending.announcement import stored_events
 from eventstore_actors.appending.attempt import Job, unsent
-from eventstore_actors.appending.commit_plan import CommitPlan, split
-from eventstore_actors.appending.gathering import Gathering
+from eventstore_actors.appending.commit_plan import CommitPlan, Gathering, split, stored_events
 from eventstore_actors.kernel.actor import SupervisedActor
 from eventstore_actors.kernel.messages import Child, EventsCommitted, Flush, Tick
 from eventstore_actors.kernel.timer import Handle
 from eventstore_actors.state.append_queue import AppendRequest
-from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.context import Context
 
 __all__ = ["Writer"]
 
@@ -35,10 +33,10 @@ class Writer(SupervisedActor):
     One attempt per message: between two of them it hears a `Stop`, and new appends queue up.
     """
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        super().__init__("writer", surroundings.supervisor)
-        self._shared = surroundings
-        self._plan = CommitPlan(surroundings.config.max_commit_bytes)
+    def __init__(self, context: Context) -> None:
+        super().__init__("writer", context.supervisor)
+        self._shared = context
+        self._plan = CommitPlan(context.config.max_commit_bytes)
         self._jobs: deque[Job] = deque()
         """Sent before anything that still waits in the plan."""
         self._session: AppendSession | None = None

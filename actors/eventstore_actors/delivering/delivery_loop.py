@@ -10,17 +10,18 @@ from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.storage import Claimed, Progress
 from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
-from eventstore_actors.delivering.mailbox import Letter
+from eventstore_actors.delivering.function_subscriber import Letter
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet
-from eventstore_actors.delivering.progress import Reporter
-from eventstore_actors.delivering.reading import Intake
+from eventstore_actors.delivering.progress import ProgressReporter
+from eventstore_actors.delivering.reading import SubscriptionReader
 from eventstore_actors.delivering.run_state import Failure, Run, Stage
 from eventstore_actors.kernel.messages import Continue, Ref
 from eventstore_actors.kernel.timer import Alarm
 from eventstore_actors.state import subscription_errors as reasons
-from eventstore_actors.state.context import Seat, Surroundings
+from eventstore_actors.state.context import Context
+from eventstore_actors.state.seat import Seat
 
-__all__ = ["Courier", "EndOfSubscription"]
+__all__ = ["DeliveryLoop", "EndOfSubscription"]
 
 READS_AT_ONCE = 2
 """A live event is found by the first, and the end by the second: it is live again at once."""
@@ -36,7 +37,7 @@ class EndOfSubscription(Exception):  # noqa: N818 - a signal to the actor, which
         self.reason = reason
 
 
-class Courier:
+class DeliveryLoop:
     """The effects around the `Delivery` of one subscription, run by run; used by its actor alone.
 
     Most methods may raise `EndOfSubscription`, or `HistoryRewoundError` when they read.
@@ -44,22 +45,22 @@ class Courier:
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        context: Context,
         seat: Seat,
         outlet: Outlet,
         subscription: Ref,
         alarm: Alarm,
     ) -> None:
         handle = seat.handle
-        self._config = surroundings.config
+        self._config = context.config
         self._seat = seat
         self._handle = handle
         self._options = seat.options
         self._outlet = outlet
         self._subscription = subscription
         self._alarm = alarm
-        self._intake = Intake(surroundings, handle.stream_id, seat.options)
-        self._reporter = Reporter(handle, surroundings.directory, subscription, alarm)
+        self._reader = SubscriptionReader(context, handle.stream_id, seat.options)
+        self._progress = ProgressReporter(handle, context.directory, subscription, alarm)
         self._failure: Failure | None = None
         self._continue_told = False
         self._sends = True
@@ -82,12 +83,12 @@ class Courier:
             delivery.pause()
         number = self._seat.next_run()
         self.run = run = Run(number, claimed.fence, delivery, good_until, time.monotonic())
-        self._intake.suspect()
+        self._reader.suspect()
         self._handle.run_started(number, claimed.checkpoint)
         self._outlet.renew(good_until)
         if not self._outlet.begin():
             self._subscriber_died()
-        self._reporter.tell(run, self._failure)
+        self._progress.tell(run, self._failure)
         self.go_on()
 
     def lose_run(self, reason: EventStoreError) -> None:
@@ -107,7 +108,7 @@ class Courier:
     def keep(self) -> None:
         """Tell the keeper, which may not know of it."""
         if self.run is not None:
-            self._reporter.tell(self.run, self._failure, urgent=True)
+            self._progress.tell(self.run, self._failure, urgent=True)
 
     def last_progress(self) -> Progress | None:
         """Return what is stored when the ownership is given up; None: there is none."""
@@ -127,7 +128,7 @@ class Courier:
                 self._deliver(run)
             else:
                 self._hold_back(run)
-        self._reporter.show(run, self._failure)
+        self._progress.show(run, self._failure)
 
     def announce(self, position: int | None) -> None:
         """There may be events up to *position*; None: how far is not known."""
@@ -188,7 +189,7 @@ class Courier:
     def patience(self) -> float:
         """Return the most seconds until it should look around again, though nobody tells it to."""
         run = self.run
-        if run is None or not run.delivery.caught_up or not self._reporter.is_settled:
+        if run is None or not run.delivery.caught_up or not self._progress.is_settled:
             return LIVENESS
         return self._outlet.patience
 
@@ -214,7 +215,7 @@ class Courier:
             self._subscription.tell(Continue())
 
     def continue_told(self) -> None:
-        """Go on, as this courier asked for itself."""
+        """Go on, as this loop asked for itself."""
         self._continue_told = False
         self.go_on()
 
@@ -259,8 +260,8 @@ class Courier:
             return False
         exhausted, failed = False, None
         try:
-            events = self._intake.read(wanted)
-            failed = self._intake.put_in(run.delivery, events)
+            events = self._reader.read(wanted)
+            failed = self._reader.put_in(run.delivery, events)
             exhausted = not events
         except StorageUnavailableError as error:
             self._database_away(run, error)
@@ -270,7 +271,7 @@ class Courier:
         run.away = False
         self._look_whether_recovered(run)
         if failed is not None:
-            self._failed(run, failed, Stage.INTAKE)
+            self._failed(run, failed, Stage.READING)
         return not exhausted
 
     def _database_away(self, run: Run, error: StorageUnavailableError) -> None:

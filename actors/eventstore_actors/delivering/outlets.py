@@ -10,11 +10,10 @@ import pykka
 
 from eventstore.model.errors import EventStoreError
 from eventstore.model.subscriber_messages import Subscribed, SubscriptionLost
-from eventstore_actors.delivering.function_subscriber import CallableSubscriber
-from eventstore_actors.delivering.mailbox import Letter, Mailbox
+from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, Letter, Mailbox
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Fetch, Ref, Stop
-from eventstore_actors.state.context import Seat
+from eventstore_actors.state.seat import Seat
 
 __all__ = ["Outlet", "outlet_for"]
 
@@ -100,7 +99,7 @@ class ActorOutlet:
         return True
 
 
-class CallableOutlet:
+class FunctionOutlet:
     """Puts batches into the mailbox of an actor that calls the function."""
 
     grace = GRACE
@@ -108,7 +107,7 @@ class CallableOutlet:
 
     def __init__(self, seat: Seat, subscription: Ref, role: str) -> None:
         self._mailbox = Mailbox()
-        self._ref: Ref = CallableSubscriber.start(seat, self._mailbox, subscription, role)
+        self._ref: Ref = FunctionSubscriber.start(seat, self._mailbox, subscription, role)
 
     def begin(self) -> bool:
         self._mailbox.take_back()
@@ -148,4 +147,4 @@ def outlet_for(seat: Seat, subscription: Ref, role: str) -> Outlet:
     """Return where the batches of *seat* go; what is started for it ends with `close`."""
     if seat.actor is not None:
         return ActorOutlet(seat)
-    return CallableOutlet(seat, subscription, role)
+    return FunctionOutlet(seat, subscription, role)

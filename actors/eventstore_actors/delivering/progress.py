@@ -10,10 +10,10 @@ from eventstore.ports.storage import Progress
 from eventstore_actors.delivering.run_state import Failure, Run
 from eventstore_actors.kernel.messages import Child, Keep, Ref
 from eventstore_actors.kernel.timer import Alarm
-from eventstore_actors.state.directory import Directory
+from eventstore_actors.state.context import Directory
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 
-__all__ = ["Reporter"]
+__all__ = ["ProgressReporter"]
 
 COALESCING = 0.05
 """Seconds within which the keeper is told of progress once."""
@@ -21,7 +21,7 @@ COALESCING = 0.05
 _PASSING = {SubscriptionState.LIVE, SubscriptionState.CATCHING_UP, SubscriptionState.FULL}
 
 
-class Reporter:
+class ProgressReporter:
     """Reports for one subscription; used by its actor alone."""
 
     def __init__(

@@ -10,20 +10,18 @@ from eventstore.model.errors import HistoryRewoundError, StorageUnavailableError
 from eventstore.model.subscription import SubscriptionOptions
 from eventstore.ports.storage import StoredEvent
 from eventstore_actors.delivering.delivery import Delivery, Read
-from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.context import Context
 
-__all__ = ["Intake"]
+__all__ = ["SubscriptionReader"]
 
 
-class Intake:
+class SubscriptionReader:
     """Fills deliveries for one subscription. The newest events come from memory."""
 
-    def __init__(
-        self, surroundings: Surroundings, stream_id: str, options: SubscriptionOptions
-    ) -> None:
-        self._shared = surroundings
+    def __init__(self, context: Context, stream_id: str, options: SubscriptionOptions) -> None:
+        self._shared = context
         self._stream_id = stream_id
-        self._decode = surroundings.codec.decode
+        self._decode = context.codec.decode
         self._select = options.selector
         self._map = options.mapper
         self._is_plain = options.selector is None and options.mapper is None

@@ -19,13 +19,13 @@ class Stage(Enum):
     """Where user code failed, which tells when that is over."""
 
     HANDLER = "handler"
-    INTAKE = "intake"
+    READING = "reading"
     """Decoder, selector or mapper."""
 
 
 _PLACE: dict[Stage, Callable[[Delivery], int]] = {
     Stage.HANDLER: attrgetter("checkpoint"),
-    Stage.INTAKE: attrgetter("read_up_to"),
+    Stage.READING: attrgetter("read_up_to"),
 }
 
 

@@ -18,9 +18,9 @@ from eventstore.model.errors import (
 from eventstore.model.log import get_logger
 from eventstore.model.subscription import Subscription, WhenOwned
 from eventstore.ports.storage import Claimed, Held
-from eventstore_actors.delivering.delivery_loop import Courier, EndOfSubscription
+from eventstore_actors.delivering.delivery_loop import DeliveryLoop, EndOfSubscription
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet, outlet_for
-from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.actor import SupervisedActor, answer, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     Acknowledge,
     Child,
@@ -38,11 +38,11 @@ from eventstore_actors.kernel.messages import (
     Unwatch,
     Watch,
 )
-from eventstore_actors.kernel.reply import answer, refuse
 from eventstore_actors.kernel.timer import Alarm
 from eventstore_actors.owning.claim import Claimant
 from eventstore_actors.state import subscription_errors as reasons
-from eventstore_actors.state.context import Seat, Surroundings
+from eventstore_actors.state.context import Context
+from eventstore_actors.state.seat import Seat
 
 __all__ = ["SubscriptionActor"]
 
@@ -55,34 +55,36 @@ log = get_logger()
 
 
 class SubscriptionActor(SupervisedActor):
-    """Claims the subscription, and lets a courier deliver while it is ours.
+    """Claims the subscription, and lets a loop deliver while it is ours.
 
     Without a run it waits: somebody else owns the subscription, or the database is away.
     """
 
-    def __init__(self, surroundings: Surroundings, seat: Seat, reply: Reply | None) -> None:
+    def __init__(self, context: Context, seat: Seat, reply: Reply | None) -> None:
         handle = seat.handle
-        super().__init__(f"subscription {handle.subscription_name}", surroundings.supervisor)
-        self._shared = surroundings
-        self._config = surroundings.config
+        super().__init__(f"subscription {handle.subscription_name}", context.supervisor)
+        self._shared = context
+        self._config = context.config
         self._seat = seat
         self._handle = handle
         self._options = seat.options
         self._reply = reply
-        self._alarm = Alarm(surroundings.timer, self.actor_ref, Tick())
-        self._claimant = Claimant(surroundings, seat)
+        self._alarm = Alarm(context.timer, self.actor_ref, Tick())
+        self._claimant = Claimant(context, seat)
         self._paused_at = 0.0
         self._stop_at: float | None = None
         self._reason: EventStoreError | None = None
         self._outlet: Outlet | None = None
-        self._courier: Courier
+        self._loop: DeliveryLoop
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────
 
     def setup(self) -> None:
         self._handle.connect(self.actor_ref)
         self._outlet = outlet_for(self._seat, self.actor_ref, f"{self.role} handler")
-        self._courier = Courier(self._shared, self._seat, self._outlet, self.actor_ref, self._alarm)
+        self._loop = DeliveryLoop(
+            self._shared, self._seat, self._outlet, self.actor_ref, self._alarm
+        )
         # Watched before the first read, so that no event falls between the two.
         self._watch()
         try:
@@ -99,15 +101,15 @@ class SubscriptionActor(SupervisedActor):
         self._set_alarm()
 
     def _handle_message(self, message: Any) -> None:
-        courier = self._courier
+        loop = self._loop
         match message:
             case Acknowledge():
-                courier.acknowledged(*self._handle.acknowledged(message))
+                loop.acknowledged(*self._handle.acknowledged(message))
                 self._end_if_done()
             case HeadMoved(position):
-                courier.announce(position)
+                loop.announce(position)
             case Continue():
-                courier.continue_told()
+                loop.continue_told()
             case Renewed():
                 self._renewed(message)
             case Tick():
@@ -125,10 +127,10 @@ class SubscriptionActor(SupervisedActor):
 
     def _subscriber_failed(self, message: HandlerFailed | SubscriberEnded) -> None:
         if isinstance(message, HandlerFailed):
-            self._courier.handler_failed(message.run, message.error)
+            self._loop.handler_failed(message.run, message.error)
             self._end_if_done()
         elif self._stop_at is None:
-            self._courier.check_subscriber()
+            self._loop.check_subscriber()
 
     def stopping(self, deadline: float) -> None:
         """Send nothing more, and wait for the acknowledgements of what is in flight."""
@@ -136,7 +138,7 @@ class SubscriptionActor(SupervisedActor):
         self._stop_at = max(deadline, time.monotonic() + self._outlet.grace)
         if isinstance(self.stop_reason, EventStoreError):
             self._reason = self.stop_reason
-        self._courier.stop_sending()
+        self._loop.stop_sending()
         self._end_if_done()
 
     def teardown(self, error: BaseException | None) -> None:
@@ -176,7 +178,7 @@ class SubscriptionActor(SupervisedActor):
     def _acks_are_due(self) -> bool:
         """Tell whether something is in flight, and somebody lives who may acknowledge it."""
         assert self._outlet is not None
-        run = self._courier.run
+        run = self._loop.run
         return run is not None and run.delivery.in_flight > 0 and self._outlet.is_alive()
 
     def _close_outlet(self, reason: EventStoreError) -> None:
@@ -192,7 +194,7 @@ class SubscriptionActor(SupervisedActor):
     # ── ownership ────────────────────────────────────────────────────────────────────────────
 
     def _claim_if_waiting(self) -> None:
-        if self._courier.run is None and self._stop_at is None:
+        if self._loop.run is None and self._stop_at is None:
             self._claim()
 
     def _claim(self) -> None:
@@ -213,7 +215,7 @@ class SubscriptionActor(SupervisedActor):
 
     def _claimed(self, claimed: Claimed | Held, asked_at: float) -> None:
         if isinstance(claimed, Claimed):
-            self._courier.start_run(claimed, asked_at + self._config.lease)
+            self._loop.start_run(claimed, asked_at + self._config.lease)
         elif self._options.when_owned is WhenOwned.ERROR:
             self._refuse(reasons.in_use(self._handle, claimed))
         if self._reply is not None:
@@ -231,23 +233,23 @@ class SubscriptionActor(SupervisedActor):
         self.finish()
 
     def _renewed(self, message: Renewed) -> None:
-        run, kept = self._courier.run, message.kept
+        run, kept = self._loop.run, message.kept
         if run is None or kept.fence != run.fence:
             return
         if not kept.owned:
             self._fenced()
             return
-        self._courier.renew(message.good_until)
+        self._loop.renew(message.good_until)
         # What was asked before our own pause or resume does not know of it.
         if message.asked_at > self._paused_at and kept.paused != run.delivery.paused:
             self._apply_pause(paused=kept.paused)
         else:
-            self._courier.go_on()
+            self._loop.go_on()
 
     def _fenced(self) -> None:
         """Stop counting: another owner, a reset or a delete made this ownership void."""
         reason = reasons.lost(self._handle, "was taken over, reset or deleted")
-        self._courier.lose_run(reason)
+        self._loop.lose_run(reason)
         if self._stop_at is not None:
             self.finish()
         elif self._options.when_owned is WhenOwned.ERROR:
@@ -257,7 +259,7 @@ class SubscriptionActor(SupervisedActor):
 
     def _release(self) -> None:
         """Store how far it came, and let a successor go on at once."""
-        progress = None if self._outlet is None else self._courier.last_progress()
+        progress = None if self._outlet is None else self._loop.last_progress()
         if progress is None:
             return
         done = pykka.ThreadingFuture[bool]()
@@ -282,30 +284,30 @@ class SubscriptionActor(SupervisedActor):
 
     def _apply_pause(self, *, paused: bool) -> None:
         if paused:
-            self._courier.pause()
+            self._loop.pause()
         else:
-            self._courier.resume()
+            self._loop.resume()
 
-    # ── time and surroundings ────────────────────────────────────────────────────────────────
+    # ── time and neighbours ────────────────────────────────────────────────────────────────
 
     def _ticked(self) -> None:
         if not self._alarm.rang():
             return
         if self._stop_at is not None:
             self._end_if_done()
-        elif self._courier.run is None:
-            self._courier.check_subscriber()
+        elif self._loop.run is None:
+            self._loop.check_subscriber()
             self._claim()
         else:
-            self._courier.look_again()
+            self._loop.look_again()
 
     def _set_alarm(self) -> None:
         """Wake up when the next thing is due, and regularly to look for what nobody tells."""
         if self._ended:
             return
         now = time.monotonic()
-        if self._courier.run:
-            regular, due = self._courier.patience(), self._courier.next_moment()
+        if self._loop.run:
+            regular, due = self._loop.patience(), self._loop.next_moment()
         else:
             regular, due = min(LIVENESS, self._config.poll_interval), self._claimant.next_moment()
         self._alarm.at(min(now + regular, due or math.inf))
@@ -317,6 +319,6 @@ class SubscriptionActor(SupervisedActor):
     def _child_restarted(self, child: Child) -> None:
         if child is Child.PUBLISHER:
             self._watch()
-            self._courier.announce(None)
+            self._loop.announce(None)
         elif child is Child.KEEPER:
-            self._courier.keep()
+            self._loop.keep()

@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from types import FrameType
+from typing import Any, TypeVar
 
 import pykka
 
 from eventstore.model.log import get_logger
 from eventstore_actors.kernel.messages import ChildFailed, ChildStopped, ChildUp, Ref, Stop
 
-__all__ = ["SupervisedActor", "try_tell"]
+__all__ = ["SupervisedActor", "answer", "current_actor", "refuse", "try_tell"]
+
+_T = TypeVar("_T")
+
+
+def answer(reply: pykka.ThreadingFuture[_T], value: _T) -> None:
+    """Let whoever waits for *reply* have *value*."""
+    with suppress(queue.Full):
+        reply.set(value)
+
+
+def refuse(reply: pykka.ThreadingFuture[Any], error: BaseException) -> None:
+    """Raise *error* in whoever waits for *reply*."""
+    with suppress(queue.Full):
+        reply.set_exception((type(error), error, error.__traceback__))
+
+
+def current_actor() -> pykka.Actor | None:
+    """Return the actor whose method this thread runs, at whatever depth; None: no actor's."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, only not portable
+    found: pykka.Actor | None = None
+    while frame is not None:
+        names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+        owner = frame.f_locals.get(names[0]) if names else None
+        if isinstance(owner, pykka.Actor):
+            # The outermost one runs the thread; what it calls may be methods of others.
+            found = owner
+        frame = frame.f_back
+    return found
+
 
 log = get_logger()
 

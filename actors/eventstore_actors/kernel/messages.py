@@ -175,7 +175,7 @@ class Acknowledge:
     """From a handle to its subscription: everything up to *position* of this run is done.
 
     What is acknowledged until it is read is told of by the same message; see
-    `eventstore_actors.state.acks`.
+    `eventstore_actors.state.subscription_handle`.
     """
 
     run: int

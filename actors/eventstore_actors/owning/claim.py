@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 
 from eventstore.ports.storage import Claimed, Held, LeaseMark
-from eventstore_actors.state.context import Seat, Surroundings
+from eventstore_actors.state.context import Context
+from eventstore_actors.state.seat import Seat
 
 __all__ = ["Claimant"]
 
@@ -24,8 +25,8 @@ class _Sight:
 class Claimant:
     """Claims for one seat, again and again while somebody else holds the subscription."""
 
-    def __init__(self, surroundings: Surroundings, seat: Seat) -> None:
-        self._shared = surroundings
+    def __init__(self, context: Context, seat: Seat) -> None:
+        self._shared = context
         self._seat = seat
         self._sight: _Sight | None = None
         self._exists = False

@@ -11,11 +11,10 @@ from typing import Any
 from eventstore.model.errors import EventStoreError
 from eventstore.model.log import get_logger
 from eventstore.ports.storage import Fence, KeeperSession, Kept, Progress
-from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.actor import SupervisedActor, answer, try_tell
 from eventstore_actors.kernel.messages import Keep, Ref, Release, Renewed, Tick, Touched
-from eventstore_actors.kernel.reply import answer
 from eventstore_actors.kernel.timer import Alarm
-from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.context import Context
 
 __all__ = ["Keeper"]
 
@@ -48,14 +47,14 @@ class Keeper(SupervisedActor):
     A database that is away is no crash: everything stays to be written, and is tried again.
     """
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        super().__init__("keeper", surroundings.supervisor)
-        self._shared = surroundings
-        self._config = surroundings.config
+    def __init__(self, context: Context) -> None:
+        super().__init__("keeper", context.supervisor)
+        self._shared = context
+        self._config = context.config
         self._entries: dict[Fence, _Entry] = {}
         self._session: KeeperSession | None = None
         self._away = False
-        self._alarm = Alarm(surroundings.timer, self.actor_ref, Tick())
+        self._alarm = Alarm(context.timer, self.actor_ref, Tick())
         self._written_at = self._renewed_at = self._polled_at = time.monotonic()
 
     def setup(self) -> None:

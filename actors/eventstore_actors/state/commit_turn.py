@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from eventstore.ports.storage import AppendSession
 
-__all__ = ["Turn"]
+__all__ = ["CommitTurn"]
 
 
-class Turn:
+class CommitTurn:
     """The writer's session, used by one at a time.
 
     A caller that is alone does what the writer would do, and saves two changes of the thread. Who

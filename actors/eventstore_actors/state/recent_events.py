@@ -14,7 +14,7 @@ import msgspec
 from eventstore.model.names import ALL_STREAMS
 from eventstore.ports.storage import StoredEvent, payload_bytes
 
-__all__ = ["Recent"]
+__all__ = ["RecentEvents"]
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_EVENTS = 50_000
@@ -26,7 +26,7 @@ _stream_id = attrgetter("stream_id")
 _stream_version = attrgetter("stream_version")
 
 
-class Recent:
+class RecentEvents:
     """The run of events without a hole that ends at the newest known position.
 
     The publisher extends it, subscriptions read it, from any thread. It is bounded in events and

@@ -9,15 +9,38 @@ from weakref import WeakKeyDictionary
 
 from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StorageUnavailableError
+from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.messages import Ref
 from eventstore_actors.state.append_queue import QueueLimit
-from eventstore_actors.state.commit_turn import Turn
-from eventstore_actors.state.directory import Directory
-from eventstore_actors.state.recent_events import Recent
+from eventstore_actors.state.commit_turn import CommitTurn
+from eventstore_actors.state.context import Directory
+from eventstore_actors.state.recent_events import RecentEvents
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 
-__all__ = ["Phase", "Tree", "tree_of"]
+__all__ = ["Phase", "StoreState", "health_of", "state_of"]
+
+
+def health_of(tree: StoreState, *, running: bool, restarts: int) -> Health:
+    """Return how the store of *tree* fares.
+
+    Args:
+        tree: What its supervisor shares.
+        running: Whether every part of it runs.
+        restarts: Of all its parts, since the start.
+    """
+    reached = running and tree.recent.listening
+    return Health(
+        running=running,
+        database_reachable=reached,
+        head=tree.recent.head,
+        queued_appends=tree.queue.queued_appends,
+        queued_bytes=tree.queue.queued_bytes,
+        restarts=restarts,
+        listening=reached and not tree.recent.deaf,
+        subscriptions=tuple(handle.health() for handle in tree.handles()),
+        failure=None if tree.failure is None else str(tree.failure),
+    )
 
 
 class Phase(Enum):
@@ -35,14 +58,14 @@ Key = tuple[str, str]
 """A stream's id, or ``$all``, and a subscription's name."""
 
 
-class Tree:
+class StoreState:
     """Written by the supervisor, read from any thread, and still there when everything ended."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.directory = Directory()
-        self.recent = Recent()
-        self.turn = Turn()
+        self.recent = RecentEvents()
+        self.turn = CommitTurn()
         self.queue = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
         self._changed = threading.Condition()
         self._phase = Phase.OPENING
@@ -161,14 +184,14 @@ class Tree:
         return error
 
 
-_trees: WeakKeyDictionary[Ref, Tree] = WeakKeyDictionary()
+_trees: WeakKeyDictionary[Ref, StoreState] = WeakKeyDictionary()
 
 
-def plant(supervisor: Ref, tree: Tree) -> None:
+def share_state(supervisor: Ref, tree: StoreState) -> None:
     """Remember what *supervisor* shares, for as long as anybody holds its reference."""
     _trees[supervisor] = tree
 
 
-def tree_of(supervisor: Ref) -> Tree | None:
+def state_of(supervisor: Ref) -> StoreState | None:
     """Return what *supervisor* shares, whether it lives or not; None: it is no supervisor."""
     return _trees.get(supervisor)

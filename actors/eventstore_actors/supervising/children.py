@@ -2,36 +2,153 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from typing import assert_never
 
 import pykka
 
+from eventstore.client.codec import Codec
 from eventstore.model.subscription import Subscription
+from eventstore.ports.storage import Storage
 from eventstore_actors.announcing.publisher import Publisher
 from eventstore_actors.appending.writer import Writer
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
-from eventstore_actors.kernel.messages import Child, Ref
+from eventstore_actors.kernel.actor import try_tell
+from eventstore_actors.kernel.messages import Child, Ref, Stop
+from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.owning.keeper import Keeper
-from eventstore_actors.state.context import Seat, Surroundings
+from eventstore_actors.state.context import Context
+from eventstore_actors.state.seat import Seat
+from eventstore_actors.state.store_state import StoreState
+from eventstore_actors.supervising.services import Services
+from eventstore_actors.supervising.subscriptions import Subscriptions
 
-__all__ = ["start_permanent", "start_subscription"]
+__all__ = ["Children", "start_permanent", "start_subscription", "stop_and_wait"]
 
 
-def start_permanent(child: Child, surroundings: Surroundings) -> Ref:
+def stop_and_wait(
+    actors: Mapping[str, Ref],
+    *,
+    deadline: float,
+    wait_until: float,
+    reason: BaseException | None = None,
+) -> list[str]:
+    """Tell all of *actors* to end until *deadline*, and wait for them until *wait_until*.
+
+    Args:
+        actors: By what people call them.
+        deadline: Until when they may wait for acknowledgements.
+        wait_until: Until when to wait for them.
+        reason: Why, if nobody asked for it.
+
+    Returns:
+        The names of those that have not ended.
+    """
+    replies: dict[str, pykka.ThreadingFuture[None]] = {}
+    for name, actor in actors.items():
+        reply = pykka.ThreadingFuture[None]()
+        if try_tell(actor, Stop(deadline, reply, reason)):
+            replies[name] = reply
+    return [name for name, reply in replies.items() if not _answered(reply, wait_until)]
+
+
+def _answered(reply: pykka.ThreadingFuture[None], until: float) -> bool:
+    try:
+        reply.get(timeout=max(0.0, until - time.monotonic()))
+    except pykka.Timeout:
+        return False
+    return True
+
+
+_RESERVE = 1.0
+"""Seconds before the deadline at which acknowledgements are not waited for any more."""
+
+_LEAST = 0.5
+"""Seconds beyond the deadline in which those may end who had none left before it."""
+
+
+class Children:
+    """The timer, the permanent children and the subscriptions of one supervisor."""
+
+    def __init__(self, tree: StoreState, storage: Storage, supervisor: Ref) -> None:
+        config = tree.config
+        self._shared = Context(
+            config=config,
+            storage=storage,
+            codec=Codec(config.serializer, config.types),
+            recent=tree.recent,
+            timer=Timer(),
+            directory=tree.directory,
+            supervisor=supervisor,
+            turn=tree.turn,
+        )
+        self.permanent = Services(self._shared, start_permanent)
+        self.seats = Subscriptions(self._shared, tree, start_subscription)
+
+    @property
+    def restarts(self) -> int:
+        return self.permanent.restarts + self.seats.restarts
+
+    def start(self) -> None:
+        self._shared.timer.start()
+        self.permanent.start_all()
+
+    def end(self, deadline: float, *, acks: bool, reason: BaseException | None) -> list[str]:
+        """End everything in the order in which the parts need each other.
+
+        Args:
+            deadline: When to leave alone what has not ended.
+            acks: Wait for acknowledgements of what is in flight.
+            reason: Why, if nobody asked for it; shown by the handles.
+
+        Returns:
+            The names of those that have not ended.
+        """
+        late = self._end_subscriptions(deadline, acks=acks, reason=reason)
+        self.seats.close(reason)
+        late += self._end_permanent([Child.WRITER], deadline)
+        late += self._end_permanent([Child.KEEPER, Child.PUBLISHER], deadline)
+        self._shared.timer.stop()
+        self._shared.storage.close()
+        return late
+
+    def _end_subscriptions(
+        self, deadline: float, *, acks: bool, reason: BaseException | None
+    ) -> list[str]:
+        now = time.monotonic()
+        reserve = min(_RESERVE, (deadline - now) / 4)
+        return stop_and_wait(
+            self.seats.actors(),
+            deadline=deadline - reserve if acks else now,
+            wait_until=deadline,
+            reason=reason,
+        )
+
+    def _end_permanent(self, children: list[Child], deadline: float) -> list[str]:
+        """End them; whoever used up the time before leaves them a little of their own."""
+        found = {str(child): ref for child in children if (ref := self.permanent.find(child))}
+        for child in children:
+            self.permanent.gone(child)
+        wait_until = max(deadline, time.monotonic() + _LEAST)
+        return stop_and_wait(found, deadline=deadline, wait_until=wait_until)
+
+
+def start_permanent(child: Child, context: Context) -> Ref:
     """Start one of the children without which a store does not run."""
     match child:
         case Child.WRITER:
-            return Writer.start(surroundings)
+            return Writer.start(context)
         case Child.PUBLISHER:
-            return Publisher.start(surroundings)
+            return Publisher.start(context)
         case Child.KEEPER:
-            return Keeper.start(surroundings)
+            return Keeper.start(context)
         case _:
             assert_never(child)
 
 
 def start_subscription(
-    surroundings: Surroundings, seat: Seat, reply: pykka.ThreadingFuture[Subscription] | None
+    context: Context, seat: Seat, reply: pykka.ThreadingFuture[Subscription] | None
 ) -> Ref:
     """Start the actor of a subscription; None for *reply*: it is a restart, nobody waits."""
-    return SubscriptionActor.start(surroundings, seat, reply)
+    return SubscriptionActor.start(context, seat, reply)

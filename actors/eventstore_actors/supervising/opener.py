@@ -12,7 +12,7 @@ from eventstore.model.errors import StorageUnavailableError
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Ref
-from eventstore_actors.state.store_state import Tree
+from eventstore_actors.state.store_state import StoreState
 
 __all__ = ["Opener", "StorageOpened", "StorageRefused"]
 
@@ -38,7 +38,7 @@ class Opener(threading.Thread):
     """Opens the storage, again and again while it cannot be reached."""
 
     def __init__(
-        self, tree: Tree, supervisor: Ref, *, init: bool, give_up_after: float | None
+        self, tree: StoreState, supervisor: Ref, *, init: bool, give_up_after: float | None
     ) -> None:
         """Prepare; nothing is opened before `start`.
 

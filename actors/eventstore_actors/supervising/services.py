@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from eventstore.model.errors import NotRunningError
 from eventstore.model.log import get_logger
 from eventstore_actors.kernel.messages import Child, Ref
-from eventstore_actors.state.context import Surroundings
+from eventstore_actors.state.context import Context
 from eventstore_actors.supervising.restart_budget import GiveUp, RestartBudget
 
-__all__ = ["Permanent", "RestartChild", "StartChild"]
+__all__ = ["RestartService", "Services", "StartService"]
 
 log = get_logger()
 
-StartChild = Callable[[Child, Surroundings], Ref]
+StartService = Callable[[Child, Context], Ref]
 
 _ORDER = (Child.KEEPER, Child.PUBLISHER, Child.WRITER)
 """pykka's `stop_all` ends the newest first: the writer tells the publisher, all tell the keeper."""
 
 
 @dataclass(frozen=True, slots=True)
-class RestartChild:
+class RestartService:
     """From the timer to the supervisor: the delay of this child's restart is over."""
 
     child: Child
@@ -39,13 +39,13 @@ class _Place:
     restarts: int = 0
 
 
-class Permanent:
+class Services:
     """Starts them and starts them again; used by the supervisor alone."""
 
-    def __init__(self, surroundings: Surroundings, start: StartChild) -> None:
-        self._shared = surroundings
+    def __init__(self, context: Context, start: StartService) -> None:
+        self._shared = context
         self._start_actor = start
-        config = surroundings.config
+        config = context.config
         self._places = {
             child: _Place(RestartBudget(config.max_restarts, config.restart_window))
             for child in _ORDER
@@ -98,7 +98,7 @@ class Permanent:
         log.error("child crashed", child=child, restart_in=decision.delay, error=repr(error))
         place.restarts += 1
         assert self._shared.supervisor is not None
-        self._shared.timer.after(decision.delay, self._shared.supervisor, RestartChild(child))
+        self._shared.timer.after(decision.delay, self._shared.supervisor, RestartService(child))
 
     def gone(self, child: Child) -> None:
         """Note that nobody is in its place any more."""

@@ -20,26 +20,26 @@ from eventstore.model.errors import (
 from eventstore.model.log import get_logger
 from eventstore.model.subscriber_messages import SubscriptionLost
 from eventstore.model.subscription import Subscription
-from eventstore_actors.kernel.actor import try_tell
+from eventstore_actors.kernel.actor import answer, refuse, try_tell
 from eventstore_actors.kernel.messages import Child, Ref, Stop, Subscribe, Unsubscribe, Unwatch
-from eventstore_actors.kernel.reply import answer, refuse
-from eventstore_actors.state.context import Seat, Surroundings
-from eventstore_actors.state.store_state import Key, Tree
+from eventstore_actors.state.context import Context
+from eventstore_actors.state.seat import Seat
+from eventstore_actors.state.store_state import Key, StoreState
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 from eventstore_actors.supervising.restart_budget import GiveUp, RestartAfter, RestartBudget
 
-__all__ = ["RestartSeat", "Seats", "StartSubscription"]
+__all__ = ["RestartSubscription", "StartSubscription", "Subscriptions"]
 
 log = get_logger()
 
 Reply = pykka.ThreadingFuture[Subscription]
 
-StartSubscription = Callable[[Surroundings, Seat, Reply | None], Ref]
+StartSubscription = Callable[[Context, Seat, Reply | None], Ref]
 """Starts the actor of a seat; it answers the reply, which a restarted one has no more."""
 
 
 @dataclass(frozen=True, slots=True)
-class RestartSeat:
+class RestartSubscription:
     """From the timer to the supervisor: the delay of this subscription's restart is over."""
 
     key: Key
@@ -64,11 +64,11 @@ class _Taken:
         return self.leaving or (subscriber is not None and not subscriber.is_alive())
 
 
-class Seats:
+class Subscriptions:
     """One seat per subscription; used by the supervisor alone."""
 
-    def __init__(self, surroundings: Surroundings, tree: Tree, start: StartSubscription) -> None:
-        self._surroundings = surroundings
+    def __init__(self, context: Context, tree: StoreState, start: StartSubscription) -> None:
+        self._surroundings = context
         self._tree = tree
         self._start_actor = start
         self._taken: dict[Key, _Taken] = {}
@@ -133,7 +133,7 @@ class Seats:
         self._vacate(key, None)
         return True
 
-    def restart(self, message: RestartSeat) -> None:
+    def restart(self, message: RestartSubscription) -> None:
         """Start the actor again, unless the subscription was ended meanwhile."""
         taken = self._taken.get(message.key)
         if taken is not None and taken.actor is None:
@@ -183,9 +183,9 @@ class Seats:
         if decision.delay:
             shared = self._surroundings
             assert shared.supervisor is not None
-            shared.timer.after(decision.delay, shared.supervisor, RestartSeat(key))
+            shared.timer.after(decision.delay, shared.supervisor, RestartSubscription(key))
         else:
-            self.restart(RestartSeat(key))
+            self.restart(RestartSubscription(key))
 
     def _give_up(self, key: Key, decision: GiveUp, error: BaseException) -> None:
         """Stop this subscription alone: the others and the store live on."""

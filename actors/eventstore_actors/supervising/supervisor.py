@@ -13,7 +13,7 @@ from eventstore.model.log import get_logger
 from eventstore.model.subscriber_messages import StoreFailed
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Storage
-from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.actor import SupervisedActor, answer, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     AskHealth,
     ChildFailed,
@@ -24,13 +24,11 @@ from eventstore_actors.kernel.messages import (
     Subscribe,
     Unsubscribe,
 )
-from eventstore_actors.kernel.reply import answer, refuse
-from eventstore_actors.state.health import health_of
-from eventstore_actors.state.store_state import Phase, Tree, plant
+from eventstore_actors.state.store_state import Phase, StoreState, health_of, share_state
+from eventstore_actors.supervising.children import Children
 from eventstore_actors.supervising.opener import Opener, StorageOpened, StorageRefused
-from eventstore_actors.supervising.parts import Parts
-from eventstore_actors.supervising.services import RestartChild
-from eventstore_actors.supervising.subscriptions import RestartSeat
+from eventstore_actors.supervising.services import RestartService
+from eventstore_actors.supervising.subscriptions import RestartSubscription
 
 __all__ = ["StoreSupervisor"]
 
@@ -71,10 +69,10 @@ class StoreSupervisor(SupervisedActor):
         super().__init__("supervisor", None)
         self._config = config
         self._parent = parent
-        self._tree = Tree(config)
-        plant(self.actor_ref, self._tree)
+        self._tree = StoreState(config)
+        share_state(self.actor_ref, self._tree)
         self._opener = Opener(self._tree, self.actor_ref, init=init, give_up_after=open_timeout)
-        self._parts: Parts | None = None
+        self._parts: Children | None = None
         self._stop_at: float | None = None
         self._waits_for_acks = True
         self._failure: BaseException | None = None
@@ -97,7 +95,7 @@ class StoreSupervisor(SupervisedActor):
             case _:
                 raise TypeError(f"not for a supervisor: {message!r}")
 
-    def _received(self, message: Any, parts: Parts) -> None:
+    def _received(self, message: Any, parts: Children) -> None:
         """Handle what only comes when the storage is open."""
         match message:
             case ChildUp(urn):
@@ -106,9 +104,9 @@ class StoreSupervisor(SupervisedActor):
                 self._child_failed(urn, error, parts)
             case ChildStopped(urn, error):
                 self._child_stopped(urn, error, parts)
-            case RestartChild(child):
+            case RestartService(child):
                 parts.permanent.start(child)
-            case RestartSeat():
+            case RestartSubscription():
                 parts.seats.restart(message)
             case Subscribe():
                 parts.seats.subscribe(message)
@@ -129,13 +127,13 @@ class StoreSupervisor(SupervisedActor):
     def _move_in(self, storage: Storage) -> None:
         self._tree.opened(storage)
         try:
-            self._parts = Parts(self._tree, storage, self.actor_ref)
+            self._parts = Children(self._tree, storage, self.actor_ref)
         except BaseException:
             storage.close()
             raise
         self._parts.start()
 
-    def _child_up(self, urn: str, parts: Parts) -> None:
+    def _child_up(self, urn: str, parts: Children) -> None:
         child = parts.permanent.child_of(urn)
         if child is None:
             return
@@ -144,7 +142,7 @@ class StoreSupervisor(SupervisedActor):
         if parts.permanent.are_up:
             self._tree.reached(Phase.UP)
 
-    def _child_failed(self, urn: str, error: BaseException, parts: Parts) -> None:
+    def _child_failed(self, urn: str, error: BaseException, parts: Children) -> None:
         child = parts.permanent.child_of(urn)
         if child is None:
             parts.seats.crashed(urn, error)
@@ -154,7 +152,7 @@ class StoreSupervisor(SupervisedActor):
         except NotRunningError as too_often:
             self._give_up(too_often)
 
-    def _child_stopped(self, urn: str, error: BaseException | None, parts: Parts) -> None:
+    def _child_stopped(self, urn: str, error: BaseException | None, parts: Children) -> None:
         if parts.permanent.child_of(urn) is None:
             parts.seats.ended(urn, error)
         elif error is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import eventstore.storages.postgres.postgres_storage
 from eventstore import CallerRuntime, Config, EventStore, EventStoreError
 from eventstore.storages.postgres.admin.store_schema import SchemaScripts, StoreSchema
-from tests.storage.test_schema_version import MIGRATION, NEXT
+from tests.eventstore.postgres.test_schema_version import MIGRATION, NEXT
 from tests.support.service import main as serve
 
 MIGRATIONS = {

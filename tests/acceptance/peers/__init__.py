@@ -2,7 +2,7 @@
 
 One row for each: who, what happens there, and the tests of ours that play the scenario. Those in
 this folder were written for it; the others are promises of ours that had their tests already.
-`tests/unit/test_peers.py` holds that every one of them exists.
+`tests/project/test_peers.py` holds that every one of them exists.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DELETES = "tests/acceptance/peers/test_deletes.py"
 RAISING_USER_CODE = "tests/acceptance/guarantees/test_raising_user_code.py"
 SILENT_STOPS = "tests/acceptance/peers/test_silent_stops.py"
 GLOBAL_ORDER = "tests/acceptance/guarantees/test_global_order.py"
-ORDER_UNDER_LOAD = "tests/storage/test_order_under_load.py"
+ORDER_UNDER_LOAD = "tests/eventstore/postgres/test_order_under_load.py"
 RESTORE = "tests/acceptance/guarantees/test_restore.py"
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 
 from eventstore import Runtime
-from eventstore.client.runtimes import registered_runtime
+from eventstore.client.targets import registered_runtime
 from tests.conformance.conftest import Connect
 from tests.conformance.subscriptions.recording import Subscriber
 

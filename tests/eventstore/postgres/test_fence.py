@@ -1,0 +1,202 @@
+"""The fence of a subscription where only the database can be wrong: incarnations, clocks, order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from eventstore.model.subscription import Origin, SubscriptionState
+from eventstore.ports.storage import Claimed, Fence, Held, Progress
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User
+from tests.eventstore.postgres.conftest import Psql
+from tests.support.waiting import wait_until
+
+OWNER_COLUMNS = "owner, owner_name, owned_since, renewed_at, expires_at"
+
+
+def progress(fence: Fence, checkpoint: int, name: str = "") -> Progress:
+    return Progress(fence, checkpoint, SubscriptionState.LIVE, name or None, 0)
+
+
+def delete_for_good(psql: Psql, schema: str, stream_id: str) -> None:
+    """What a hard delete will do."""
+    with psql.connection.transaction():
+        psql("SELECT {}.lock_head(1000)")
+        psql(
+            "SELECT set_config('eventstore.hard_delete', %s || ':' || pg_current_xact_id(), true)",
+            schema,
+        )
+        psql(
+            "INSERT INTO {}.tombstones"
+            " SELECT global_position, global_position, stream_id, now()"
+            " FROM {}.events JOIN {}.streams USING (stream_no) WHERE stream_id = %s",
+            stream_id,
+        )
+        psql(
+            "DELETE FROM {}.events WHERE stream_no ="
+            " (SELECT stream_no FROM {}.streams WHERE stream_id = %s)",
+            stream_id,
+        )
+        psql("DELETE FROM {}.streams WHERE stream_id = %s", stream_id)
+
+
+def test_a_stream_created_again_is_another_one_to_its_owner(
+    user: User, psql: Psql, schema: str
+) -> None:
+    """G16: its subscription starts over, and who counted in the old one is fenced."""
+    user.store("order-1", 5)
+    owned = user.own("shipping", "order-1")
+    assert user.keep(owned.fence, 5).checkpoint == 5
+    delete_for_good(psql, schema, "order-1")
+    assert user.keep(owned.fence, 5).owned
+    user.store("order-1", 3)
+    kept = user.keep(owned.fence, 5)
+    assert (kept.owned, kept.checkpoint) == (False, 0)
+    again = user.own("shipping", "order-1")
+    assert (again.checkpoint, again.head, again.fence.epoch) == (0, 3, owned.fence.epoch + 2)
+
+
+def test_a_stream_created_again_is_another_one_to_a_standby(
+    user: User, psql: Psql, schema: str
+) -> None:
+    """G16: also when nobody owned it meanwhile; what is shown counts in the new stream."""
+    user.store("order-1", 5)
+    owned = user.own("shipping", "order-1")
+    user.release(owned.fence, 5)
+    delete_for_good(psql, schema, "order-1")
+    user.store("order-1", 3)
+    shown = user.info("shipping", "order-1")
+    assert (shown.checkpoint, shown.head, shown.lag_events) == (0, 3, 3)
+    assert user.own("shipping", "order-1").checkpoint == 0
+
+
+def test_a_stream_that_did_not_exist_is_adopted(user: User, psql: Psql, schema: str) -> None:
+    """G16: by the first renewal after its creation, so that the next incarnation is noticed."""
+    owned = user.own("shipping", "order-1")
+    user.store("order-1", 2)
+    assert user.keep(owned.fence, 2).checkpoint == 2
+    delete_for_good(psql, schema, "order-1")
+    user.store("order-1", 2)
+    assert not user.keep(owned.fence, 2).owned
+
+
+@pytest.mark.parametrize("minutes", [-60, 60])
+def test_a_clock_that_jumps_makes_no_second_owner(user: User, psql: Psql, minutes: int) -> None:
+    """G16: it may cost the lease; the fence alone decides whose checkpoints count."""
+    user.store("order-1", 5)
+    first = user.own()
+    psql(
+        "UPDATE {}.subscriptions SET expires_at = expires_at + make_interval(mins => %s),"
+        " renewed_at = renewed_at + make_interval(mins => %s)",
+        minutes,
+        minutes,
+    )
+    second = user.claim()
+    assert isinstance(second, Claimed if minutes < 0 else Held)
+    assert user.keep(first.fence, 5).owned is (minutes > 0)
+    watched = user.claim()
+    assert isinstance(watched, Held)
+    third = user.own(watched=watched.mark)
+    assert third.fence.epoch == watched.mark.epoch + 1
+    assert not user.keep(first.fence, 5).owned
+
+
+def test_the_same_numbers_with_another_owner_are_another_fence(user: User, psql: Psql) -> None:
+    """G16: a failover that lost a takeover may give out id and epoch again, but no owner."""
+    user.store("order-1", 5)
+    lost = user.own()
+    psql(
+        f"UPDATE {{}}.subscriptions SET ({OWNER_COLUMNS}) = (NULL, NULL, NULL, NULL, NULL),"
+        " epoch = epoch - 1"
+    )
+    found = user.own()
+    assert replace(found.fence, owner=lost.fence.owner) == lost.fence
+    assert not user.keep(lost.fence, 5).owned
+    assert user.keep(found.fence, 3).checkpoint == 3
+
+
+def taken_over(user: User, other: User, fence: Fence) -> None:
+    held = other.claim()
+    assert isinstance(held, Held)
+    other.release(other.own(watched=held.mark).fence)
+
+
+def reset(user: User, other: User, fence: Fence) -> None:
+    other.storage.reset_subscription("$all", "shipping", 0, soon())
+
+
+@pytest.mark.parametrize("meanwhile", [taken_over, reset])
+def test_an_owner_that_comes_back_has_a_new_fence(
+    user: User, other: User, meanwhile: Callable[[User, User, Fence], None]
+) -> None:
+    """G16: what its first ownership still has under way must not count in its second."""
+    user.store("order-1", 5)
+    first = user.own()
+
+    meanwhile(user, other, first.fence)
+    second = user.own(owner=first.fence.owner)
+
+    assert second.fence.epoch > first.fence.epoch
+    assert not user.keep(first.fence, 5).owned
+    assert user.keep(second.fence, 3).checkpoint == 3
+
+
+CLAIM = """
+    SELECT granted FROM {}.claim_subscription(
+      1000, '$all', 'shipping', 0, gen_random_uuid(), 'psql', 60, NULL, NULL, NULL)
+"""
+
+WAITS_FOR_US = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+
+
+def test_a_claim_waits_for_the_one_before_it(user: User, other: User, psql: Psql) -> None:
+    """G16: it must not judge by what the row was before."""
+    user.release(user.own().fence)
+    with ThreadPoolExecutor(1) as pool:
+        with psql.connection.transaction():
+            assert psql(CLAIM) == [(True,)]
+            claim = pool.submit(other.claim)
+            wait_until(lambda: bool(psql(WAITS_FOR_US)))
+        assert isinstance(claim.result(timeout=10), Held)
+
+
+def test_two_runtimes_that_keep_the_same_rows_cannot_deadlock(user: User, other: User) -> None:
+    """G16, G22: whatever order they name them in."""
+    user.store("order-1", 100)
+    fences = [user.own(f"s{number:02}", start=Origin.ORIGIN).fence for number in range(30)]
+    start = threading.Barrier(2)
+
+    def keep(who: User, mine: list[Fence]) -> None:
+        start.wait()
+        for checkpoint in range(1, 51):
+            kept = who.keeper.keep([progress(f, checkpoint) for f in mine], 10.0, soon())
+            assert all(each.owned for each in kept)
+
+    with ThreadPoolExecutor(2) as threads:
+        orders = [(user, fences), (other, fences[::-1])]
+        for future in [threads.submit(keep, who, mine) for who, mine in orders]:
+            future.result(30)
+    assert {user.info(f"s{number:02}").checkpoint for number in range(30)} == {50}
+
+
+def test_an_error_with_characters_that_no_text_takes_is_stored_escaped(user: User) -> None:
+    """G30, G32: the reason of a failure must never be the reason of the next."""
+    owned = user.own()
+    told = replace(progress(owned.fence, 0), last_error="NUL \x00, surrogate \ud800, ünïcode")
+    user.keeper.keep([told], 10.0, soon())
+    assert user.info().last_error == "NUL \\x00, surrogate \\ud800, ünïcode"
+
+
+def test_a_paused_subscription_is_read_without_writing(user: User, psql: Psql) -> None:
+    """G20, G22: five hundred rows updated every second would be the bloat."""
+    owned = user.own()
+    user.storage.set_paused("$all", "shipping", paused=True, deadline=soon())
+    before = psql("SELECT ctid FROM {}.subscriptions")
+    ids = [owned.fence.subscription_id]
+    assert user.keeper.paused([*ids, 999], soon()) == {ids[0]: True}
+    assert psql("SELECT ctid FROM {}.subscriptions") == before

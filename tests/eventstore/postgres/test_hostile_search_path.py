@@ -1,0 +1,190 @@
+"""Nothing that another schema offers under a name of the system's own is ever used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+import eventstore.storages.postgres
+from eventstore.model.config import Config
+from eventstore.ports.storage import ReadDirection
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.admin.store_check import Finding
+from eventstore.storages.postgres.admin.store_schema import SchemaScripts
+from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User, event, events, part
+
+# Everything of the system that our texts could mean by one of their words, and every operator
+# between the types that we use: each raises when it is called.
+SHADOWS = """
+DO $do$
+DECLARE
+  f record;
+BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
+  FOR f IN SELECT p.proname, pg_get_function_identity_arguments(p.oid) AS arguments,
+                  pg_get_function_result(p.oid) AS result
+             FROM pg_proc p
+            WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = ANY (WORDS)
+  LOOP
+    BEGIN
+      EXECUTE format('CREATE FUNCTION HOSTILE.%I(%s) RETURNS %s LANGUAGE plpgsql AS'
+                     ' $f$ BEGIN RAISE EXCEPTION ''hostile function %s''; END $f$',
+                     f.proname, f.arguments, f.result, f.proname);
+    EXCEPTION WHEN others THEN
+      CONTINUE;
+    END;
+  END LOOP;
+  FOR f IN SELECT o.oid, o.oprname, o.oprleft::regtype AS l, o.oprright::regtype AS r,
+                  o.oprresult::regtype AS result
+             FROM pg_operator o
+            WHERE o.oprnamespace = 'pg_catalog'::regnamespace
+              AND o.oprname IN ('=', '<>', '<', '<=', '>', '>=', '+', '-', '*', '/', '||', '&&')
+              AND o.oprleft = ANY (TYPES::regtype[]) AND o.oprright = ANY (TYPES::regtype[])
+  LOOP
+    EXECUTE format('CREATE FUNCTION HOSTILE.operator_%s(%s, %s) RETURNS %s LANGUAGE plpgsql'
+                   ' AS $f$ BEGIN RAISE EXCEPTION ''hostile operator %s''; END $f$',
+                   f.oid, f.l, f.r, f.result, f.oprname);
+    EXECUTE format('CREATE OPERATOR HOSTILE.%s (LEFTARG = %s, RIGHTARG = %s,'
+                   ' FUNCTION = HOSTILE.operator_%s)', f.oprname, f.l, f.r, f.oid);
+  END LOOP;
+  FOR f IN SELECT unnest(ARRAY['text', 'uuid', 'timestamptz', 'bytea', 'jsonb', 'regclass', 'void',
+                               'trigger', 'name', 'oid']) AS name
+  LOOP
+    EXECUTE format('CREATE TYPE HOSTILE.%I AS ENUM (''hostile'')', f.name);
+  END LOOP;
+END $do$
+"""
+
+TYPES = (
+    "{bool,int2,int4,int8,numeric,float8,text,name,oid,uuid,bytea,timestamptz,interval,"
+    "anyarray,anycompatiblearray,anyelement,anynonarray}"
+)
+
+
+def our_words() -> list[str]:
+    """Return whatever could name something in the statements that we send."""
+    files = [
+        Path(file) for file in Path(eventstore.storages.postgres.__file__).parent.rglob("*.py")
+    ]
+    texts = [SchemaScripts.shipped().newest, *(file.read_text() for file in files)]
+    return sorted({word for text in texts for word in re.findall(r"[a-z_0-9]+", text)})
+
+
+@pytest.fixture
+def hostile(dsn: str, schema: str) -> Iterator[str]:
+    """The name of a schema that shadows the system's functions, operators and types."""
+    name = f"{schema}_hostile"
+    shadows = SHADOWS
+    for token, value in {"HOSTILE": name, "WORDS": our_words(), "TYPES": TYPES}.items():
+        quoted = sql.Identifier(name) if value == name else sql.Literal(value)
+        shadows = shadows.replace(token, quoted.as_string(None))
+    with psycopg.connect(dsn, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        admin.execute(shadows.encode())
+        yield name
+        admin.execute("SET client_min_messages = warning")
+        admin.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+
+
+def use_everything(storage: PostgresStorage, user: User) -> None:
+    """Every statement of the storage at least once, refused and repeated appends among them."""
+    stored = event()
+    claimed = user.own(stream_id="$all")
+    user.append(part("order-1", (stored, *events(2))), part("order-2", events(1)))
+    user.append(part("order-1", events(1), expected=7))
+    user.append(part("order-1", (stored,)))
+    found = [e.event_id for e in storage.read_all(1, 10, ReadDirection.FORWARD, soon())]
+    assert found[0] == stored.event_id
+    assert len(found) == 4
+    for direction, versions in ((ReadDirection.FORWARD, [2, 3]), (ReadDirection.BACKWARD, [2, 1])):
+        page = storage.read_stream("order-1", 2, 10, direction, soon())
+        assert [e.stream_version for e in page] == versions
+        assert len(storage.read_all(2, 10, direction, soon())) == {1: 3, -1: 2}[direction.value]
+    for stream_id, positions in (("$all", [3, 4]), ("order-1", [3])):
+        assert [
+            e.position for e in storage.read_after(stream_id, 2, 10, 1 << 20, soon())
+        ] == positions
+    assert storage.history_holds(1, stored.event_id, soon())
+    assert not storage.history_holds(2, stored.event_id, soon())
+    assert storage.stream_info("order-1", soon()).stream_version == 3
+    assert storage.stream_info("$all", soon()).stream_version == 4
+    assert [info.stream_id for info in storage.streams("order-1", 10, soon())] == ["order-2"]
+    assert storage.stream_count(soon()) == 2
+    assert user.keep(claimed.fence, 3).checkpoint == 3
+    assert user.keeper.paused([claimed.fence.subscription_id], soon())
+    assert [info.lag_events for info in storage.subscriptions(soon())] == [1]
+    storage.set_paused("$all", "shipping", paused=True, deadline=soon())
+    assert user.info().paused
+    storage.reset_subscription("$all", "shipping", 1, soon())
+    user.release(user.own().fence)
+    storage.delete_subscription("$all", "shipping", soon())
+    assert storage.verify(_complain, soon()).events == 4
+
+
+def _complain(finding: Finding) -> None:
+    raise AssertionError(finding)
+
+
+@pytest.mark.parametrize("installed_so", [True, False])
+def test_no_function_operator_or_type_of_another_schema_is_used(
+    config: Config, hostile: str, installed_so: bool
+) -> None:
+    """G34: though the session looks there first, also while the schema is installed."""
+    path = make_conninfo(config.dsn, options=f"-c search_path={hostile},pg_catalog")
+    with ExitStack() as closing:
+        for dsn in (path if installed_so else config.dsn, path):
+            storage = PostgresStorage(replace(config, dsn=dsn))
+            closing.callback(storage.close)
+            storage.open(init=True, deadline=soon())
+        listener = storage.head_listener()
+        assert listener.wait(10).reconnected
+        user = User(storage)
+        use_everything(storage, user)
+        heard = listener.wait(10)
+        assert (heard.head, heard.touched) == (4, True)
+        assert storage.drop(soon())
+        user.close()
+
+
+def test_what_others_do_to_a_session_between_two_statements_changes_nothing(
+    config: Config, hostile: str
+) -> None:
+    """G34: behind a pooler they set its search path and leave temporary tables there."""
+    with ExitStack() as closing:
+        storage = PostgresStorage(config)
+        closing.callback(storage.close)
+        storage.open(init=True, deadline=soon())
+        user = User(storage)
+        user.store("order-0")
+        storage.read_after("order-0", 0, 10, 1 << 20, soon())
+        spoil = [f'SET search_path = "{hostile}", pg_catalog'.encode()]
+        spoil += [f"CREATE TEMP TABLE {name} ()".encode() for name in ("text", "uuid", "events")]
+
+        def spoiled(connection: GuardedConnection) -> None:
+            for statement in spoil:
+                connection.raw.pgconn.exec_(statement)
+
+        assert isinstance(user.appender, PostgresAppendSession)
+        assert isinstance(user.keeper, PostgresKeeperSession)
+        storage._pool.run_once(spoiled, soon())
+        for session in (user.appender, user.keeper):
+            session._connection.run_once(spoiled, soon())
+        user.store("order-0")
+        events_after = storage.read_after("order-0", 0, 10, 1 << 20, soon())
+        assert [e.position for e in events_after] == [1, 2]
+        fence = user.own("s", "order-0").fence
+        assert user.keep(fence, 2).checkpoint == 2
+        assert storage.history_holds(1, events_after[0].event_id, soon())
+        user.close()

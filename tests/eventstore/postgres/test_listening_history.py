@@ -1,0 +1,77 @@
+"""What a listener tells so that a history that went back is noticed, and nothing is lost by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from eventstore.ports.storage import ReadDirection
+from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore.storages.postgres.statements import Statements, channel_of
+from tests.conformance.conftest import soon
+from tests.conformance.port.conftest import User
+from tests.eventstore.postgres.conftest import Psql
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def listener(storage: PostgresStorage) -> Iterator[PostgresHeadListener]:
+    listener = storage.head_listener()
+    assert isinstance(listener, PostgresHeadListener)
+    assert listener.wait(5).reconnected
+    yield listener
+    listener.close()
+
+
+def test_a_look_tells_which_event_is_at_the_head(
+    listener: PostgresHeadListener, user: User
+) -> None:
+    """G31: an announcement does not, and an empty store has none."""
+    assert listener.wait(0.01).newest is None
+    user.store("order-1", 2)
+    heard = listener.wait(5)
+    assert (heard.head, heard.newest) == (2, None)
+    heard = listener.wait(0.01)
+    (newest,) = user.storage.read_all(2, 1, ReadDirection.FORWARD, soon())
+    assert (heard.head, heard.newest) == (2, newest.event_id)
+
+
+@pytest.mark.parametrize("again", [5, 4])
+def test_a_head_announced_once_more_is_told_by_itself_and_the_rest_behind_it(
+    listener: PostgresHeadListener, psql: Psql, schema: str, again: int
+) -> None:
+    """G31: positions were given out again; the greatest does not hide it."""
+    for payload in ("3", "5", str(again), "6"):
+        psql("SELECT pg_notify(%s, %s)", channel_of(schema), payload)
+    heads = [listener.wait(5).head]
+    while heads[-1] != 6:
+        heads.append(listener.wait(5).head)
+    assert again in heads
+
+
+class SlowLook(Statements):
+    """Reads the head, and answers half a second later."""
+
+    def __init__(self, schema: str) -> None:
+        super().__init__(schema)
+        self.newest = self.newest + b", pg_sleep(0.5)"
+
+
+def test_what_is_committed_while_a_new_connection_reads_the_head_is_heard(
+    storage: PostgresStorage, user: User, psql: Psql, schema: str
+) -> None:
+    """G23: it is announced together with the answer, which does not know of it."""
+    listener = PostgresHeadListener(storage._connector, storage._reader, SlowLook(schema))
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            connecting = threads.submit(listener.wait, 5)
+            wait_until(lambda: psql("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
+            user.store("order-1")
+            heard = connecting.result(10)
+        assert heard.reconnected
+        assert heard.head == 1 or listener.wait(60).head == 1
+    finally:
+        listener.close()
