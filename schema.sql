@@ -78,6 +78,14 @@ CREATE TABLE :"schema".write_lock (
 );
 INSERT INTO :"schema".write_lock VALUES (true);
 
+-- One row with a random id: it proves that two connections mean the same store.
+CREATE TABLE :"schema".store (
+  one       boolean NOT NULL DEFAULT true
+            CONSTRAINT store_pkey PRIMARY KEY CONSTRAINT store_one_row CHECK (one),
+  store_id  uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO :"schema".store DEFAULT VALUES;
+
 -- Rows are updated in place all the time: room on the page keeps those updates out of the indexes.
 CREATE TABLE :"schema".subscriptions (
   subscription_id    bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT subscriptions_pkey PRIMARY KEY,
