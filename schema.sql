@@ -20,7 +20,8 @@ END $$;
 -- ── tables ──────────────────────────────────────────────────────────────────────────────────────
 
 -- One row per incarnation of a stream: created again after a hard delete, it gets a new number, and
--- its old subscribers start over. Its version is that of its newest event or link, not stored here.
+-- its old subscribers start over. Its version is not stored: it is the greatest of the version floor,
+-- its newest event and its newest link.
 CREATE TABLE :"schema".streams (
   stream_no   bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT streams_pkey PRIMARY KEY,
   stream_id   text COLLATE "C" NOT NULL
@@ -28,7 +29,9 @@ CREATE TABLE :"schema".streams (
               CONSTRAINT streams_stream_id_size CHECK (octet_length(stream_id) BETWEEN 1 AND 1000)
               CONSTRAINT streams_stream_id_not_reserved CHECK (NOT starts_with(stream_id, '$')),
   created_at  timestamptz NOT NULL,
-  deleted_at  timestamptz
+  deleted_at  timestamptz,
+  version_floor bigint NOT NULL DEFAULT 0   -- raised by whoever removes the newest event or link
+              CONSTRAINT streams_version_floor CHECK (version_floor >= 0)
 );
 
 -- No foreign key to streams: it would cost a third of the throughput, and append_events is the only
@@ -40,9 +43,12 @@ CREATE TABLE :"schema".events (
   stream_version   bigint      NOT NULL
                                CONSTRAINT events_stream_version_positive CHECK (stream_version > 0),
   created_at       timestamptz NOT NULL,
+  stored_at        timestamptz,   -- when it was stored, if its created_at is the caller's
   event_id         uuid        NOT NULL CONSTRAINT events_event_id_key UNIQUE,
   causation_id     uuid,
   correlation_id   uuid,
+  format           text COLLATE "C" NOT NULL DEFAULT 'json'   -- which serializer wrote the payloads
+                   CONSTRAINT events_format_size CHECK (octet_length(format) BETWEEN 1 AND 100),
   event_type       text COLLATE "C" NOT NULL
                    CONSTRAINT events_event_type_size CHECK (octet_length(event_type) BETWEEN 1 AND 1000),
   data             bytea       NOT NULL,
@@ -62,12 +68,14 @@ CREATE TABLE :"schema".links (
 );
 
 -- Runs of positions whose events were deleted. The greatest is the floor of the head: a deleted
--- tail is never given out again.
+-- tail is never given out again. Deletions are numbered in the order of their commits: a higher
+-- number tells every process to forget the events that it holds in memory.
 CREATE TABLE :"schema".tombstones (
   last_position   bigint      CONSTRAINT tombstones_pkey PRIMARY KEY,
   first_position  bigint      NOT NULL,
   stream_id       text COLLATE "C" NOT NULL,
   deleted_at      timestamptz NOT NULL,
+  deletion_no     bigint      NOT NULL CONSTRAINT tombstones_deletion_no_key UNIQUE,
   CONSTRAINT tombstones_range CHECK (0 < first_position AND first_position <= last_position)
 );
 
@@ -86,7 +94,9 @@ CREATE TABLE :"schema".store (
 );
 INSERT INTO :"schema".store DEFAULT VALUES;
 
--- Rows are updated in place all the time: room on the page keeps those updates out of the indexes.
+-- What a subscription is. Where it has come to is in positions, who is alive in leases: three tables,
+-- because they change at different times and for different people, and none of them must wait for
+-- another one's lock.
 CREATE TABLE :"schema".subscriptions (
   subscription_id    bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT subscriptions_pkey PRIMARY KEY,
   stream_id          text COLLATE "C" NOT NULL     -- "$all": every stream
@@ -95,23 +105,49 @@ CREATE TABLE :"schema".subscriptions (
   subscription_name  text COLLATE "C" NOT NULL
                      CONSTRAINT subscriptions_name_size
                      CHECK (octet_length(subscription_name) BETWEEN 1 AND 1000),
-  stream_no          bigint,                       -- the incarnation that checkpoint counts in
-  checkpoint         bigint  NOT NULL CONSTRAINT subscriptions_checkpoint CHECK (checkpoint >= 0),
-  start_from         bigint,                       -- the first one, if asked for: may be to come
+  start_from         bigint,                       -- the first position, if asked for: may be to come
+  options            jsonb   NOT NULL DEFAULT '{}' -- what every claimant must agree on
+                     CONSTRAINT subscriptions_options CHECK (jsonb_typeof(options) = 'object'),
   paused             boolean NOT NULL DEFAULT false,
-  owner              uuid,                         -- with epoch and subscription_id: the fence
-  owner_name         text,
-  epoch              bigint  NOT NULL DEFAULT 0,
-  owned_since        timestamptz,
-  renewed_at         timestamptz,
-  expires_at         timestamptz,
-  state              text    NOT NULL DEFAULT 'waiting',
-  last_error         text,
-  attempts           integer NOT NULL DEFAULT 0,
   created_at         timestamptz NOT NULL,
-  CONSTRAINT subscriptions_name_key UNIQUE (stream_id, subscription_name),
-  CONSTRAINT subscriptions_owner_complete CHECK (
-    num_nulls(owner, owner_name, owned_since, renewed_at, expires_at) IN (0, 5))
+  CONSTRAINT subscriptions_name_key UNIQUE (stream_id, subscription_name)
+);
+
+-- How far a subscription, or one of its partitions, has come, and who may move it on. Changed by
+-- claim, release, reset and checkpoint only. The fence is position_id, owner and epoch.
+-- Updated in place all the time: room on the page keeps those updates out of the indexes.
+CREATE TABLE :"schema".positions (
+  position_id      bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT positions_pkey PRIMARY KEY,
+  subscription_id  bigint  NOT NULL CONSTRAINT positions_subscription_id_fkey
+                   REFERENCES :"schema".subscriptions ON DELETE CASCADE,
+  partition        integer NOT NULL DEFAULT 0      -- an ordinary subscription is partition 0
+                   CONSTRAINT positions_partition CHECK (partition >= 0),
+  stream_no        bigint,                         -- the incarnation that checkpoint counts in
+  checkpoint       bigint  NOT NULL CONSTRAINT positions_checkpoint CHECK (checkpoint >= 0),
+  until            bigint,                         -- a partition that was replaced ends here
+  owner            uuid,
+  owner_name       text,
+  owned_since      timestamptz,
+  epoch            bigint  NOT NULL DEFAULT 0,
+  CONSTRAINT positions_owner_complete CHECK (num_nulls(owner, owner_name, owned_since) IN (0, 3))
+) WITH (fillfactor = 50);
+CREATE INDEX positions_subscription_id_idx ON :"schema".positions (subscription_id);
+CREATE UNIQUE INDEX positions_partition_key ON :"schema".positions (subscription_id, partition)
+  WHERE until IS NULL;
+
+-- Who is alive, as its last renewal says. Renewals change this table and lock no position: whatever
+-- a handler's transaction does to its position, its owner keeps the lease.
+CREATE TABLE :"schema".leases (
+  position_id  bigint  CONSTRAINT leases_pkey PRIMARY KEY
+               CONSTRAINT leases_position_id_fkey REFERENCES :"schema".positions ON DELETE CASCADE,
+  owner        uuid,
+  epoch        bigint  NOT NULL DEFAULT 0,
+  renewed_at   timestamptz,
+  expires_at   timestamptz,
+  state        text    NOT NULL DEFAULT 'waiting',
+  last_error   text,
+  attempts     integer NOT NULL DEFAULT 0,
+  CONSTRAINT leases_owner_complete CHECK (num_nulls(owner, renewed_at, expires_at) IN (0, 3))
 ) WITH (fillfactor = 50);
 
 -- A row per version that was ever installed here. Code of a schema version between compatible_with
@@ -131,6 +167,14 @@ LANGUAGE plpgsql SET search_path = :"schema", pg_temp AS $$
 BEGIN
   RAISE EXCEPTION '% of % is refused: what was stored never changes', TG_OP, TG_TABLE_NAME
     USING ERRCODE = 'ES001', HINT = 'Append an event that says what is different now.';
+END $$;
+
+-- Under the write lock, so that numbers follow commits.
+CREATE FUNCTION :"schema".number_deletion() RETURNS trigger
+LANGUAGE plpgsql SET search_path = :"schema", pg_temp AS $$
+BEGIN
+  NEW.deletion_no := (SELECT coalesce(max(deletion_no), 0) + 1 FROM tombstones);
+  RETURN NEW;
 END $$;
 
 -- A hard delete names itself with a setting that is good for one transaction in one schema, so that
@@ -162,7 +206,12 @@ CREATE TRIGGER refuse_delete BEFORE DELETE ON :"schema".streams
   EXECUTE FUNCTION :"schema".refuse_delete();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON :"schema".tombstones
   EXECUTE FUNCTION :"schema".refuse_change();
+CREATE TRIGGER number_deletion BEFORE INSERT ON :"schema".tombstones
+  FOR EACH ROW EXECUTE FUNCTION :"schema".number_deletion();
+ALTER TABLE :"schema".tombstones ENABLE ALWAYS TRIGGER number_deletion;
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON :"schema".write_lock
+  EXECUTE FUNCTION :"schema".refuse_change();
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON :"schema".store
   EXECUTE FUNCTION :"schema".refuse_change();
 
 
@@ -221,7 +270,7 @@ BEGIN
                  ORDER BY e.stream_version DESC LIMIT 1),
                (SELECT l.stream_version FROM links l WHERE l.stream_no = s.stream_no
                  ORDER BY l.stream_version DESC LIMIT 1),
-               0) AS version
+               s.version_floor, 0) AS version
         FROM unnest(p_stream_ids, p_expected) WITH ORDINALITY p(stream_id, expected, item)
         LEFT JOIN LATERAL (
           SELECT * FROM streams WHERE streams.stream_id = p.stream_id LIMIT 1) s ON true) i;
@@ -302,7 +351,11 @@ END $$;
 --              p_counts     how many events
 --              p_stream_created  created_at of the stream if it is new, null: now
 --   per event: p_item, p_nth     its item, and its place in there: 1, 2, 3 ...
+--              p_formats         null: json
 --              p_created         null: now
+--
+-- Event ids are looked up first with p_look. Without it, which is a tenth faster, a duplicate id is
+-- an error of events_event_id_key and nothing is stored: call again, with p_look.
 --
 -- Returns a row per item, in order:
 --   status          0 stored                            first_version, first_position: where
@@ -314,12 +367,12 @@ END $$;
 --   version         of the stream before this call; the one found for a stream only checked
 --   stored_at       what events without p_created carry
 CREATE FUNCTION :"schema".append_events(
-  p_wait_ms integer,
+  p_wait_ms integer, p_look boolean,
   p_append integer[], p_stream_ids text[], p_expected bigint[], p_counts integer[],
   p_stream_created timestamptz[],
   p_item integer[], p_nth integer[], p_event_ids uuid[], p_event_types text[],
   p_data bytea[], p_metadata bytea[], p_causation_ids uuid[], p_correlation_ids uuid[],
-  p_created timestamptz[]
+  p_formats text[], p_created timestamptz[]
 ) RETURNS TABLE (
   status integer, first_version bigint, first_position bigint, version bigint, used_id uuid,
   stored_at timestamptz
@@ -333,64 +386,48 @@ AS $$
 DECLARE
   v_head       bigint := lock_head(p_wait_ms);
   v_now        timestamptz := clock_timestamp();   -- after the lock: times follow positions
-  v_look       boolean;
   v_statuses   integer[];
   v_stream_nos bigint[];
   v_targets    bigint[];     -- v_stream_nos and the numbers of new streams
   v_versions   bigint[];     -- of each item's stream, before it
   v_positions  bigint[];     -- the newest before each item
-  v_total      bigint;       -- events that will be stored
+  v_total      bigint := 0;  -- events that will be stored
   v_first_versions  bigint[];
   v_first_positions bigint[];
   v_used_ids   uuid[];
-  v_constraint text;
 BEGIN
   SELECT * INTO v_stream_nos, v_versions, v_statuses FROM check_streams(p_stream_ids, p_expected);
 
-  -- Event ids are looked up only after a refusal or a duplicate key: looking first costs a tenth.
-  v_look := v_statuses && ARRAY[2, 3];
-  LOOP
-    IF v_look THEN
-      SELECT * INTO v_statuses, v_first_versions, v_first_positions, v_used_ids
-        FROM check_event_ids(p_append, p_counts, v_stream_nos, p_item, p_nth, p_event_ids, v_statuses);
+  -- What was refused may be the repetition of an append that succeeded.
+  IF p_look OR v_statuses && ARRAY[2, 3] THEN
+    SELECT * INTO v_statuses, v_first_versions, v_first_positions, v_used_ids
+      FROM check_event_ids(p_append, p_counts, v_stream_nos, p_item, p_nth, p_event_ids, v_statuses);
+  END IF;
+
+  -- Places are counted over what stands, so a refused append leaves no gap.
+  FOR i IN 1 .. coalesce(cardinality(p_counts), 0) LOOP
+    v_positions[i] := v_head + v_total;
+    IF v_statuses[i] = 0 THEN
+      v_total := v_total + p_counts[i];
     END IF;
-
-    -- Places are counted over what stands, so a refused append leaves no gap.
-    v_total := 0;
-    FOR i IN 1 .. coalesce(cardinality(p_counts), 0) LOOP
-      v_positions[i] := v_head + v_total;
-      IF v_statuses[i] = 0 THEN
-        v_total := v_total + p_counts[i];
-      END IF;
-    END LOOP;
-    EXIT WHEN v_total = 0;
-
-    BEGIN
-      v_targets := create_streams(
-        p_stream_ids, p_counts, v_statuses, p_stream_created, v_now, v_stream_nos);
-      INSERT INTO events (global_position, stream_no, stream_version, created_at, event_id,
-                          causation_id, correlation_id, event_type, data, metadata)
-      SELECT v_positions[p.item] + p.nth, v_targets[p.item], v_versions[p.item] + p.nth,
-             coalesce(p.created_at, v_now), p.event_id,
-             p.causation_id, p.correlation_id, p.event_type, p.data, p.metadata
-        FROM unnest(p_item, p_nth, p_created, p_event_ids, p_causation_ids, p_correlation_ids,
-                    p_event_types, p_data, p_metadata)
-             p(item, nth, created_at, event_id, causation_id, correlation_id,
-               event_type, data, metadata)
-       WHERE v_statuses[p.item] = 0;
-      EXIT;
-    EXCEPTION WHEN unique_violation THEN
-      GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
-      IF v_look OR v_constraint <> 'events_event_id_key' THEN
-        RAISE;
-      END IF;
-      v_look := true;
-    END;
   END LOOP;
 
   IF v_total > 0 THEN
-    PERFORM pg_notify(current_schema || '_events', (v_head + v_total)::text);
+    v_targets := create_streams(
+      p_stream_ids, p_counts, v_statuses, p_stream_created, v_now, v_stream_nos);
+    INSERT INTO events (global_position, stream_no, stream_version, created_at, stored_at, event_id,
+                        causation_id, correlation_id, format, event_type, data, metadata)
+    SELECT v_positions[p.item] + p.nth, v_targets[p.item], v_versions[p.item] + p.nth,
+           coalesce(p.created_at, v_now), CASE WHEN p.created_at IS NOT NULL THEN v_now END,
+           p.event_id, p.causation_id, p.correlation_id, coalesce(p.format, 'json'),
+           p.event_type, p.data, p.metadata
+      FROM unnest(p_item, p_nth, p_created, p_event_ids, p_causation_ids, p_correlation_ids,
+                  p_formats, p_event_types, p_data, p_metadata)
+           p(item, nth, created_at, event_id, causation_id, correlation_id,
+             format, event_type, data, metadata)
+     WHERE v_statuses[p.item] = 0;
   END IF;
+
   RETURN QUERY
     SELECT v_statuses[i],
            CASE WHEN v_statuses[i] = 0 THEN v_versions[i] + 1 ELSE v_first_versions[i] END,
@@ -414,15 +451,18 @@ END $$;
 CREATE FUNCTION :"schema".stream_head(p_stream_id text, OUT stream_no bigint, OUT head bigint)
 LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
+DECLARE
+  v_floor bigint;
 BEGIN
   IF p_stream_id = '$all' THEN
     head := store_head();
   ELSE
-    SELECT s.stream_no INTO stream_head.stream_no FROM streams s WHERE s.stream_id = p_stream_id;
+    SELECT s.stream_no, s.version_floor INTO stream_head.stream_no, v_floor
+      FROM streams s WHERE s.stream_id = p_stream_id;
     head := greatest((SELECT max(e.stream_version) FROM events e
                        WHERE e.stream_no = stream_head.stream_no),
                      (SELECT max(l.stream_version) FROM links l
-                       WHERE l.stream_no = stream_head.stream_no), 0);
+                       WHERE l.stream_no = stream_head.stream_no), v_floor, 0);
   END IF;
 END $$;
 
@@ -453,32 +493,58 @@ SELECT e.global_position, s.stream_id, e.stream_version, e.created_at, e.event_t
 
 
 -- ── subscriptions ───────────────────────────────────────────────────────────────────────────────
--- A subscription belongs to who may write its checkpoint: a lease that is renewed, guarded by a
--- fence of three, subscription_id and owner and epoch. Whoever does not match all three changes
--- nothing; that, and no clock, is what keeps a stale owner out. Taking over, resetting and a new
--- incarnation of the stream each raise the epoch.
+-- A position belongs to who may write its checkpoint: a lease that is renewed, guarded by a fence of
+-- three, position_id and owner and epoch. Whoever does not match all three changes nothing; that,
+-- and no clock, is what keeps a stale owner out. Taking over, resetting and a new incarnation of the
+-- stream each raise the epoch.
+--
+-- Everybody locks in this order: subscription, positions by id, leases by id. Renewals lock leases
+-- only, and wait for none.
 
 -- Bounds the waits of the calling function, which has SET lock_timeout, for locks on rows.
 CREATE FUNCTION :"schema".bound_waits(p_wait_ms integer) RETURNS void LANGUAGE sql VOLATILE AS $$
   SELECT set_config('lock_timeout', greatest(p_wait_ms, 1) || 'ms', true);
 $$;
 
--- Tells every process at once that a subscription changed hands or was changed from outside.
-CREATE FUNCTION :"schema".announce_subscription(p_subscription_id bigint) RETURNS void
-LANGUAGE sql VOLATILE SET search_path = :"schema", pg_temp AS $$
-  SELECT pg_notify(current_schema || '_events', 's' || p_subscription_id);
-$$;
+-- Creates a subscription unless somebody else just did; returns whether it did.
+CREATE FUNCTION :"schema".create_subscription(
+  p_stream_id text, p_name text, p_start bigint
+) RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
+DECLARE
+  v_subscription_id bigint;
+  v_position_id     bigint;
+  v_stream          record;
+BEGIN
+  SELECT * INTO v_stream FROM stream_head(p_stream_id);
+  INSERT INTO subscriptions (stream_id, subscription_name, start_from, created_at)
+  VALUES (p_stream_id, p_name, p_start, clock_timestamp())
+  ON CONFLICT (stream_id, subscription_name) DO NOTHING
+  RETURNING subscription_id INTO v_subscription_id;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  INSERT INTO positions (subscription_id, stream_no, checkpoint)
+  VALUES (v_subscription_id, v_stream.stream_no, coalesce(p_start, v_stream.head))
+  RETURNING position_id INTO v_position_id;
+  INSERT INTO leases (position_id) VALUES (v_position_id);
+  RETURN true;
+END $$;
 
--- Finds or creates a subscription and takes it over if it is free: released, or its lease ran out
--- by this clock, or it is still as the caller watched it, unchanged for a lease by its own clock.
--- p_start is where a new one starts: after this position, or after the head if null.
+-- Takes a subscription over if it is free: released, or its lease ran out by this clock, or it is
+-- still as the caller watched it, unchanged for a lease by its own clock.
+--   p_create           create it if it is missing
+--   p_subscription_id  it must be this one; null: whichever has the name
+--   p_start            where a new one starts: after this position, or after the head if null
+-- No row: there is none, or it is another one. A row that somebody has locked is not waited for:
+-- locked is true, and nothing is granted.
 CREATE FUNCTION :"schema".claim_subscription(
-  p_wait_ms integer, p_stream_id text, p_name text, p_start bigint,
+  p_wait_ms integer, p_stream_id text, p_name text,
+  p_create boolean, p_subscription_id bigint, p_start bigint,
   p_owner uuid, p_owner_name text, p_lease double precision,
   p_watched_owner uuid, p_watched_epoch bigint, p_watched_renewal timestamptz
 ) RETURNS TABLE (
-  granted boolean, created boolean, subscription_id bigint, owner uuid, epoch bigint,
-  checkpoint bigint, head bigint, paused boolean,
+  granted boolean, created boolean, locked boolean, subscription_id bigint, position_id bigint,
+  owner uuid, epoch bigint, checkpoint bigint, head bigint, paused boolean,
   owner_name text, owned_since timestamptz, renewed_at timestamptz
 ) LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
@@ -486,121 +552,252 @@ CREATE FUNCTION :"schema".claim_subscription(
 AS $$
 #variable_conflict use_column
 DECLARE
-  v_row     subscriptions;
-  v_stream  record;
-  v_now     timestamptz;
-  v_created boolean := false;
+  v_subscription subscriptions;
+  v_position     positions;
+  v_lease        leases;
+  v_stream       record;
+  v_now          timestamptz;
+  v_created      boolean := false;
+  v_locked       boolean := false;
 BEGIN
   PERFORM bound_waits(p_wait_ms);
   LOOP
-    SELECT * INTO v_row FROM subscriptions s
-     WHERE s.stream_id = p_stream_id AND s.subscription_name = p_name FOR UPDATE;
+    SELECT * INTO v_subscription FROM subscriptions s
+     WHERE s.stream_id = p_stream_id AND s.subscription_name = p_name;
     EXIT WHEN FOUND;
-    SELECT * INTO v_stream FROM stream_head(p_stream_id);
-    INSERT INTO subscriptions
-           (stream_id, subscription_name, stream_no, checkpoint, start_from, created_at)
-    VALUES (p_stream_id, p_name, v_stream.stream_no, coalesce(p_start, v_stream.head), p_start,
-            clock_timestamp())
-    ON CONFLICT (stream_id, subscription_name) DO NOTHING;
-    v_created := FOUND;
+    IF NOT p_create THEN
+      RETURN;
+    END IF;
+    v_created := create_subscription(p_stream_id, p_name, p_start);
   END LOOP;
+  IF v_subscription.subscription_id <> p_subscription_id THEN
+    RETURN;
+  END IF;
+
+  SELECT * INTO v_position FROM positions p
+   WHERE p.subscription_id = v_subscription.subscription_id AND p.partition = 0 AND p.until IS NULL
+     FOR NO KEY UPDATE SKIP LOCKED;
+  IF FOUND THEN
+    SELECT * INTO v_lease FROM leases l WHERE l.position_id = v_position.position_id
+       FOR NO KEY UPDATE;
+  ELSE
+    v_locked := true;
+    SELECT * INTO v_position FROM positions p
+     WHERE p.subscription_id = v_subscription.subscription_id AND p.partition = 0 AND p.until IS NULL;
+    IF NOT FOUND THEN
+      RETURN;
+    END IF;
+    SELECT * INTO v_lease FROM leases l WHERE l.position_id = v_position.position_id;
+  END IF;
 
   -- Both after the row is locked: nobody else moves the row on while we look at the stream.
   v_now := clock_timestamp();
   SELECT * INTO v_stream FROM stream_head(p_stream_id);
 
-  IF v_row.owner IS NULL OR v_row.owner = p_owner OR v_row.expires_at <= v_now
-     OR (v_row.owner, v_row.epoch, v_row.renewed_at)
-        = (p_watched_owner, p_watched_epoch, p_watched_renewal) THEN
-    UPDATE subscriptions s
+  IF NOT v_locked AND (
+       v_position.owner IS NULL OR v_position.owner = p_owner OR v_lease.expires_at <= v_now
+       OR (v_position.owner, v_position.epoch, v_lease.renewed_at)
+          = (p_watched_owner, p_watched_epoch, p_watched_renewal)) THEN
+    UPDATE positions p
        SET owner = p_owner, owner_name = p_owner_name,
-           epoch = s.epoch + CASE WHEN s.owner = p_owner THEN 0 ELSE 1 END,
-           owned_since = CASE WHEN s.owner = p_owner THEN s.owned_since ELSE v_now END,
-           renewed_at = v_now, expires_at = v_now + make_interval(secs => p_lease),
-           stream_no = coalesce(v_stream.stream_no, s.stream_no),
-           checkpoint = CASE WHEN s.stream_no <> v_stream.stream_no THEN 0 ELSE s.checkpoint END
-     WHERE s.subscription_id = v_row.subscription_id
-    RETURNING * INTO v_row;
+           epoch = p.epoch + CASE WHEN p.owner = p_owner THEN 0 ELSE 1 END,
+           owned_since = CASE WHEN p.owner = p_owner THEN p.owned_since ELSE v_now END,
+           stream_no = coalesce(v_stream.stream_no, p.stream_no),
+           checkpoint = CASE WHEN p.stream_no <> v_stream.stream_no THEN 0 ELSE p.checkpoint END
+     WHERE p.position_id = v_position.position_id
+    RETURNING * INTO v_position;
+    UPDATE leases l
+       SET owner = p_owner, epoch = v_position.epoch,
+           renewed_at = v_now, expires_at = v_now + make_interval(secs => p_lease)
+     WHERE l.position_id = v_position.position_id
+    RETURNING * INTO v_lease;
   END IF;
-  RETURN QUERY SELECT v_row.owner = p_owner, v_created, v_row.subscription_id, v_row.owner,
-                      v_row.epoch, v_row.checkpoint, v_stream.head, v_row.paused,
-                      v_row.owner_name, v_row.owned_since, v_row.renewed_at;
+  RETURN QUERY SELECT v_position.owner IS NOT DISTINCT FROM p_owner AND NOT v_locked,
+                      v_created, v_locked, v_subscription.subscription_id, v_position.position_id,
+                      v_position.owner, v_position.epoch, v_position.checkpoint, v_stream.head,
+                      v_subscription.paused, v_position.owner_name, v_position.owned_since,
+                      v_lease.renewed_at;
 END $$;
 
--- Stores what a runtime knows of its subscriptions, and renews their leases or, with p_lease null,
--- ends the ownership. Returns what their rows say then: item is the place in the arrays; owned is
--- false where the fence does not match or the row is gone.
+-- What is subscribed to at a position: the number of the stream, null for "$all", and its head.
+CREATE FUNCTION :"schema".subscribed_head(
+  p_stream_id text, p_store_head bigint, OUT stream_no bigint, OUT head bigint
+) LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+BEGIN
+  IF p_stream_id = '$all' THEN
+    head := p_store_head;
+  ELSE
+    SELECT h.stream_no, h.head INTO stream_no, head FROM stream_head(p_stream_id) h;
+  END IF;
+END $$;
+
+-- Frees positions, whose lock the caller has, of whoever owns them.
+CREATE FUNCTION :"schema".free_positions(p_ids bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
+BEGIN
+  UPDATE positions SET owner = NULL, owner_name = NULL, owned_since = NULL
+   WHERE position_id = ANY (p_ids);
+  UPDATE leases SET owner = NULL, renewed_at = NULL, expires_at = NULL
+   WHERE position_id = ANY (p_ids);
+END $$;
+
+-- Moves the positions whose lock the caller has on to these checkpoints, if the fence matches. The
+-- stream that was deleted for good and created again is another one: its subscriptions start over.
+CREATE FUNCTION :"schema".move_positions(
+  p_locked bigint[], p_ids bigint[], p_owners uuid[], p_epochs bigint[], p_checkpoints bigint[]
+) RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
+DECLARE
+  v_head bigint := store_head();
+  v_gone bigint[];
+BEGIN
+  WITH anew AS (
+    UPDATE positions p
+       SET stream_no = n.stream_no, checkpoint = 0, epoch = p.epoch + 1
+      FROM positions r JOIN subscriptions s USING (subscription_id)
+     CROSS JOIN LATERAL subscribed_head(s.stream_id, v_head) n
+     WHERE r.position_id = ANY (p_locked) AND p.position_id = r.position_id
+       AND p.stream_no <> n.stream_no
+    RETURNING p.position_id)
+  SELECT array_agg(position_id) INTO v_gone FROM anew;
+  IF v_gone IS NOT NULL THEN
+    PERFORM free_positions(v_gone);
+  END IF;
+
+  UPDATE positions p
+     SET stream_no = coalesce(p.stream_no, n.stream_no),
+         checkpoint = CASE WHEN m.checkpoint > p.checkpoint AND m.checkpoint <= n.head
+                           THEN m.checkpoint ELSE p.checkpoint END
+    FROM unnest(p_ids, p_owners, p_epochs, p_checkpoints) m(id, owner, epoch, checkpoint)
+    JOIN positions r ON r.position_id = m.id
+    JOIN subscriptions s USING (subscription_id)
+   CROSS JOIN LATERAL subscribed_head(s.stream_id, v_head) n
+   WHERE p.position_id = m.id AND p.position_id = ANY (p_locked)
+     AND p.owner = m.owner AND p.epoch = m.epoch
+     AND (m.checkpoint > p.checkpoint AND m.checkpoint <= n.head
+          OR p.stream_no IS NULL AND n.stream_no IS NOT NULL);
+END $$;
+
+-- Renews the leases of a runtime, and stores how far its subscriptions have come. Returns what their
+-- rows say then: item is the place in the arrays; owned is false where the fence does not match or
+-- the row is gone; stored is false where somebody has locked the position, so that its checkpoint
+-- has to be sent again.
 --
--- Rows are locked in the order of their ids, so that two calls cannot deadlock. With p_skip_locked a
--- row that somebody else has locked is passed over and left out of the answer: it must not cost the
--- others their lease.
+-- No row is waited for, at most a table. A lease that somebody has locked is left out of the answer: it was not
+-- renewed, and must not cost the others theirs.
 CREATE FUNCTION :"schema".keep_subscriptions(
-  p_wait_ms integer, p_skip_locked boolean, p_lease double precision,
+  p_wait_ms integer, p_lease double precision,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
   p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[]
-) RETURNS TABLE (item bigint, owned boolean, checkpoint bigint, paused boolean)
+) RETURNS TABLE (item bigint, owned boolean, stored boolean, checkpoint bigint, paused boolean)
 LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET lock_timeout = 0
 AS $$
 #variable_conflict use_column
 DECLARE
-  v_locked bigint[];
-  v_head   bigint;
-  v_now    timestamptz;
+  v_renewed bigint[];
+  v_moving  bigint[];     -- positions to move on
+  v_locked  bigint[];     -- those of them that nobody else has locked
+  v_head    bigint := store_head();
+  v_now     timestamptz;
 BEGIN
   PERFORM bound_waits(p_wait_ms);
-  IF p_skip_locked THEN
-    SELECT array_agg(l.subscription_id) INTO v_locked
-      FROM (SELECT s.subscription_id FROM subscriptions s WHERE s.subscription_id = ANY (p_ids)
-             ORDER BY s.subscription_id FOR UPDATE SKIP LOCKED) l;
-  ELSE
-    SELECT array_agg(l.subscription_id) INTO v_locked
-      FROM (SELECT s.subscription_id FROM subscriptions s WHERE s.subscription_id = ANY (p_ids)
-             ORDER BY s.subscription_id FOR UPDATE) l;
-  END IF;
+  SELECT array_agg(k.position_id) INTO v_renewed
+    FROM (SELECT l.position_id FROM leases l WHERE l.position_id = ANY (p_ids)
+           ORDER BY l.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
   v_now := clock_timestamp();
-  v_head := store_head();
+  UPDATE leases l
+     SET state = p.state, last_error = p.last_error, attempts = p.attempts,
+         renewed_at = v_now, expires_at = v_now + make_interval(secs => p_lease)
+    FROM unnest(p_ids, p_owners, p_epochs, p_states, p_errors, p_attempts)
+           p(id, owner, epoch, state, last_error, attempts)
+   WHERE l.position_id = p.id AND l.position_id = ANY (v_renewed)
+     AND l.owner = p.owner AND l.epoch = p.epoch;
 
-  -- A stream that was deleted for good and created again is another one: start over, and fence.
-  UPDATE subscriptions s
-     SET stream_no = n.stream_no, checkpoint = 0, epoch = s.epoch + 1, owner = NULL,
-         owner_name = NULL, owned_since = NULL, renewed_at = NULL, expires_at = NULL
-    FROM subscriptions r CROSS JOIN LATERAL stream_head(r.stream_id) n
-   WHERE r.subscription_id = ANY (v_locked) AND r.stream_id <> '$all'
-     AND s.subscription_id = r.subscription_id AND s.stream_no <> n.stream_no;
-
-  UPDATE subscriptions s
-     SET stream_no = coalesce(s.stream_no, n.stream_no),
-         checkpoint = CASE WHEN p.checkpoint > s.checkpoint AND p.checkpoint <= n.head
-                           THEN p.checkpoint ELSE s.checkpoint END,
-         state = p.state, last_error = p.last_error, attempts = p.attempts,
-         renewed_at = v_now,
-         expires_at = coalesce(v_now + make_interval(secs => p_lease), s.expires_at)
-    FROM unnest(p_ids, p_owners, p_epochs, p_checkpoints, p_states, p_errors, p_attempts)
-           p(id, owner, epoch, checkpoint, state, last_error, attempts)
-    JOIN subscriptions r ON r.subscription_id = p.id
-   CROSS JOIN LATERAL (
-      SELECT NULL::bigint, v_head WHERE r.stream_id = '$all'
-      UNION ALL SELECT * FROM stream_head(r.stream_id) WHERE r.stream_id <> '$all') n(stream_no, head)
-   WHERE s.subscription_id = p.id AND s.subscription_id = ANY (v_locked)
-     AND s.owner = p.owner AND s.epoch = p.epoch;
-
-  IF p_lease IS NULL THEN
-    UPDATE subscriptions s
-       SET owner = NULL, owner_name = NULL, owned_since = NULL, renewed_at = NULL, expires_at = NULL
-      FROM unnest(p_ids, p_owners, p_epochs) p(id, owner, epoch)
-     WHERE s.subscription_id = p.id AND s.subscription_id = ANY (v_locked)
-       AND s.owner = p.owner AND s.epoch = p.epoch;
-    PERFORM announce_subscription(id) FROM unnest(v_locked) l(id);
+  SELECT array_agg(r.position_id) INTO v_moving
+    FROM unnest(p_ids, p_owners, p_epochs, p_checkpoints) p(id, owner, epoch, checkpoint)
+    JOIN positions r ON r.position_id = p.id AND r.owner = p.owner AND r.epoch = p.epoch
+    JOIN subscriptions s USING (subscription_id)
+   CROSS JOIN LATERAL subscribed_head(s.stream_id, v_head) n
+   WHERE r.stream_no IS DISTINCT FROM coalesce(n.stream_no, r.stream_no)
+      OR p.checkpoint > r.checkpoint AND p.checkpoint <= n.head;
+  IF v_moving IS NOT NULL THEN
+    SELECT array_agg(k.position_id) INTO v_locked
+      FROM (SELECT r.position_id FROM positions r WHERE r.position_id = ANY (v_moving)
+             ORDER BY r.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
+    PERFORM move_positions(v_locked, p_ids, p_owners, p_epochs, p_checkpoints);
   END IF;
 
   RETURN QUERY
-    SELECT p.item, coalesce(s.owner = p.owner AND s.epoch = p.epoch, false),
-           coalesce(s.checkpoint, 0), coalesce(s.paused, false)
+    SELECT p.item, coalesce(r.owner = p.owner AND r.epoch = p.epoch, false),
+           p.id <> ALL (coalesce(v_moving, '{}')) OR p.id = ANY (v_locked) IS TRUE,
+           coalesce(r.checkpoint, 0), coalesce(s.paused, false)
       FROM unnest(p_ids, p_owners, p_epochs) WITH ORDINALITY p(id, owner, epoch, item)
-      LEFT JOIN subscriptions s ON s.subscription_id = p.id
-     WHERE s.subscription_id IS NULL OR s.subscription_id = ANY (v_locked);
+      LEFT JOIN positions r ON r.position_id = p.id
+      LEFT JOIN subscriptions s USING (subscription_id)
+     WHERE r.position_id IS NULL OR p.id = ANY (v_renewed);
+END $$;
+
+-- What the rows of these positions say, without locking or writing anything. Without an owner the
+-- lease counts as expired.
+CREATE FUNCTION :"schema".look_at_subscriptions(p_ids bigint[]) RETURNS TABLE (
+  position_id bigint, paused boolean, epoch bigint, owner uuid, renewed_at timestamptz,
+  expired boolean
+) LANGUAGE plpgsql STABLE
+  SET search_path = :"schema", pg_temp
+  SET enable_seqscan = off
+AS $$
+BEGIN
+  RETURN QUERY
+    SELECT p.position_id, s.paused, p.epoch, p.owner, l.renewed_at,
+           coalesce(l.expires_at <= clock_timestamp(), true)
+      FROM positions p JOIN subscriptions s USING (subscription_id)
+      JOIN leases l ON l.position_id = p.position_id
+     WHERE p.position_id = ANY (p_ids);
+END $$;
+
+-- Stores how far the subscriptions have come and ends their ownership. Returns the places in the
+-- arrays of those that are settled: released, or not the caller's any more.
+--
+-- With p_skip_locked a position that somebody has locked is left out of the answer. Without it, it is
+-- waited for: give one at a time, because a statement that waits for several can deadlock.
+CREATE FUNCTION :"schema".release_subscriptions(
+  p_wait_ms integer, p_skip_locked boolean,
+  p_ids bigint[], p_owners uuid[], p_epochs bigint[],
+  p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[]
+) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE
+  SET search_path = :"schema", pg_temp
+  SET lock_timeout = 0
+AS $$
+DECLARE
+  v_locked   bigint[];
+  v_released bigint[];
+BEGIN
+  PERFORM bound_waits(p_wait_ms);
+  IF p_skip_locked THEN
+    SELECT array_agg(k.position_id) INTO v_locked
+      FROM (SELECT r.position_id FROM positions r WHERE r.position_id = ANY (p_ids)
+             ORDER BY r.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
+  ELSE
+    SELECT array_agg(k.position_id) INTO v_locked
+      FROM (SELECT r.position_id FROM positions r WHERE r.position_id = ANY (p_ids)
+             ORDER BY r.position_id FOR NO KEY UPDATE) k;
+  END IF;
+  PERFORM move_positions(v_locked, p_ids, p_owners, p_epochs, p_checkpoints);
+
+  SELECT array_agg(r.position_id) INTO v_released
+    FROM unnest(p_ids, p_owners, p_epochs) p(id, owner, epoch)
+    JOIN positions r ON r.position_id = p.id AND r.owner = p.owner AND r.epoch = p.epoch
+   WHERE r.position_id = ANY (v_locked);
+  PERFORM free_positions(v_released);
+  UPDATE leases l
+     SET state = p.state, last_error = p.last_error, attempts = p.attempts
+    FROM unnest(p_ids, p_states, p_errors, p_attempts) p(id, state, last_error, attempts)
+   WHERE l.position_id = p.id AND l.position_id = ANY (v_released);
+
+  RETURN QUERY
+    SELECT p.item FROM unnest(p_ids) WITH ORDINALITY p(id, item)
+     WHERE p.id = ANY (v_locked) OR NOT EXISTS (SELECT FROM positions r WHERE r.position_id = p.id);
 END $$;
 
 -- Pauses or resumes; returns the subscription's id, or null if there is none.
@@ -617,7 +814,6 @@ BEGIN
   UPDATE subscriptions SET paused = p_paused
    WHERE stream_id = p_stream_id AND subscription_name = p_name
   RETURNING subscription_id INTO v_id;
-  PERFORM announce_subscription(v_id) WHERE v_id IS NOT NULL;
   RETURN v_id;
 END $$;
 
@@ -633,18 +829,25 @@ AS $$
 #variable_conflict use_column
 DECLARE
   v_stream record;
+  v_locked bigint[];
 BEGIN
   PERFORM bound_waits(p_wait_ms);
   SELECT s.subscription_id INTO reset_subscription.subscription_id FROM subscriptions s
-   WHERE s.stream_id = p_stream_id AND s.subscription_name = p_name FOR UPDATE;
+   WHERE s.stream_id = p_stream_id AND s.subscription_name = p_name FOR SHARE;
+  SELECT array_agg(k.position_id) INTO v_locked
+    FROM (SELECT r.position_id FROM positions r
+           WHERE r.subscription_id = reset_subscription.subscription_id
+           ORDER BY r.position_id FOR NO KEY UPDATE) k;
   SELECT * INTO v_stream FROM stream_head(p_stream_id);
   head := v_stream.head;
-  UPDATE subscriptions s
-     SET stream_no = coalesce(v_stream.stream_no, s.stream_no), checkpoint = p_position,
-         epoch = s.epoch + 1, owner = NULL, owner_name = NULL, owned_since = NULL,
-         renewed_at = NULL, expires_at = NULL, last_error = NULL, attempts = 0
-   WHERE s.subscription_id = reset_subscription.subscription_id AND p_position <= v_stream.head;
-  PERFORM announce_subscription(reset_subscription.subscription_id) WHERE FOUND;
+  IF p_position <= head THEN
+    UPDATE positions p
+       SET stream_no = coalesce(v_stream.stream_no, p.stream_no), checkpoint = p_position,
+           epoch = p.epoch + 1
+     WHERE p.position_id = ANY (v_locked);
+    PERFORM free_positions(v_locked);
+    UPDATE leases SET last_error = NULL, attempts = 0 WHERE position_id = ANY (v_locked);
+  END IF;
 END $$;
 
 -- Forgets a subscription, which fences its owner: ids are never used again. Returns the id, or null.
@@ -660,25 +863,25 @@ BEGIN
   PERFORM bound_waits(p_wait_ms);
   DELETE FROM subscriptions WHERE stream_id = p_stream_id AND subscription_name = p_name
   RETURNING subscription_id INTO v_id;
-  PERFORM announce_subscription(v_id) WHERE v_id IS NOT NULL;
   RETURN v_id;
 END $$;
 
--- When the first event after a position was created; null if there is none.
-CREATE FUNCTION :"schema".created_after(p_stream_no bigint, p_position bigint) RETURNS timestamptz
+-- When the first event after a position was stored; null if there is none.
+CREATE FUNCTION :"schema".stored_after(p_stream_no bigint, p_position bigint) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
 BEGIN
   IF p_stream_no IS NULL THEN
-    RETURN (SELECT e.created_at FROM events e WHERE e.global_position > p_position
-             ORDER BY e.global_position LIMIT 1);
+    RETURN (SELECT coalesce(e.stored_at, e.created_at) FROM events e
+             WHERE e.global_position > p_position ORDER BY e.global_position LIMIT 1);
   END IF;
   RETURN (
-    SELECT f.created_at FROM (
-      (SELECT e.stream_version, e.created_at FROM events e
+    SELECT f.stored_at FROM (
+      (SELECT e.stream_version, coalesce(e.stored_at, e.created_at) AS stored_at FROM events e
         WHERE e.stream_no = p_stream_no AND e.stream_version > p_position
         ORDER BY e.stream_version LIMIT 1)
       UNION ALL
-      (SELECT l.stream_version, e.created_at FROM links l JOIN events e USING (global_position)
+      (SELECT l.stream_version, coalesce(e.stored_at, e.created_at) FROM links l
+         JOIN events e USING (global_position)
         WHERE l.stream_no = p_stream_no AND l.stream_version > p_position
         ORDER BY l.stream_version LIMIT 1)
       ORDER BY stream_version LIMIT 1) f);
@@ -687,19 +890,22 @@ END $$;
 -- Every subscription as of one moment. Without a living owner it is waiting, or stopped.
 CREATE VIEW :"schema".subscription_status AS
 SELECT s.subscription_id, s.stream_id, s.subscription_name,
-       CASE WHEN s.expires_at > clock_timestamp() THEN s.owner_name END AS owner,
-       CASE WHEN s.expires_at > clock_timestamp() THEN s.owned_since END AS owned_since,
-       s.epoch,
-       CASE WHEN s.expires_at > clock_timestamp() OR s.state = 'stopped' THEN s.state
+       CASE WHEN l.expires_at > clock_timestamp() THEN p.owner_name END AS owner,
+       CASE WHEN l.expires_at > clock_timestamp() THEN p.owned_since END AS owned_since,
+       p.epoch,
+       CASE WHEN l.expires_at > clock_timestamp() OR l.state = 'stopped' THEN l.state
             ELSE 'waiting' END AS state,
        c.checkpoint, h.head,
        greatest(h.head - c.checkpoint, 0) AS lag_events,
        CASE WHEN h.head > c.checkpoint
             THEN coalesce(greatest(extract(epoch FROM clock_timestamp()
-                   - :"schema".created_after(h.stream_no, c.checkpoint)), 0), 0)
+                   - :"schema".stored_after(h.stream_no, c.checkpoint)), 0), 0)
             ELSE 0 END::double precision AS lag_seconds,
-       s.paused, s.last_error, s.attempts, s.created_at
+       s.paused, l.last_error, l.attempts, s.created_at
   FROM :"schema".subscriptions s
+  JOIN :"schema".positions p ON p.subscription_id = s.subscription_id
+                            AND p.partition = 0 AND p.until IS NULL
+  JOIN :"schema".leases l ON l.position_id = p.position_id
  CROSS JOIN LATERAL :"schema".stream_head(s.stream_id) h
  CROSS JOIN LATERAL (
-   SELECT CASE WHEN s.stream_no <> h.stream_no THEN 0 ELSE s.checkpoint END AS checkpoint) c;
+   SELECT CASE WHEN p.stream_no <> h.stream_no THEN 0 ELSE p.checkpoint END AS checkpoint) c;

@@ -24,7 +24,8 @@ from benchmarks.load import ALL, EVENT_TYPE, EXISTING, new_stream, payload
 from benchmarks.measure import timed
 from benchmarks.workload import Measurement
 from eventstore import Config, EventStore, ExpectedVersion, RecordedEvent
-from eventstore.ports.storage import Append, Claimed, EncodedEvent, StreamAppend
+from eventstore.ports.ownership import Claim, Claimed
+from eventstore.ports.stored_events import Append, EncodedEvent, StreamAppend
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import append_arguments
 from eventstore.storages.postgres.arrays import register_arrays
@@ -141,16 +142,15 @@ class Bare(InOneLoop):
 
     def _claim(self) -> Claimed:
         owner = uuid4()
-        claimed = self._storage.claim(
-            ALL,
-            f"bare-{owner}",
+        claim = Claim(
+            stream_id=ALL,
+            subscription_name=f"bare-{owner}",
             start=0,
             owner=owner,
             owner_name="bare",
             lease=_LEASE,
-            watched=None,
-            deadline=time.monotonic() + _LEASE,
         )
+        claimed = self._storage.claim(claim, time.monotonic() + _LEASE)
         assert isinstance(claimed, Claimed)
         return claimed
 

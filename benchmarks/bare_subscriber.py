@@ -15,7 +15,8 @@ from benchmarks.bare import Bare
 from benchmarks.contender import Operation
 from benchmarks.load import EVENT_TYPE, new_stream
 from eventstore import ExpectedVersion, RecordedEvent, SubscriptionState
-from eventstore.ports.storage import EncodedEvent, Fence, Progress, StreamAppend
+from eventstore.ports.ownership import Fence, Progress
+from eventstore.ports.stored_events import EncodedEvent, StreamAppend
 
 __all__ = ["BareSubscriber"]
 

@@ -13,7 +13,8 @@ from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.names import shown
 from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.runtime import Health
-from eventstore.ports.storage import Append, Committed, Storage
+from eventstore.ports.storage import Storage
+from eventstore.ports.stored_events import Append, Committed
 from eventstore_actors.appending.caller import CallerAppender
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
 from eventstore_actors.kernel.actor import SupervisedActor, current_actor, try_tell

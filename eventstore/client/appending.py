@@ -11,7 +11,7 @@ from eventstore.client.codec import Codec
 from eventstore.model.errors import DuplicateEventError
 from eventstore.model.events import EventData, check_expected_version
 from eventstore.model.names import check_stream_id, shown
-from eventstore.ports.storage import Append, EncodedEvent, StreamAppend, payload_bytes
+from eventstore.ports.stored_events import Append, EncodedEvent, StreamAppend, payload_bytes
 
 __all__ = ["MAX_APPEND_BYTES", "prepare_one", "prepare_several"]
 

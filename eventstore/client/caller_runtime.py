@@ -17,11 +17,15 @@ from eventstore.model.errors import (
 )
 from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.runtime import Health
-from eventstore.ports.storage import Append, AppendSession, Committed, Outcome, Storage
+from eventstore.ports.storage import AppendSession, Storage
+from eventstore.ports.stored_events import Append, Committed, Outcome
 
 __all__ = ["CallerRuntime"]
 
 _RETRY_PAUSE = 0.1
+
+_ANNOUNCE_WAIT = 0.02
+"""Seconds that an append, which is stored already, waits for other commits that announce."""
 
 
 class CallerRuntime:
@@ -61,6 +65,8 @@ class CallerRuntime:
             raise StorageUnavailableError("the appends before this one took until the deadline")
         try:
             outcome = _appended(self._session, append, deadline, self._closed)
+            if isinstance(outcome, Committed) and not outcome.repeated:
+                self._session.announce(_ANNOUNCE_WAIT)
         finally:
             self._session_free.release()
         if isinstance(outcome, Committed):

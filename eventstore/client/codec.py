@@ -13,7 +13,7 @@ from eventstore.model.errors import SerializationError
 from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
 from eventstore.model.names import check_name, shown
 from eventstore.model.serializer import Serializer, Types, reader
-from eventstore.ports.storage import EncodedEvent, StoredEvent
+from eventstore.ports.stored_events import EncodedEvent, StoredEvent
 
 __all__ = ["MAX_EVENT_BYTES", "Codec"]
 
@@ -26,6 +26,7 @@ class Codec:
 
     def __init__(self, serializer: Serializer, types: Types = ()) -> None:
         self._serializer = serializer
+        self._format: str = getattr(serializer, "format", type(serializer).__name__)
         type_of = _by_name(types)
         self._name_of = {payload_type: name for name, payload_type in type_of.items()}
         self._read_plain = reader(serializer, None)
@@ -54,6 +55,7 @@ class Codec:
             metadata,
             event.causation_id,
             event.correlation_id,
+            self._format,
             _in_utc(event.created_at),
         )
 
@@ -61,9 +63,16 @@ class Codec:
         """Return *stored* as its reader sees it.
 
         Raises:
-            SerializationError: The bytes are no value of the registered type.
+            SerializationError: The bytes are no value of the registered type, or another
+                serializer wrote them.
         """
         event_type, metadata, read_plain = stored.event_type, stored.metadata, self._read_plain
+        if stored.format != self._format:
+            raise SerializationError(
+                event_type,
+                f"event at position {stored.global_position} was written as {stored.format!r},"
+                f" this store reads {self._format!r}",
+            )
         try:
             # Once per event that is read: positional, and no call that is not needed.
             return RecordedEvent(

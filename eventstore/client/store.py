@@ -47,7 +47,8 @@ from eventstore.model.subscription import (
     position_in,
 )
 from eventstore.ports.runtime import Health, Runtime
-from eventstore.ports.storage import Append, ReadDirection, Storage
+from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.stored_events import Append
 
 __all__ = ["EventStore"]
 

@@ -16,7 +16,11 @@ Types = Mapping[str, type] | Iterable[type]
 
 
 class Serializer(Protocol):
-    """Turns payloads into bytes and back; shared by all threads of a store."""
+    """Turns payloads into bytes and back; shared by all threads of a store.
+
+    An attribute `format`, 1 to 100 bytes, names the encoding. It is stored with each event, and an
+    event of another format is not read. Defaults to the name of the class.
+    """
 
     def serialize(self, value: Any) -> bytes:
         """Return *value* as bytes.
@@ -41,6 +45,8 @@ class JsonSerializer:
     8601, hex with dashes, digits, base64); enums become their values. NaN and infinities, lone
     surrogates, NUL in text and keys that are not strings are refused.
     """
+
+    format = "json"
 
     def __init__(self) -> None:
         self._encode = msgspec.json.Encoder().encode

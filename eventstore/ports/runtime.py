@@ -7,7 +7,8 @@ from typing import Any, Protocol, Self
 
 from eventstore.model.config import Config
 from eventstore.model.subscription import Subscription, SubscriptionOptions, SubscriptionState
-from eventstore.ports.storage import Append, Committed, Storage
+from eventstore.ports.storage import Storage
+from eventstore.ports.stored_events import Append, Committed
 
 __all__ = ["Health", "Runtime", "SubscriptionHealth"]
 

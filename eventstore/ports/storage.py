@@ -7,113 +7,26 @@ be reached before its deadline, and never blocks longer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
-from operator import attrgetter
 from typing import Protocol
 from uuid import UUID
 
-import msgspec
-
-from eventstore.model.errors import EventStoreError
-from eventstore.model.events import AppendResult, StreamInfo
-from eventstore.model.subscription import Start, SubscriptionInfo, SubscriptionState
+from eventstore.model.events import StreamInfo
+from eventstore.model.subscription import SubscriptionInfo
+from eventstore.ports.ownership import Claim, Claimed, Held, Kept, Progress, Standing
+from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 
 __all__ = [
+    "AnnounceSession",
     "AppendSession",
-    "Claimed",
-    "Committed",
-    "EncodedEvent",
-    "Fence",
     "HeadListener",
     "Heard",
-    "Held",
     "KeeperSession",
-    "Kept",
-    "LeaseMark",
-    "Outcome",
-    "Progress",
-    "Refusal",
+    "ReadDirection",
     "Storage",
-    "StoredEvent",
-    "StreamAppend",
-    "payload_bytes",
 ]
-
-
-class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event on its way in, its payloads serialized."""
-
-    event_id: UUID
-    event_type: str
-    data: bytes
-    metadata: bytes | None = None
-    causation_id: UUID | None = None
-    correlation_id: UUID | None = None
-    created_at: datetime | None = None
-
-
-class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event as it is stored, its payloads serialized."""
-
-    position: int
-    """Its place in what it was read from."""
-    global_position: int
-    stream_id: str
-    stream_version: int
-    event_id: UUID
-    event_type: str
-    data: bytes
-    metadata: bytes | None
-    causation_id: UUID | None
-    correlation_id: UUID | None
-    created_at: datetime
-
-    @property
-    def size(self) -> int:
-        """Bytes of data and metadata."""
-        return len(self.data) + (len(self.metadata) if self.metadata is not None else 0)
-
-
-def payload_bytes(events: Sequence[EncodedEvent] | Sequence[StoredEvent]) -> int:
-    """Return the bytes of data and metadata of all *events*."""
-    return sum(map(len, map(_data, events))) + sum(map(len, filter(None, map(_metadata, events))))
-
-
-_data = attrgetter("data")
-_metadata = attrgetter("metadata")
-
-
-class StreamAppend(msgspec.Struct, frozen=True):
-    """One stream's part of an append; without events the stream is only checked."""
-
-    stream_id: str
-    expected_version: int
-    """A version, or the value of an `ExpectedVersion`."""
-    events: tuple[EncodedEvent, ...]
-
-
-Append = tuple[StreamAppend, ...]
-"""An append: its streams are distinct, and it stands or falls as a whole."""
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """An append that is stored, durably."""
-
-    results: tuple[AppendResult, ...]
-    """One per stream of the append, in its order."""
-    created_at: datetime
-    """The database's time of the commit: what events without an override carry."""
-    repeated: bool
-    """The same append was stored before; nothing was written now."""
-
-
-Refusal = EventStoreError
-"""Why an append was refused: wrong version, duplicate id, stream deleted. Returned, not raised."""
-
-Outcome = Committed | Refusal
 
 
 class AppendSession(Protocol):
@@ -134,73 +47,17 @@ class AppendSession(Protocol):
                 appends may be the reason: try them one by one.
         """
 
+    def announce(self, wait: float) -> None:
+        """Wake everybody who listens, after a commit. Never raises.
+
+        For a caller without a thread that announces; see `AnnounceSession`.
+
+        Args:
+            wait: Longest wait in seconds for other commits that announce.
+        """
+
     def close(self) -> None:
         """Give up the connection. Harmless when repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Who may checkpoint: all three must match the row."""
-
-    subscription_id: int
-    owner: UUID
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseMark:
-    """What a standby watches: a row whose mark does not change for a lease has a dead owner."""
-
-    owner: UUID
-    epoch: int
-    renewed_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The subscription is ours."""
-
-    fence: Fence
-    checkpoint: int
-    head: int
-    """Newest position of what is subscribed to."""
-    paused: bool
-    created: bool
-    """The subscription did not exist before, so its start was fixed by this claim."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The subscription belongs to somebody else."""
-
-    owner_name: str
-    """Host and process of the owner, for people."""
-    since: datetime
-    mark: LeaseMark
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a runtime knows of a subscription it owns."""
-
-    fence: Fence
-    checkpoint: int
-    """Everything up to it is acknowledged; stored if it is beyond the stored one."""
-    state: SubscriptionState
-    last_error: str | None
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What the row says after a renewal."""
-
-    fence: Fence
-    owned: bool
-    """False: the fence no longer matches; somebody else took over, or the row is gone."""
-    checkpoint: int
-    """The stored one; 0 if the row is gone."""
-    paused: bool
 
 
 class KeeperSession(Protocol):
@@ -210,39 +67,66 @@ class KeeperSession(Protocol):
     """
 
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
-        """Renew the leases and store the checkpoints, in one ordered statement.
+        """Renew the leases and store the checkpoints, in one statement that waits for no lock.
 
         Returns:
-            One `Kept` per fence, in the order of *progress*. Left out is a row that somebody else
-            has locked: it was not renewed, and must not cost the others their lease.
+            One `Kept` per fence, in the order of *progress*. A lease that somebody else has locked
+            is left out: it was not renewed, and must not cost the others theirs.
         """
 
     def release(self, progress: Sequence[Progress], deadline: float) -> None:
         """Store the last checkpoints and end the ownership, so that a standby goes on at once.
 
-        A fence that no longer matches is ignored.
+        A fence that no longer matches is ignored. One statement for all; a row that somebody else
+        has locked is waited for afterwards.
         """
 
-    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
-        """Return which of the subscriptions are paused; those that are gone are left out."""
+    def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
+        """Read what the rows of the positions say, without locking or writing anything.
+
+        Returns:
+            By position. A position whose subscription was deleted is missing.
+        """
+
+    def close(self) -> None: ...
+
+
+class AnnounceSession(Protocol):
+    """One connection that wakes other processes. Used by one thread; connects again by itself."""
+
+    def announce(self, *, events: bool, subscriptions: Collection[int], deadline: float) -> bool:
+        """Wake everybody who listens. Never raises.
+
+        Args:
+            events: New events were committed.
+            subscriptions: Ids of the subscriptions that were changed.
+            deadline: When to give up.
+
+        Returns:
+            False if it could not be announced: then others find out by polling.
+        """
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What woke a listener."""
+    """What a listener found when it was woken, or when it looked by itself."""
 
     head: int
     """Newest global position of the store, or the floor that deleted events left."""
-    touched: bool
-    """A subscription was released, paused, resumed, reset or deleted somewhere."""
     reconnected: bool
     """The connection is new: what was announced before may have been missed."""
+    touched: frozenset[int] = frozenset()
+    """Ids of subscriptions that were released, paused, resumed, reset or deleted somewhere."""
     deaf: bool = False
     """Announcements do not arrive, through a pooler for instance: what is new is looked for."""
     newest: UUID | None = None
-    """The event at the head, where that was looked for; None if it was announced, or deleted."""
+    """The event at the head; None if there is none: it was deleted, or the store is empty."""
+    deletion_no: int = 0
+    """The newest deletion. A higher one than before: forget the events held in memory."""
+    others_listen: bool = True
+    """Another process listens, or may do so: what is committed here has to be announced."""
 
 
 class HeadListener(Protocol):
@@ -251,10 +135,9 @@ class HeadListener(Protocol):
     def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
         """Block until something was announced, `wake` was called or *timeout* seconds passed.
 
-        A lost connection is made anew. The head is read from the storage on every (re)connect and
-        at every timeout, so a lost announcement costs a delay and never an event. A head that is
-        announced though it is not above the one before is told by itself: history may have gone
-        back.
+        A lost connection is made anew. An announcement is only a hint to look: the head is read
+        from the storage before this returns, whatever woke it. So a lost announcement costs a delay
+        and never an event, and a forged one costs a look.
 
         Args:
             timeout: Seconds.
@@ -313,6 +196,8 @@ class Storage(Protocol):
 
     def head_listener(self) -> HeadListener: ...
 
+    def announce_session(self) -> AnnounceSession: ...
+
     def read_stream(
         self, stream_id: str, start: int, count: int, direction: ReadDirection, deadline: float
     ) -> list[StoredEvent]:
@@ -360,22 +245,14 @@ class Storage(Protocol):
         True also for a position that was deleted. False: the database went back in time.
         """
 
-    def claim(
-        self,
-        stream_id: str,
-        subscription_name: str,
-        *,
-        start: Start,
-        owner: UUID,
-        owner_name: str,
-        lease: float,
-        watched: LeaseMark | None,
-        deadline: float,
-    ) -> Claimed | Held:
-        """Find or create a subscription and take it over if nobody holds it.
+    def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
+        """Take a subscription over if nobody holds it.
 
         It is free if it was released, if its lease ran out by the storage's clock, or if its mark
-        is still *watched*: the caller has seen it unchanged for a lease by its own clock.
+        is still the one that the claimant watched.
+
+        Raises:
+            SubscriptionNotFoundError: *claim* is by id, and that subscription was deleted.
         """
 
     def subscriptions(self, deadline: float) -> list[SubscriptionInfo]:
@@ -393,7 +270,7 @@ class Storage(Protocol):
     def set_paused(
         self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
     ) -> None:
-        """Pause or resume a subscription, wherever it runs.
+        """Pause or resume a subscription, wherever it runs, and announce that.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -402,7 +279,7 @@ class Storage(Protocol):
     def reset_subscription(
         self, stream_id: str, subscription_name: str, position: int, deadline: float
     ) -> None:
-        """Set the checkpoint and fence the present owner.
+        """Set the checkpoint, fence the present owner, and announce that.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -410,7 +287,7 @@ class Storage(Protocol):
         """
 
     def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
-        """Forget a subscription and fence its owner.
+        """Forget a subscription, fence its owner, and announce that.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.

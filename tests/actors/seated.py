@@ -13,7 +13,7 @@ from eventstore.model.events import RecordedEvent
 from eventstore.model.names import ALL_STREAMS
 from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import Subscription, SubscriptionOptions
-from eventstore.ports.storage import Fence, Kept
+from eventstore.ports.ownership import Fence, Kept
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
 from eventstore_actors.kernel.messages import Child, ChildRestarted, HeadMoved, Ref, Renewed
 from eventstore_actors.owning.keeper import Keeper
@@ -61,7 +61,13 @@ class Seated:
     def renew(self, seconds: float, *, asked_at: float | None = None, **row: Any) -> None:
         """Tell what its row says and that the lease is good for *seconds*, as the keeper does."""
         now = time.monotonic()
-        values = {"owned": True, "checkpoint": self.handle.checkpoint, "paused": False, **row}
+        values = {
+            "owned": True,
+            "stored": True,
+            "checkpoint": self.handle.checkpoint,
+            "paused": False,
+            **row,
+        }
         kept = Kept(fence=self.fence(), **values)
         self.ref.tell(Renewed(kept, now + seconds, now if asked_at is None else asked_at))
 

@@ -49,7 +49,7 @@ OF_RESTARTS = (
 )
 """Those that look at it where crashed actors are restarted."""
 
-_ASK_THE_SERVER = ("claim_subscription", "keep_subscriptions")
+_ASK_THE_SERVER = ("claim_subscription", "keep_subscriptions", "look_at_subscriptions")
 
 NOON = 1_700_000_000.0
 """What the clock of a storage shows in the beginning, in seconds of Unix time."""
@@ -77,7 +77,7 @@ class Watch:
 class StoredRow(NamedTuple):
     """A subscription as it is stored, whatever a storage says of it."""
 
-    subscription_id: int
+    position_id: int
     checkpoint: int
     paused: bool
     epoch: int
@@ -143,9 +143,11 @@ class TimedPostgres:
 
     def row(self, stream_id: str, name: str) -> StoredRow | None:
         found = self._run(
-            "SELECT subscription_id, checkpoint, paused, epoch, owner,"
-            " extract(epoch FROM renewed_at)::float8, extract(epoch FROM expires_at)::float8"
-            " FROM {}.subscriptions WHERE stream_id = %s AND subscription_name = %s",
+            "SELECT p.position_id, p.checkpoint, s.paused, p.epoch, p.owner,"
+            " extract(epoch FROM l.renewed_at)::float8, extract(epoch FROM l.expires_at)::float8"
+            " FROM {}.subscriptions s JOIN {}.positions p USING (subscription_id)"
+            " JOIN {}.leases l USING (position_id)"
+            " WHERE s.stream_id = %s AND s.subscription_name = %s",
             stream_id,
             name,
         ).fetchone()

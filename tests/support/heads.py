@@ -8,7 +8,8 @@ from uuid import UUID
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.ports.storage import HeadListener, Heard, StoredEvent
+from eventstore.ports.storage import HeadListener, Heard
+from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.memory import MemoryStorage
 
 _WOKEN = object()
@@ -20,7 +21,7 @@ class ScriptedHeads:
     def __init__(self, real: HeadListener) -> None:
         self._real = real
         self._said: queue.Queue[object] = queue.Queue()
-        self._last = Heard(head=0, touched=False, reconnected=False)
+        self._last = Heard(head=0, reconnected=False)
         self.reads: list[int] = []
         """The positions after which was read."""
         self.prompt: bool | None = None
@@ -47,7 +48,7 @@ class ScriptedHeads:
             raise said
         if isinstance(said, Heard):
             self._last = said
-        return Heard(self._last.head, touched=False, reconnected=False) if said is _WOKEN else said  # type: ignore[return-value]
+        return Heard(self._last.head, reconnected=False) if said is _WOKEN else said  # type: ignore[return-value]
 
     def read_all(
         self, after: int, count: int, max_bytes: int, deadline: float
@@ -77,19 +78,19 @@ class ScriptedHeadsStorage(MemoryStorage):
 
 
 def connected(head: int) -> Heard:
-    return Heard(head, touched=False, reconnected=True)
+    return Heard(head, reconnected=True)
 
 
 def moved(head: int) -> Heard:
-    return Heard(head, touched=False, reconnected=False)
+    return Heard(head, reconnected=False)
 
 
 def looked(head: int, newest: UUID) -> Heard:
-    return Heard(head, touched=False, reconnected=False, newest=newest)
+    return Heard(head, reconnected=False, newest=newest)
 
 
-def touched(head: int) -> Heard:
-    return Heard(head, touched=True, reconnected=False)
+def touched(head: int, *subscriptions: int) -> Heard:
+    return Heard(head, reconnected=False, touched=frozenset(subscriptions or {1}))
 
 
 def away() -> StorageUnavailableError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from eventstore.ports.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
+from eventstore.ports.ownership import Claimed, Fence, Held, Kept, LeaseMark, Progress
 from tests.support.clocks import StoredRow
 
 __all__ = ["LeaseJudge"]
@@ -20,7 +20,7 @@ __all__ = ["LeaseJudge"]
 class _Row:
     """The one subscription that everybody wants."""
 
-    subscription_id: int
+    position_id: int
     checkpoint: int
     paused: bool = False
     epoch: int = 0
@@ -69,7 +69,7 @@ class LeaseJudge:
         row = self.row
         if row is None or row.owner is None:
             return None
-        return Fence(row.subscription_id, row.owner, row.epoch)
+        return Fence(row.position_id, row.owner, row.epoch)
 
     # ── what runtimes ask ────────────────────────────────────────────────────────────────────
 
@@ -92,8 +92,8 @@ class LeaseJudge:
     def _granted_now(self, owner: UUID, answer: Claimed) -> None:
         assert answer.created is (self.row is None)
         if self.row is None:
-            assert answer.fence.subscription_id > self._newest_id, "an id was used again"
-            self._newest_id = answer.fence.subscription_id
+            assert answer.fence.position_id > self._newest_id, "an id was used again"
+            self._newest_id = answer.fence.position_id
             self.row = _Row(self._newest_id, self.start)
         before = self.fence
         if self.row.owner != owner:
@@ -114,7 +114,7 @@ class LeaseJudge:
             self._store(asked)
             assert self.row is not None
             self.row.renew(self.now, self.lease)
-        same_row = self.row is not None and self.row.subscription_id == asked.fence.subscription_id
+        same_row = self.row is not None and self.row.position_id == asked.fence.position_id
         stored = (self.row.checkpoint, self.row.paused) if self.row and same_row else (0, False)
         assert (answer.checkpoint, answer.paused) == stored
 
@@ -152,7 +152,7 @@ class LeaseJudge:
         """Compare with what is really stored."""
         row = self.row
         wanted = row and StoredRow(
-            row.subscription_id,
+            row.position_id,
             row.checkpoint,
             row.paused,
             row.epoch,

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 from eventstore.model.config import Config
 from eventstore.model.names import ALL_STREAMS
 from eventstore.ports.storage import AppendSession, KeeperSession
-from eventstore_actors.kernel.messages import HeadMoved, Touched
+from eventstore_actors.kernel.messages import HeadMoved
 from tests.support.clocks import NOON, Clock, TimedStore, Watch
 from tests.support.lease_judge import LeaseJudge
 from tests.support.lines import Reach, World
@@ -131,6 +131,7 @@ class LeaseMachine(RuleBasedStateMachine):
                 pass
         self.forget_if_ended(which)
         self.some(which).crash_subscription()
+        self.forget_if_ended(which)
 
     @rule(which=runtimes, reach=st.sampled_from(Reach))
     def reach(self, which: int, reach: Reach) -> None:
@@ -182,8 +183,9 @@ class LeaseMachine(RuleBasedStateMachine):
         judge.was_reset(position)
         self.fenced_from_outside = True
         self.touch(heard)
-        for runtime in self.running.values() if crashes else ():
-            runtime.crash_subscription()
+        for which in list(self.running) if crashes else ():
+            self.running[which].crash_subscription()
+            self.forget_if_ended(which)
 
     @precondition(lambda self: self.world.judge.row)
     @rule(heard=st.sets(runtimes))
@@ -195,7 +197,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def touch(self, heard: set[int]) -> None:
         for which in heard & self.running.keys():
-            self.running[which].hear(Touched())
+            self.running[which].touch()
 
     # ── what holds at every moment ───────────────────────────────────────────────────────────
 

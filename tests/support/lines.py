@@ -9,17 +9,18 @@ from typing import Any, TypeVar
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.model.subscription import SubscriptionInfo
-from eventstore.ports.storage import (
+from eventstore.ports.ownership import (
+    Claim,
     Claimed,
     Fence,
     Held,
-    KeeperSession,
     Kept,
     LeaseMark,
     Progress,
-    StoredEvent,
+    Standing,
 )
+from eventstore.ports.storage import KeeperSession
+from eventstore.ports.stored_events import StoredEvent
 from tests.support.clocks import Clock, TimedStore, Watch
 from tests.support.lease_judge import LeaseJudge
 from tests.support.rooms import soon
@@ -95,12 +96,12 @@ class Line:
 
     # ── Storage ──────────────────────────────────────────────────────────────────────────────
 
-    def claim(self, *key: str, deadline: float, **asked: Any) -> Claimed | Held:
-        sent_at, watched = self._clock.now, asked["watched"]
+    def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
+        sent_at, watched = self._clock.now, claim.watched
         waited = sent_at - self._seen_at if watched == self._seen else 0.0
         answer = self._ask(
-            lambda until: self._storage.claim(*key, deadline=until, **asked),
-            lambda answer: self._world.judge.claimed(asked["owner"], watched, waited, answer),
+            lambda until: self._storage.claim(claim, until),
+            lambda answer: self._world.judge.claimed(claim.owner, watched, waited, answer),
         )
         if isinstance(answer, Claimed):
             self.claim_answered = answer
@@ -108,9 +109,6 @@ class Line:
         elif answer.mark != self._seen:
             self._seen, self._seen_at = answer.mark, self._clock.now
         return answer
-
-    def subscription_info(self, stream_id: str, name: str, deadline: float) -> SubscriptionInfo:
-        return self._ask(lambda until: self._storage.subscription_info(stream_id, name, until), _no)
 
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float
@@ -150,8 +148,12 @@ class Line:
 
         self._ask(lambda until: self._world.keeper.release(progress, until), hear)
 
-    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
-        return self._ask(lambda until: self._world.keeper.paused(subscription_ids, until), _no)
+    def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
+        seen = self._ask(lambda until: self._world.keeper.look(position_ids, until), _no)
+        for standing in seen.values():
+            if standing.mark is not None and standing.mark != self._seen:
+                self._seen, self._seen_at = standing.mark, self._clock.now
+        return seen
 
     def close(self) -> None:
         """The session belongs to the test, which has one for all."""

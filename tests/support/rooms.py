@@ -17,13 +17,15 @@ from eventstore.client.targets import storage_for
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.events import ExpectedVersion
-from eventstore.ports.storage import (
+from eventstore.model.names import ALL_STREAMS
+from eventstore.model.subscription import Origin
+from eventstore.ports.ownership import Claim, Claimed, Held
+from eventstore.ports.storage import AppendSession, Storage
+from eventstore.ports.stored_events import (
     Append,
-    AppendSession,
     Committed,
     EncodedEvent,
     Outcome,
-    Storage,
     StoredEvent,
     StreamAppend,
     payload_bytes,
@@ -32,6 +34,7 @@ from eventstore_actors.announcing.publisher import Publisher
 from eventstore_actors.appending.writer import Writer
 from eventstore_actors.kernel.messages import Child, Ref, Stop
 from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.state.announcements import Announcements
 from eventstore_actors.state.append_queue import AppendReply, AppendRequest, QueueLimit
 from eventstore_actors.state.context import Context, Directory
 from eventstore_actors.state.recent_events import RecentEvents
@@ -54,6 +57,26 @@ def several(count: int) -> list[EncodedEvent]:
 def one(stream_id: str, expected: int = ANY, *events: EncodedEvent) -> Append:
     """Return an append of *events*, else of one new event, to one stream."""
     return (StreamAppend(stream_id, expected, events or (encoded(),)),)
+
+
+def claim(
+    storage: Storage,
+    name: str = "shipping",
+    stream_id: str = ALL_STREAMS,
+    *,
+    lease: float,
+    owner: UUID | None = None,
+) -> Claimed | Held:
+    """Claim a subscription, as another runtime does."""
+    claim = Claim(
+        stream_id=stream_id,
+        subscription_name=name,
+        start=Origin.ORIGIN,
+        owner=owner or uuid4(),
+        owner_name="elsewhere",
+        lease=lease,
+    )
+    return storage.claim(claim, soon())
 
 
 class Witness(pykka.ThreadingActor):
@@ -109,6 +132,7 @@ class Rooms:
             storage=storage,
             codec=Codec(config.serializer, config.types),
             recent=recent,
+            announcements=Announcements(),
             timer=timer,
             directory=Directory(),
             supervisor=supervisor.ref,
@@ -233,6 +257,9 @@ class ScriptedSession:
         if isinstance(step, BaseException):
             raise step
         return step(appends, deadline)
+
+    def announce(self, wait: float) -> None:
+        self._real.announce(wait)
 
     def through(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
         return self._real.append(appends, deadline)

@@ -16,7 +16,8 @@ from eventstore.client.codec import Codec
 from eventstore.model.errors import SubscriptionLostError
 from eventstore.model.subscriber_messages import Events, Subscribed, SubscriptionLost
 from eventstore.model.subscription import SubscriptionOptions
-from eventstore.ports.storage import Fence, Storage
+from eventstore.ports.ownership import Fence
+from eventstore.ports.storage import Storage
 from eventstore_actors.delivering.run_state import Run
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
 from eventstore_actors.kernel.actor import SupervisedActor
@@ -31,6 +32,7 @@ from eventstore_actors.kernel.messages import (
 )
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.owning.keeper import Keeper
+from eventstore_actors.state.announcements import Announcements
 from eventstore_actors.state.context import Context, Directory
 from eventstore_actors.state.recent_events import RecentEvents
 from eventstore_actors.state.seat import Seat
@@ -88,6 +90,7 @@ class SteppedRuntime:
             storage=storage,
             codec=Codec(world.config.serializer),
             recent=RecentEvents(),
+            announcements=Announcements(),
             timer=Timer(),
             directory=_Neighbours(self._answer_release),
             supervisor=None,
@@ -149,11 +152,15 @@ class SteppedRuntime:
     def has_ended(self) -> bool:
         return self.subscription._ended
 
-    def hear(self, message: HeadMoved | Touched) -> None:
+    def hear(self, message: HeadMoved) -> None:
         """Tell what its publisher would tell."""
         self.subscription.actor_ref.tell(message)
-        if isinstance(message, Touched):
-            self.keeper.actor_ref.tell(message)
+
+    def touch(self) -> None:
+        """Tell that somebody changed the subscription."""
+        known = self._seat.subscription_id
+        if known is not None:
+            self.keeper.actor_ref.tell(Touched(frozenset({known})))
 
     def turn(self) -> None:
         """Do all there is to do at this moment.

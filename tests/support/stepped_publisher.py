@@ -13,7 +13,8 @@ import pytest
 from eventstore.client.codec import Codec
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.ports.storage import Heard, Storage, StoredEvent
+from eventstore.ports.storage import Heard, Storage
+from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.announcing.listener import Listener
 from eventstore_actors.announcing.publisher import Publisher
 from eventstore_actors.kernel.messages import (
@@ -25,6 +26,7 @@ from eventstore_actors.kernel.messages import (
     Watch,
 )
 from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.state.announcements import Announcements
 from eventstore_actors.state.context import Context, Directory
 from eventstore_actors.state.recent_events import RecentEvents
 from tests.support.heads import ScriptedHeads
@@ -123,6 +125,7 @@ class SteppedPublisher:
             storage=cast(Storage, self._scripted),
             codec=Codec(config.serializer),
             recent=recent,
+            announcements=Announcements(),
             timer=Timer(),
             directory=Directory(),
             supervisor=cast(Ref, self),

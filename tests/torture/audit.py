@@ -22,14 +22,16 @@ CREATE FUNCTION {audit}.note() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO {audit}.changes (name, process, epoch_before, epoch, owner_before, owner,
                                checkpoint_before, checkpoint, idle, at)
-  VALUES (NEW.subscription_name,
+  VALUES ((SELECT subscription_name FROM {schema}.subscriptions s
+            WHERE s.subscription_id = NEW.subscription_id),
           regexp_replace(current_setting('application_name'), '-listen$', ''),
           OLD.epoch, NEW.epoch, OLD.owner, NEW.owner, OLD.checkpoint, NEW.checkpoint,
-          extract(epoch FROM clock_timestamp() - OLD.renewed_at),
+          (SELECT extract(epoch FROM clock_timestamp() - l.renewed_at) FROM {schema}.leases l
+            WHERE l.position_id = NEW.position_id),
           extract(epoch FROM clock_timestamp()));
   RETURN NULL;
 END $$;
-CREATE TRIGGER audit AFTER UPDATE ON {schema}.subscriptions FOR EACH ROW
+CREATE TRIGGER audit AFTER UPDATE ON {schema}.positions FOR EACH ROW
   WHEN ((OLD.epoch, OLD.owner, OLD.checkpoint)
         IS DISTINCT FROM (NEW.epoch, NEW.owner, NEW.checkpoint))
   EXECUTE FUNCTION {audit}.note();

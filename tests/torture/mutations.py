@@ -50,11 +50,12 @@ class _Edit:
 
 
 _UNFENCED = (
-    _Edit("keep_subscriptions", "AND s.owner = p.owner AND s.epoch = p.epoch", ""),
+    _Edit("move_positions", "AND p.owner = m.owner AND p.epoch = m.epoch", ""),
+    _Edit("keep_subscriptions", "AND r.owner = p.owner AND r.epoch = p.epoch", ""),
     _Edit(
         "keep_subscriptions",
-        "coalesce(s.owner = p.owner AND s.epoch = p.epoch, false)",
-        "s.subscription_id IS NOT NULL",
+        "coalesce(r.owner = p.owner AND r.epoch = p.epoch, false)",
+        "r.position_id IS NOT NULL",
     ),
 )
 
@@ -71,21 +72,22 @@ _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
     Mutation.UNFENCED_CHECKPOINT: _UNFENCED,
     Mutation.REWINDING_CHECKPOINT: (
         *_UNFENCED,
-        _Edit("keep_subscriptions", "p.checkpoint > s.checkpoint AND", ""),
+        _Edit("move_positions", "m.checkpoint > p.checkpoint AND", ""),
+        _Edit("keep_subscriptions", "p.checkpoint > r.checkpoint AND", ""),
     ),
     Mutation.EAGER_CHECKPOINT: (
-        _Edit("keep_subscriptions", "THEN p.checkpoint ELSE", "THEN n.head ELSE"),
+        _Edit("move_positions", "THEN m.checkpoint ELSE", "THEN n.head ELSE"),
     ),
     Mutation.SLUGGISH_TAKEOVER: (
         _Edit(
             "claim_subscription",
-            "v_row.expires_at <= v_now",
-            "v_row.expires_at + 2 * (v_row.expires_at - v_row.renewed_at) <= v_now",
+            "v_lease.expires_at <= v_now",
+            "v_lease.expires_at + 2 * (v_lease.expires_at - v_lease.renewed_at) <= v_now",
         ),
         _UNWATCHED,
     ),
     Mutation.ABSENT_TAKEOVER: (
-        _Edit("claim_subscription", "v_row.expires_at <= v_now", "false"),
+        _Edit("claim_subscription", "v_lease.expires_at <= v_now", "false"),
         _UNWATCHED,
     ),
 }

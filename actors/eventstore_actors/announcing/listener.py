@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 
 from eventstore.model.errors import HistoryRewoundError, StorageUnavailableError
-from eventstore.ports.storage import Heard, StoredEvent, payload_bytes
+from eventstore.ports.storage import Heard
+from eventstore.ports.stored_events import StoredEvent, payload_bytes
 from eventstore_actors.announcing.rewind import History, Mark
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import (
@@ -55,6 +56,7 @@ class Listener(threading.Thread):
         self._ended = threading.Event()
         self._look = threading.Event()
         self._connected = False
+        self._deletion_no = 0
         self._told = 0
         """Newest position that the publisher was told of."""
 
@@ -85,6 +87,7 @@ class Listener(threading.Thread):
     def _turn(self) -> None:
         try:
             heard = self._heads.wait(self._patience(), prompt=self._recent.watched)
+            self._shared.announcements.others_listen = heard.others_listen
             if not self._ended.is_set():
                 self._tell_of(heard)
         except HistoryRewoundError as error:
@@ -102,12 +105,12 @@ class Listener(threading.Thread):
         return max(config.poll_interval, config.connect_timeout)
 
     def _tell_of(self, heard: Heard) -> None:
-        if heard.reconnected or not self._connected:
+        if heard.reconnected or not self._connected or heard.deletion_no > self._deletion_no:
             self._tell_of_connection(heard)
             return
         if self._history.is_doubtful(heard) and not self._look.is_set():
             self._history.check(heard.head)
-        if self._look.is_set() or heard.head > self._known_in_a_moment(heard.head):
+        if self._look.is_set() or heard.head > self._wait_for_own_commit(heard.head):
             self._look.clear()
             if self._recent.watched:
                 self._tell_of_news(heard)
@@ -119,7 +122,7 @@ class Listener(threading.Thread):
     def _known(self) -> int:
         return max(self._told, self._recent.head or 0)
 
-    def _known_in_a_moment(self, head: int) -> int:
+    def _wait_for_own_commit(self, head: int) -> int:
         """Return the newest known position once what we commit ourselves had the time to be known.
 
         A nap instead of a signal: it takes the announcements of further commits together.
@@ -136,6 +139,7 @@ class Listener(threading.Thread):
         """Tell that everything may be different, if it is the same history."""
         newest = self._read(heard.head - 1, 1)
         self._history.check()
+        self._deletion_no = heard.deletion_no
         self._tell(replace(heard, reconnected=True), newest)
         self._told = self._history.head = heard.head
         self._connected = True
@@ -150,7 +154,7 @@ class Listener(threading.Thread):
                 break
             size += payload_bytes(page)
             self._tell(replace(heard, head=page[-1].global_position), page)
-            heard = replace(heard, head=max(heard.head, self._told), touched=False)
+            heard = replace(heard, head=max(heard.head, self._told), touched=frozenset())
             if len(page) < PAGE_EVENTS and self._told >= heard.head:
                 return
         if heard.head > self._known():
@@ -178,7 +182,7 @@ class Listener(threading.Thread):
         self._history.check()
         if newest:
             self._tell(replace(heard, head=newest[0].global_position - 1))
-            heard = replace(heard, head=newest[0].global_position, touched=False)
+            heard = replace(heard, head=newest[0].global_position, touched=frozenset())
         self._tell(heard, newest)
 
     def _can_hold(self, head: int, size: int) -> bool:

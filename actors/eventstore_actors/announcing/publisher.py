@@ -8,13 +8,16 @@ from typing import Any
 from eventstore.model.errors import EventStoreError, HistoryRewoundError
 from eventstore.model.log import get_logger
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard, StoredEvent
+from eventstore.ports.storage import Heard
+from eventstore.ports.stored_events import StoredEvent
+from eventstore_actors.announcing.announcer import Announcer
 from eventstore_actors.announcing.listener import Listener
 from eventstore_actors.kernel.actor import SupervisedActor, try_tell
 from eventstore_actors.kernel.messages import (
     Announce,
     Child,
     EventsCommitted,
+    Forget,
     HeadHeard,
     HeadMoved,
     HistoryRewound,
@@ -88,11 +91,15 @@ class Publisher(SupervisedActor):
         self._all_moved = False
         self._anything_moved = False
         """What moved is not known: everybody has to look into the storage."""
-        self._touched = False
+        self._announcer: Announcer | None = None
+        self._deletion_no: int | None = None
         self._announce_told = False
 
     def setup(self) -> None:
         self._recent.clear()
+        self._shared.announcements.open()
+        self._announcer = Announcer(self._shared, self.actor_ref)
+        self._announcer.start()
         self._listener = Listener(self._shared, self.actor_ref)
         self._listener.start()
 
@@ -119,6 +126,8 @@ class Publisher(SupervisedActor):
         self._recent.listening = False
         if self._listener is not None:
             self._listener.end(LISTENER_STOP)
+        if self._announcer is not None:
+            self._announcer.end(LISTENER_STOP)
 
     # ── what is new ──────────────────────────────────────────────────────────────────────────
 
@@ -153,8 +162,12 @@ class Publisher(SupervisedActor):
 
     def _heard(self, heard: Heard, events: Sequence[StoredEvent]) -> None:
         """Take what the listener read: nothing is missing before or between it."""
-        self._touched = self._touched or heard.touched
         self._recent.deaf = heard.deaf
+        if heard.touched:
+            self._shared.directory.tell(Child.KEEPER, Touched(heard.touched))
+        if self._deletion_no is not None and heard.deletion_no > self._deletion_no:
+            self._watchers.tell_all(Forget())
+        self._deletion_no = heard.deletion_no
         if events or heard.reconnected:
             self._looking = False
         if heard.reconnected:
@@ -231,9 +244,6 @@ class Publisher(SupervisedActor):
 
     def _announce(self) -> None:
         self._announce_told = False
-        if self._touched:
-            self._shared.directory.tell(Child.KEEPER, Touched())
-            self._watchers.tell_all(Touched())
         if self._anything_moved:
             self._watchers.tell_all(HeadMoved(None))
         else:
@@ -242,4 +252,4 @@ class Publisher(SupervisedActor):
             for stream_id, version in self._moved.items():
                 self._watchers.tell(stream_id, HeadMoved(version))
         self._moved.clear()
-        self._touched = self._all_moved = self._anything_moved = False
+        self._all_moved = self._anything_moved = False

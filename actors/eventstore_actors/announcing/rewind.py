@@ -9,7 +9,8 @@ from uuid import UUID
 
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard, StoredEvent
+from eventstore.ports.storage import Heard
+from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.state.context import Context
 
 __all__ = ["History", "Mark"]
@@ -57,7 +58,7 @@ class History:
     def is_doubtful(self, heard: Heard) -> bool:
         """Tell whether it was set back, perhaps, and has grown again."""
         before, self.head = self.head, heard.head
-        if heard.touched or (heard.newest is None and heard.head > before):
+        if heard.newest is None and heard.head > before:
             return False
         mark = self.mark()
         if mark is None:

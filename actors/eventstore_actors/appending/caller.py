@@ -11,7 +11,8 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     TooManyAppendsError,
 )
-from eventstore.ports.storage import Append, AppendSession, Committed, payload_bytes
+from eventstore.ports.storage import AppendSession
+from eventstore.ports.stored_events import Append, Committed, payload_bytes
 from eventstore_actors.appending.attempt import LAST_CHANCE, attempt_until, patience_with
 from eventstore_actors.appending.commit_plan import stored_events
 from eventstore_actors.kernel.actor import try_tell
@@ -93,6 +94,8 @@ class CallerAppender:
             tree.recent.writing = False
         if not isinstance(outcome, Committed):
             raise outcome
+        if not outcome.repeated:
+            tree.announcements.note_events()
         if tree.recent.watched and not outcome.repeated:
             stored = tuple(stored_events(append, outcome))
             tree.directory.tell(Child.PUBLISHER, EventsCommitted(stored))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 
 import msgspec
 
 from eventstore.model.events import AppendResult, ExpectedVersion
-from eventstore.ports.storage import Append, Committed, EncodedEvent, StoredEvent, StreamAppend
+from eventstore.ports.stored_events import (
+    Append,
+    Committed,
+    StoredEvent,
+    StreamAppend,
+    as_stored,
+)
 from eventstore_actors.state.append_queue import AppendRequest
 
 __all__ = ["CommitPlan", "Gathering", "Group", "Item", "one_by_one", "split", "stored_events"]
@@ -60,26 +65,8 @@ def stored_events(append: Append, committed: Committed) -> Iterator[StoredEvent]
         if version is None or position is None:
             continue
         for place, event in enumerate(part.events):
-            yield _stored(event, part.stream_id, version + place, position + place, now)
-
-
-def _stored(
-    event: EncodedEvent, stream_id: str, version: int, position: int, now: datetime
-) -> StoredEvent:
-    created_at = now if event.created_at is None else event.created_at.astimezone(UTC)
-    return StoredEvent(
-        position,
-        position,
-        stream_id,
-        version,
-        event.event_id,
-        event.event_type,
-        event.data,
-        event.metadata,
-        event.causation_id,
-        event.correlation_id,
-        created_at,
-    )
+            created_at = now if event.created_at is None else event.created_at
+            yield as_stored(event, part.stream_id, version + place, position + place, created_at)
 
 
 MAX_APPENDS = 500

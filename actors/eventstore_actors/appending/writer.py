@@ -13,7 +13,8 @@ from eventstore.model.errors import (
     StorageUnavailableError,
 )
 from eventstore.model.log import get_logger
-from eventstore.ports.storage import Append, AppendSession, Committed, Outcome, StoredEvent
+from eventstore.ports.storage import AppendSession
+from eventstore.ports.stored_events import Append, Committed, Outcome, StoredEvent
 from eventstore_actors.appending.attempt import Job, unsent
 from eventstore_actors.appending.commit_plan import CommitPlan, Gathering, split, stored_events
 from eventstore_actors.kernel.actor import SupervisedActor
@@ -177,6 +178,8 @@ class Writer(SupervisedActor):
                 again.extend(item.requests)
         for request in again:
             request.reply.not_stored()
+        if any(isinstance(each, Committed) and not each.repeated for each in outcomes):
+            self._shared.announcements.note_events()
         if stored:
             self._shared.directory.tell(Child.PUBLISHER, EventsCommitted(tuple(stored)))
         events = sum(len(part.events) for append in appends for part in append)

@@ -268,6 +268,14 @@ class Delivery:
         """Go on after the last event sent."""
         self._paused = False
 
+    def forget_queued(self) -> None:
+        """Read again what was read and not sent."""
+        assert not self._reading, "what is being read now would follow a hole"
+        if self._queue.parcels:
+            self._read = self._queue.parcels[0].before
+            self._queue.clear()
+            self._unread = True
+
     def redeliver(self) -> None:
         """Start again right after the checkpoint, with events read anew."""
         assert not self._reading, "what is being read now would follow a hole"

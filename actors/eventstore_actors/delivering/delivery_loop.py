@@ -8,7 +8,7 @@ from eventstore.model.errors import EventStoreError, StorageUnavailableError
 from eventstore.model.log import get_logger
 from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionState
-from eventstore.ports.storage import Claimed, Progress
+from eventstore.ports.ownership import Claimed, Progress
 from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
 from eventstore_actors.delivering.function_subscriber import Letter
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet
@@ -82,7 +82,9 @@ class DeliveryLoop:
         if claimed.paused:
             delivery.pause()
         number = self._seat.next_run()
-        self.run = run = Run(number, claimed.fence, delivery, good_until, time.monotonic())
+        self.run = run = Run(
+            number, claimed.subscription_id, claimed.fence, delivery, good_until, time.monotonic()
+        )
         self._reader.suspect()
         self._handle.run_started(number, claimed.checkpoint)
         self._outlet.renew(good_until)
@@ -110,11 +112,9 @@ class DeliveryLoop:
         if self.run is not None:
             self._progress.tell(self.run, self._failure, urgent=True)
 
-    def last_progress(self) -> Progress | None:
-        """Return what is stored when the ownership is given up; None: there is none."""
-        if self.run is None:
-            return None
-        return self.run.progress(SubscriptionState.STOPPED, self._failure)
+    def last_progress(self, run: Run) -> Progress:
+        """Return what is stored when the ownership is given up."""
+        return run.progress(SubscriptionState.STOPPED, self._failure)
 
     # ── delivering ───────────────────────────────────────────────────────────────────────────
 
@@ -165,6 +165,13 @@ class DeliveryLoop:
         self._progressed(run)
         self._look_whether_recovered(run)
         self.go_on()
+
+    def forget_unsent(self) -> None:
+        """Read anew what was read and not sent: some of it was deleted."""
+        if self.run is not None:
+            self._hold_back(self.run)
+            self.run.delivery.forget_queued()
+            self.go_on()
 
     def pause(self) -> None:
         """Send nothing any more, and take back what no handler has in its hands yet."""

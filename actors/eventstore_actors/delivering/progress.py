@@ -6,7 +6,7 @@ import math
 import time
 
 from eventstore.model.subscription import SubscriptionState
-from eventstore.ports.storage import Progress
+from eventstore.ports.ownership import Progress
 from eventstore_actors.delivering.run_state import Failure, Run
 from eventstore_actors.kernel.messages import Child, Keep, Ref
 from eventstore_actors.kernel.timer import Alarm
@@ -59,7 +59,9 @@ class ProgressReporter:
         self._told = run.progress(run.state(failure), failure)
         self._told_at = time.monotonic()
         self._passing_since = math.inf
-        self._directory.tell(Child.KEEPER, Keep(self._told, self._subscription, urgent))
+        self._directory.tell(
+            Child.KEEPER, Keep(run.subscription_id, self._told, self._subscription, urgent)
+        )
 
     def _knows(self, run: Run, failure: Failure | None, checkpoint: int) -> bool:
         """Tell whether the keeper knows everything but the state."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from eventstore.model.errors import HistoryRewoundError, StorageUnavailableError
 from eventstore.model.subscription import SubscriptionOptions
-from eventstore.ports.storage import StoredEvent
+from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.delivering.delivery import Delivery, Read
 from eventstore_actors.state.context import Context
 

@@ -9,7 +9,7 @@ from enum import Enum
 from operator import attrgetter
 
 from eventstore.model.subscription import SubscriptionState
-from eventstore.ports.storage import Fence, Progress
+from eventstore.ports.ownership import Fence, Progress
 from eventstore_actors.delivering.delivery import Delivery
 
 __all__ = ["Failure", "Run", "Stage"]
@@ -56,6 +56,7 @@ class Run:
     """From a claim, or from a batch that failed, to the next."""
 
     number: int
+    subscription_id: int
     fence: Fence
     delivery: Delivery
     good_until: float

@@ -17,7 +17,7 @@ from eventstore.model.errors import (
 )
 from eventstore.model.log import get_logger
 from eventstore.model.subscription import Subscription, WhenOwned
-from eventstore.ports.storage import Claimed, Held
+from eventstore.ports.ownership import Claimed, Held, Standing
 from eventstore_actors.delivering.delivery_loop import DeliveryLoop, EndOfSubscription
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet, outlet_for
 from eventstore_actors.kernel.actor import SupervisedActor, answer, refuse, try_tell
@@ -26,15 +26,17 @@ from eventstore_actors.kernel.messages import (
     Child,
     ChildRestarted,
     Continue,
+    Forget,
     HandlerFailed,
     HeadMoved,
     HistoryRewound,
     Release,
     Renewed,
+    Seen,
     SetPaused,
+    StandBy,
     SubscriberEnded,
     Tick,
-    Touched,
     Unwatch,
     Watch,
 )
@@ -110,16 +112,16 @@ class SubscriptionActor(SupervisedActor):
                 loop.announce(position)
             case Continue():
                 loop.continue_told()
-            case Renewed():
-                self._renewed(message)
+            case Renewed() | Seen():
+                self._row_was_read(message)
             case Tick():
                 self._ticked()
             case HandlerFailed() | SubscriberEnded():
                 self._subscriber_failed(message)
             case SetPaused(paused, reply):
                 self._set_paused(paused=paused, reply=reply)
-            case Touched():
-                self._claim_if_waiting()
+            case Forget():
+                loop.forget_unsent()
             case ChildRestarted(child):
                 self._child_restarted(child)
             case _:
@@ -193,8 +195,12 @@ class SubscriptionActor(SupervisedActor):
 
     # ── ownership ────────────────────────────────────────────────────────────────────────────
 
-    def _claim_if_waiting(self) -> None:
-        if self._loop.run is None and self._stop_at is None:
+    def _seen(self, standing: Standing | None) -> None:
+        if self._loop.run is not None or self._stop_at is not None:
+            return
+        if standing is None:
+            raise EndOfSubscription(reasons.lost(self._handle, "was deleted"))
+        if self._claimant.sees(standing):
             self._claim()
 
     def _claim(self) -> None:
@@ -204,6 +210,8 @@ class SubscriptionActor(SupervisedActor):
         except StorageUnavailableError as error:
             if self._reply is not None:
                 self._refuse(error)
+            else:
+                self._stand_by()
         except SubscriptionNotFoundError:
             raise EndOfSubscription(reasons.lost(self._handle, "was deleted")) from None
         except (EventStoreError, ValueError) as error:
@@ -218,9 +226,18 @@ class SubscriptionActor(SupervisedActor):
             self._loop.start_run(claimed, asked_at + self._config.lease)
         elif self._options.when_owned is WhenOwned.ERROR:
             self._refuse(reasons.in_use(self._handle, claimed))
+        else:
+            self._stand_by()
         if self._reply is not None:
             answer(self._reply, self._handle)
             self._reply = None
+
+    def _stand_by(self) -> None:
+        """Have the keeper look at the row, until it may be claimed."""
+        subscription_id, position_id = self._seat.subscription_id, self._seat.position_id
+        if subscription_id is not None and position_id is not None:
+            message = StandBy(subscription_id, position_id, self.actor_ref)
+            self._shared.directory.tell(Child.KEEPER, message)
 
     def _refuse(self, error: Exception) -> None:
         """Let the subscriber's call fail, or stop what waited for nothing."""
@@ -231,6 +248,12 @@ class SubscriptionActor(SupervisedActor):
             self._reply = None
         self._reason = error if isinstance(error, EventStoreError) else None
         self.finish()
+
+    def _row_was_read(self, message: Renewed | Seen) -> None:
+        if isinstance(message, Renewed):
+            self._renewed(message)
+        else:
+            self._seen(message.standing)
 
     def _renewed(self, message: Renewed) -> None:
         run, kept = self._loop.run, message.kept
@@ -259,11 +282,12 @@ class SubscriptionActor(SupervisedActor):
 
     def _release(self) -> None:
         """Store how far it came, and let a successor go on at once."""
-        progress = None if self._outlet is None else self._loop.last_progress()
-        if progress is None:
+        run = None if self._outlet is None else self._loop.run
+        if run is None:
             return
         done = pykka.ThreadingFuture[bool]()
-        if self._shared.directory.tell(Child.KEEPER, Release(progress, done)):
+        message = Release(run.subscription_id, self._loop.last_progress(run), done)
+        if self._shared.directory.tell(Child.KEEPER, message):
             left = max(0.0, (self._stop_at or 0.0) - time.monotonic())
             with suppress(pykka.Timeout):
                 done.get(timeout=left + _RELEASE_GRACE)
@@ -297,7 +321,8 @@ class SubscriptionActor(SupervisedActor):
             self._end_if_done()
         elif self._loop.run is None:
             self._loop.check_subscriber()
-            self._claim()
+            if self._claimant.is_due():
+                self._claim()
         else:
             self._loop.look_again()
 
@@ -306,11 +331,10 @@ class SubscriptionActor(SupervisedActor):
         if self._ended:
             return
         now = time.monotonic()
-        if self._loop.run:
-            regular, due = self._loop.patience(), self._loop.next_moment()
-        else:
-            regular, due = min(LIVENESS, self._config.poll_interval), self._claimant.next_moment()
-        self._alarm.at(min(now + regular, due or math.inf))
+        regular, due = self._loop.patience(), self._loop.next_moment()
+        if self._loop.run is None:
+            due = self._claimant.next_moment()
+        self._alarm.at(min(now + regular, due if due is not None and due > now else math.inf))
 
     def _watch(self) -> None:
         directory = self._shared.directory
@@ -321,4 +345,6 @@ class SubscriptionActor(SupervisedActor):
             self._watch()
             self._loop.announce(None)
         elif child is Child.KEEPER:
+            if self._loop.run is None:
+                self._stand_by()
             self._loop.keep()

@@ -14,8 +14,10 @@ from pykka import ActorRef
 
 from eventstore.model.errors import EventStoreError
 from eventstore.model.subscription import Subscription, SubscriptionOptions
+from eventstore.ports.ownership import Kept, Progress, Standing
 from eventstore.ports.runtime import Health
-from eventstore.ports.storage import Heard, Kept, Progress, StoredEvent
+from eventstore.ports.storage import Heard
+from eventstore.ports.stored_events import StoredEvent
 
 Ref = ActorRef[Any]
 
@@ -25,7 +27,7 @@ Ref = ActorRef[Any]
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """From the writer to itself: everything sent before this is in the queue now; commit."""
+    """From the writer or the keeper to itself: everything sent before this was received; write."""
 
 
 # ── new events ───────────────────────────────────────────────────────────────────────────────
@@ -59,7 +61,7 @@ class ListenerDeaf:
 
 @dataclass(frozen=True, slots=True)
 class ListenerFailed:
-    """From the listener's thread to the publisher, in its last moment: it crashed."""
+    """From the listener's or the announcer's thread to the publisher, at its end: it crashed."""
 
     error: BaseException
 
@@ -96,8 +98,15 @@ class HeadMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """From the publisher to the subscriptions: events were deleted; read anew what is not sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Touched:
-    """From the publisher to subscriptions and keeper: a row was changed somewhere; look again."""
+    """From the publisher to the keeper: these subscriptions were changed somewhere; look again."""
+
+    subscription_ids: frozenset[int]
 
 
 # ── ownership and checkpoints ────────────────────────────────────────────────────────────────
@@ -110,6 +119,7 @@ class Keep:
     The newest progress of a fence replaces the one before. *urgent*: do not coalesce.
     """
 
+    subscription_id: int
     progress: Progress
     subscription: Ref
     urgent: bool = False
@@ -123,6 +133,7 @@ class Release:
     then the lease runs out by itself.
     """
 
+    subscription_id: int
     progress: Progress
     done: pykka.ThreadingFuture[bool]
 
@@ -136,6 +147,22 @@ class Renewed:
     """Moment of `time.monotonic`: the lease after the renewal was *sent*."""
     asked_at: float
     """When the row was asked: whether it was paused after that is not known from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandBy:
+    """From a subscription to the keeper: look at its row, which somebody else owns."""
+
+    subscription_id: int
+    position_id: int
+    subscription: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """From the keeper to a standby: what its row says; None: the subscription was deleted."""
+
+    standing: Standing | None
 
 
 @dataclass(frozen=True, slots=True)

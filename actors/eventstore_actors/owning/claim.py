@@ -1,4 +1,4 @@
-"""Taking a subscription over: claims it, and watches the lease of who holds it."""
+"""Taking a subscription over: claims it, and watches the lease of its owner."""
 
 from __future__ import annotations
 
@@ -7,62 +7,102 @@ import socket
 import time
 from dataclasses import dataclass
 
-from eventstore.ports.storage import Claimed, Held, LeaseMark
+from eventstore.ports.ownership import Claim, Claimed, Held, LeaseMark, Standing
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
 
 __all__ = ["Claimant"]
 
+_LOCKED_FOR_A_MOMENT = 0.25
+"""Seconds in which the first claim is repeated while a transaction has locked the row."""
+
+_PAUSE = 0.02
+"""Seconds between two of those claims."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """A lease as it was seen, and since when it looks like that, by our own clock."""
+    """A lease as it was seen, and since when it has looked like that by our own clock."""
 
     mark: LeaseMark
     since: float
 
 
 class Claimant:
-    """Claims for one seat, again and again while somebody else holds the subscription."""
+    """Claims for one seat, as often as the subscription may be free.
+
+    The first claim is by name and may create the subscription. All others are by id: a subscription
+    that was deleted is not created again.
+    """
 
     def __init__(self, context: Context, seat: Seat) -> None:
         self._shared = context
         self._seat = seat
         self._sight: _Sight | None = None
-        self._exists = False
 
     def claim(self) -> Claimed | Held:
-        """Try once.
+        """Claim once; the first time, until no transaction has the row locked for a moment.
 
         Raises:
             StorageUnavailableError: No answer in time; try again later.
-            SubscriptionNotFoundError: It was deleted after the first claim: it is not created
-                again.
+            SubscriptionNotFoundError: It was deleted after the first claim.
         """
-        handle, config = self._seat.handle, self._shared.config
-        key = (handle.stream_id, handle.subscription_name)
-        deadline = time.monotonic() + config.connect_timeout
-        if self._exists:
-            self._shared.storage.subscription_info(*key, deadline)
-        answer = self._shared.storage.claim(
-            *key,
-            start=self._seat.options.start_from,
-            owner=self._seat.owner,
-            owner_name=f"{socket.gethostname()}:{os.getpid()}",
-            lease=config.lease,
-            watched=self._dead_mark(),
-            deadline=deadline,
-        )
-        self._exists = True
-        self._look_at(answer)
+        is_first = self._seat.subscription_id is None
+        answer = self._claim()
+        until = time.monotonic() + _LOCKED_FOR_A_MOMENT
+        while is_first and _is_locked(answer) and time.monotonic() < until:
+            time.sleep(_PAUSE)
+            answer = self._claim()
         return answer
 
     def next_moment(self) -> float | None:
         """Return when the lease that it watches will have been unchanged for a lease."""
-        if self._sight is None:
-            return None
-        moment = self._sight.since + self._shared.config.lease
-        return moment if moment > time.monotonic() else None
+        return None if self._sight is None else self._sight.since + self._shared.config.lease
+
+    def is_due(self) -> bool:
+        """Tell whether to claim without a look at the row.
+
+        Either no claim was answered yet, or the lease has not changed for a lease.
+        """
+        return self._seat.subscription_id is None or self._dead_mark() is not None
+
+    def sees(self, standing: Standing) -> bool:
+        """Take note of what the row says.
+
+        Returns:
+            Whether to claim now: it is free, or its owner has been silent for a lease.
+        """
+        mark = standing.mark
+        if mark is None or standing.expired:
+            return True
+        self._watch(mark)
+        return self._dead_mark() is not None
+
+    def _claim(self) -> Claimed | Held:
+        handle, config = self._seat.handle, self._shared.config
+        claim = Claim(
+            stream_id=handle.stream_id,
+            subscription_name=handle.subscription_name,
+            start=self._seat.options.start_from,
+            owner=self._seat.owner,
+            owner_name=f"{socket.gethostname()}:{os.getpid()}",
+            lease=config.lease,
+            subscription_id=self._seat.subscription_id,
+            watched=self._dead_mark(),
+        )
+        answer = self._shared.storage.claim(claim, time.monotonic() + config.connect_timeout)
+        self._seat.subscription_id = answer.subscription_id
+        if isinstance(answer, Claimed):
+            self._sight = None
+            self._seat.position_id = answer.fence.position_id
+        else:
+            self._seat.position_id = answer.position_id
+            self._watch(answer.mark)
+        return answer
+
+    def _watch(self, mark: LeaseMark | None) -> None:
+        if mark is not None and (self._sight is None or self._sight.mark != mark):
+            self._sight = _Sight(mark, time.monotonic())
 
     def _dead_mark(self) -> LeaseMark | None:
         """Return the mark that has not changed for a lease, whatever the database's clock says."""
@@ -71,8 +111,6 @@ class Claimant:
             return None
         return sight.mark
 
-    def _look_at(self, answer: Claimed | Held) -> None:
-        if isinstance(answer, Claimed):
-            self._sight = None
-        elif self._sight is None or self._sight.mark != answer.mark:
-            self._sight = _Sight(answer.mark, time.monotonic())
+
+def _is_locked(answer: Claimed | Held) -> bool:
+    return isinstance(answer, Held) and answer.since is None

@@ -1,4 +1,4 @@
-"""The one actor that renews leases and stores checkpoints, for all subscriptions of a runtime."""
+"""The one actor that renews leases, stores checkpoints and looks for what became free."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ from typing import Any
 
 from eventstore.model.errors import EventStoreError
 from eventstore.model.log import get_logger
-from eventstore.ports.storage import Fence, KeeperSession, Kept, Progress
+from eventstore.ports.ownership import Fence, Kept, Progress, Standing
+from eventstore.ports.storage import KeeperSession
 from eventstore_actors.kernel.actor import SupervisedActor, answer, try_tell
-from eventstore_actors.kernel.messages import Keep, Ref, Release, Renewed, Tick, Touched
+from eventstore_actors.kernel.messages import (
+    Flush,
+    Keep,
+    Ref,
+    Release,
+    Renewed,
+    Seen,
+    StandBy,
+    Tick,
+    Touched,
+)
 from eventstore_actors.kernel.timer import Alarm
 from eventstore_actors.state.context import Context
 
@@ -31,6 +42,7 @@ log = get_logger()
 class _Entry:
     """A fence of this runtime."""
 
+    subscription_id: int
     progress: Progress
     subscription: Ref
     stored: bool = False
@@ -42,9 +54,11 @@ class _Entry:
 
 
 class Keeper(SupervisedActor):
-    """Writes what the subscriptions told it in one ordered statement, and tells them the answer.
+    """Keeps the rows of all subscriptions of a runtime, over one connection.
 
-    A database that is away is no crash: everything stays to be written, and is tried again.
+    It writes what the owners told it in one statement, and ends ownerships in one statement. Once
+    per `Config.poll_interval` it looks at the rows of owners and standbys, in one statement that
+    writes nothing. A database that is away is no crash: everything is tried again.
     """
 
     def __init__(self, context: Context) -> None:
@@ -52,10 +66,16 @@ class Keeper(SupervisedActor):
         self._shared = context
         self._config = context.config
         self._entries: dict[Fence, _Entry] = {}
+        self._standbys: dict[int, StandBy] = {}
+        """By position: the subscriptions of this runtime that somebody else owns."""
+        self._releases: list[Release] = []
+        """Ownerships that end with the next `Flush`."""
         self._session: KeeperSession | None = None
         self._away = False
         self._alarm = Alarm(context.timer, self.actor_ref, Tick())
-        self._written_at = self._renewed_at = self._polled_at = time.monotonic()
+        self._write_at = math.inf
+        """When to store what changed, unless a renewal comes before."""
+        self._written_at = self._renewed_at = self._looked_at = time.monotonic()
 
     def setup(self) -> None:
         self._session = self._shared.storage.keeper_session()
@@ -64,12 +84,14 @@ class Keeper(SupervisedActor):
         match message:
             case Keep():
                 self._take(message)
+            case StandBy():
+                self._stand_by(message)
             case Release():
-                self._release(message)
-            case Touched():
-                # A row may have been fenced, which only a renewal tells.
-                self._renewed_at = -math.inf
-                self._alarm.at(self._written_at + COALESCING)
+                self._release_soon(message)
+            case Flush():
+                self._release()
+            case Touched(subscription_ids):
+                self._look_at_touched(subscription_ids)
             case Tick():
                 if self._alarm.rang():
                     self._work()
@@ -78,10 +100,13 @@ class Keeper(SupervisedActor):
 
     def stopping(self, deadline: float) -> None:
         """Store what the subscriptions told last; they released what is theirs before."""
+        self._release()
         self._write(self._changed(), min(deadline, self._deadline()))
         self.finish()
 
     def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - a hook
+        for release in self._releases:
+            answer(release.done, False)
         if self._session is not None:
             self._session.close()
 
@@ -93,54 +118,82 @@ class Keeper(SupervisedActor):
 
     def _take(self, message: Keep) -> None:
         fence = message.progress.fence
+        self._standbys.pop(fence.position_id, None)
         entry = self._entries.get(fence)
         if entry is None:
-            self._entries[fence] = _Entry(message.progress, message.subscription)
+            self._entries[fence] = _Entry(
+                message.subscription_id, message.progress, message.subscription
+            )
         else:
             entry.progress = message.progress
             entry.subscription = message.subscription
             entry.stored = False
         now = time.monotonic()
-        self._alarm.at(now if message.urgent else max(now, self._written_at + COALESCING))
+        due = now if message.urgent else max(now, self._written_at + COALESCING)
+        self._write_at = min(self._write_at, due)
+        self._alarm.at(due)
 
-    def _release(self, message: Release) -> None:
+    def _stand_by(self, message: StandBy) -> None:
+        self._standbys[message.position_id] = message
+        self._alarm.at(self._look_at())
+
+    # ── releasing ────────────────────────────────────────────────────────────────────────────
+
+    def _release_soon(self, message: Release) -> None:
+        """Collect what else is to be released: everything that was told before the `Flush`."""
         self._entries.pop(message.progress.fence, None)
+        if not self._releases:
+            self.actor_ref.tell(Flush())
+        self._releases.append(message)
+
+    def _release(self) -> None:
+        releases, self._releases = self._releases, []
+        if not releases:
+            return
         assert self._session is not None
         try:
-            self._session.release([message.progress], self._deadline())
+            self._session.release([each.progress for each in releases], self._deadline())
         except EventStoreError as error:
             self._note_away(error)
-            answer(message.done, False)
+            done = False
         else:
-            answer(message.done, True)
+            done = True
+            ids = [each.subscription_id for each in releases]
+            self._shared.announcements.note_subscriptions(ids)
+        for each in releases:
+            answer(each.done, done)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
-        """Do what is due: renew everything, else store what changed; look at the pauses."""
+        """Do what is due: renew everything, else store what changed; look at the rows."""
         now = time.monotonic()
         if now >= self._renewal_at():
             if self._write(self._entries.values(), self._deadline()):
                 self._renewed_at = now
-        else:
+        elif now >= self._write_at:
             self._write(self._changed(), self._deadline())
-        if now >= self._poll_at():
-            self._polled_at = now
-            self._poll_pauses()
-        if self._entries:
+        if now >= self._look_at():
+            self._looked_at = now
+            self._look(self._entries.values(), self._standbys.values())
+        if self._entries or self._standbys:
             self._alarm.at(self._next_moment())
 
     def _next_moment(self) -> float:
         """Return when there is something to do, unless somebody tells more."""
+        if not self._entries:
+            return self._look_at()
         if self._away or self._changed():
-            return time.monotonic() + COALESCING
-        return min(self._renewal_at(), self._poll_at())
+            self._write_at = max(time.monotonic(), self._written_at + COALESCING)
+            return self._write_at
+        self._write_at = math.inf
+        return min(self._renewal_at(), self._look_at())
 
     def _renewal_at(self) -> float:
         return self._renewed_at + self._config.lease / RENEWALS
 
-    def _poll_at(self) -> float:
-        return self._polled_at + self._config.poll_interval
+    def _look_at(self) -> float:
+        return self._looked_at + self._config.poll_interval
 
     def _changed(self) -> list[_Entry]:
         return [entry for entry in self._entries.values() if not entry.stored]
@@ -170,33 +223,57 @@ class Keeper(SupervisedActor):
         entry = self._entries[kept.fence]
         if not kept.owned:
             del self._entries[kept.fence]
-        entry.stored = True
+        entry.stored = kept.stored
         entry.paused = kept.paused
         entry.checkpoint = kept.checkpoint
         entry.good_until = good_until
         if not try_tell(entry.subscription, Renewed(kept, good_until, asked_at)):
             self._entries.pop(kept.fence, None)
 
-    def _poll_pauses(self) -> None:
-        """Tell those whose row was paused, resumed or deleted by another process."""
-        assert self._session is not None
-        by_id = {fence.subscription_id: entry for fence, entry in self._entries.items()}
-        if not by_id:
+    # ── looking ──────────────────────────────────────────────────────────────────────────────
+
+    def _look_at_touched(self, subscription_ids: frozenset[int]) -> None:
+        """Look at the rows of these subscriptions, as far as they concern this runtime."""
+        self._look(
+            [e for e in self._entries.values() if e.subscription_id in subscription_ids],
+            [s for s in self._standbys.values() if s.subscription_id in subscription_ids],
+        )
+
+    def _look(self, entries: Iterable[_Entry], standbys: Iterable[StandBy]) -> None:
+        """Read what the rows say, and tell those whom it concerns."""
+        owned = {entry.progress.fence.position_id: entry for entry in entries}
+        awaited = {standby.position_id: standby for standby in standbys}
+        if not (owned or awaited):
             return
+        assert self._session is not None
         asked_at = time.monotonic()
         try:
-            paused = self._session.paused(list(by_id), self._deadline())
+            found = self._session.look([*owned, *awaited], self._deadline())
         except EventStoreError as error:
             self._note_away(error)
             return
-        for subscription_id, entry in by_id.items():
-            now_paused = paused.get(subscription_id)
-            # Who was never renewed yet hears of it with the first renewal.
-            if entry.good_until and now_paused != entry.paused:
-                fence = entry.progress.fence
-                owned = now_paused is not None
-                kept = Kept(fence, owned, entry.checkpoint if owned else 0, bool(now_paused))
-                self._tell(kept, entry.good_until, asked_at)
+        self._note_back()
+        for position_id, entry in owned.items():
+            self._compare(entry, found.get(position_id), asked_at)
+        for position_id, standby in awaited.items():
+            standing = found.get(position_id)
+            if not try_tell(standby.subscription, Seen(standing)) or standing is None:
+                self._standbys.pop(position_id, None)
+
+    def _compare(self, entry: _Entry, standing: Standing | None, asked_at: float) -> None:
+        """Tell an owner that its row was paused, resumed, taken over, reset or deleted."""
+        fence = entry.progress.fence
+        # A restarted subscription may have the fence that the row says, and not this one.
+        if self._entries.get(fence) is not entry or not entry.good_until:
+            return
+        mark = None if standing is None else standing.mark
+        owned = mark is not None and (mark.owner, mark.epoch) == (fence.owner, fence.epoch)
+        paused = standing is not None and standing.paused
+        if owned and paused == entry.paused:
+            return
+        checkpoint = entry.checkpoint if standing is not None else 0
+        kept = Kept(fence, owned, entry.stored, checkpoint, paused)
+        self._tell(kept, entry.good_until, asked_at)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 

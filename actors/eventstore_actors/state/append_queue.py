@@ -15,7 +15,7 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     TooManyAppendsError,
 )
-from eventstore.ports.storage import Append, Committed
+from eventstore.ports.stored_events import Append, Committed
 
 __all__ = ["AppendReply", "AppendRequest", "QueueLimit"]
 

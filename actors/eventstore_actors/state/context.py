@@ -10,6 +10,7 @@ from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Child, Ref
 from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.state.announcements import Announcements
 from eventstore_actors.state.commit_turn import CommitTurn
 from eventstore_actors.state.recent_events import RecentEvents
 
@@ -49,6 +50,7 @@ class Context:
     storage: Storage
     codec: Codec
     recent: RecentEvents
+    announcements: Announcements
     timer: Timer
     directory: Directory
     supervisor: Ref | None

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import StoredEvent, payload_bytes
+from eventstore.ports.stored_events import StoredEvent, payload_bytes
 
 __all__ = ["RecentEvents"]
 

@@ -27,6 +27,9 @@ class Seat:
     options: SubscriptionOptions
     owner: UUID = field(default_factory=uuid4)
     """Claims of one owner never fence each other, so a restarted actor goes on at once."""
+    subscription_id: int | None = None
+    """The subscription that was claimed first; None until that claim was answered."""
+    position_id: int | None = None
     run: int = 0
     """Delivery runs so far; numbers are never used again."""
     turn: threading.Lock = field(default_factory=threading.Lock)

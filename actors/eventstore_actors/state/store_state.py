@@ -12,6 +12,7 @@ from eventstore.model.errors import NotRunningError, StorageUnavailableError
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.messages import Ref
+from eventstore_actors.state.announcements import Announcements
 from eventstore_actors.state.append_queue import QueueLimit
 from eventstore_actors.state.commit_turn import CommitTurn
 from eventstore_actors.state.context import Directory
@@ -65,6 +66,7 @@ class StoreState:
         self.config = config
         self.directory = Directory()
         self.recent = RecentEvents()
+        self.announcements = Announcements()
         self.turn = CommitTurn()
         self.queue = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
         self._changed = threading.Condition()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from eventstore.model.errors import (
     DeliveryTimeoutError,
     SubscriptionInUseError,
     SubscriptionLostError,
 )
 from eventstore.model.subscription import Subscription
-from eventstore.ports.storage import Held
+from eventstore.ports.ownership import Held
 
 __all__ = ["in_use", "lost", "overdue", "too_late"]
 
@@ -24,9 +26,10 @@ def lost(
 
 
 def in_use(handle: Subscription, held: Held) -> SubscriptionInUseError:
-    return SubscriptionInUseError(
-        handle.stream_id, handle.subscription_name, held.owner_name, held.since
-    )
+    owner, since = held.owner_name, held.since
+    if since is None:
+        owner, since = "a transaction that has locked its row", datetime.now(UTC)
+    return SubscriptionInUseError(handle.stream_id, handle.subscription_name, owner, since)
 
 
 def overdue(handle: Subscription, ack_timeout: float) -> DeliveryTimeoutError:

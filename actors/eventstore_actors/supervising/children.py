@@ -78,6 +78,7 @@ class Children:
             storage=storage,
             codec=Codec(config.serializer, config.types),
             recent=tree.recent,
+            announcements=tree.announcements,
             timer=Timer(),
             directory=tree.directory,
             supervisor=supervisor,

@@ -16,15 +16,16 @@ from eventstore.model.errors import (
 )
 from eventstore.model.events import AppendResult, ExpectedVersion, StreamInfo
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import (
+from eventstore.ports.storage import ReadDirection
+from eventstore.ports.stored_events import (
     Append,
     Committed,
     EncodedEvent,
     Outcome,
-    ReadDirection,
     Refusal,
     StoredEvent,
     StreamAppend,
+    as_stored,
 )
 
 __all__ = ["EventLog"]
@@ -41,6 +42,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self._events: list[StoredEvent] = []
+        self._stored_at: list[datetime] = []
         self._streams: dict[str, _Stream] = {}
         self._by_id: dict[UUID, StoredEvent] = {}
 
@@ -49,9 +51,18 @@ class EventLog:
         """Newest global position."""
         return len(self._events)
 
+    @property
+    def newest_id(self) -> UUID | None:
+        """The event at the head."""
+        return self._events[-1].event_id if self._events else None
+
     def head_of(self, stream_id: str) -> int:
         """Return the newest position of a stream, or of the store for ``$all``; 0 if missing."""
         return len(self._subscribed(stream_id))
+
+    def stored_at(self, event: StoredEvent) -> datetime:
+        """Return when *event* was stored, which its `created_at` need not say."""
+        return self._stored_at[event.global_position - 1]
 
     def append(self, append: Append, now: datetime) -> Outcome:
         """Store *append* as a whole, or say why not."""
@@ -177,20 +188,10 @@ class EventLog:
         self, stream_id: str, stream: _Stream, event: EncodedEvent, now: datetime
     ) -> StoredEvent:
         global_position = self.head + 1
-        stored = StoredEvent(
-            position=global_position,
-            global_position=global_position,
-            stream_id=stream_id,
-            stream_version=len(stream.events) + 1,
-            event_id=event.event_id,
-            event_type=event.event_type,
-            data=event.data,
-            metadata=event.metadata,
-            causation_id=event.causation_id,
-            correlation_id=event.correlation_id,
-            created_at=event.created_at or now,
-        )
+        version = len(stream.events) + 1
+        stored = as_stored(event, stream_id, version, global_position, event.created_at or now)
         self._events.append(stored)
+        self._stored_at.append(now)
         stream.events.append(msgspec.structs.replace(stored, position=stored.stream_version))
         self._by_id[event.event_id] = stored
         return stored

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Append, Heard, Kept, Outcome, Progress, StoredEvent
+from eventstore.ports.ownership import Kept, Progress, Standing
+from eventstore.ports.storage import Heard
+from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 from eventstore.storages.memory.shared_store import SharedStore
 from eventstore.storages.memory.subscription_table import Moment
 
-__all__ = ["MemoryAppendSession", "MemoryKeeperSession", "MemoryListener"]
+__all__ = ["MemoryAnnounceSession", "MemoryAppendSession", "MemoryKeeperSession", "MemoryListener"]
 
 
 class MemoryAppendSession:
@@ -23,6 +25,9 @@ class MemoryAppendSession:
         with self._store.changing(deadline):
             now = datetime.now(UTC)
             return [self._store.log.append(append, now) for append in appends]
+
+    def announce(self, wait: float) -> None:
+        """Nothing to do: the append woke everybody."""
 
     def close(self) -> None:
         """Nothing to give up."""
@@ -43,11 +48,21 @@ class MemoryKeeperSession:
         with self._store.changing(deadline):
             for each in progress:
                 if self._store.subscriptions.release(each):
-                    self._store.touches += 1
+                    self._store.touch(each.fence.position_id)
 
-    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
+    def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         with self._store.locked(deadline):
-            return self._store.subscriptions.paused(subscription_ids)
+            return self._store.subscriptions.look(position_ids, Moment.now())
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+class MemoryAnnounceSession:
+    """Has nothing to do: whoever changes the store wakes everybody himself."""
+
+    def announce(self, *, events: bool, subscriptions: Collection[int], deadline: float) -> bool:  # noqa: ARG002
+        return True
 
     def close(self) -> None:
         """Nothing to give up."""
@@ -62,7 +77,7 @@ class MemoryListener:
         self._prompt = True
         self._woken = False
         self._head = 0
-        self._touches = 0
+        self._change = 0
 
     def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
         """Return at once the first time, as a new connection does."""
@@ -88,7 +103,7 @@ class MemoryListener:
         """Nothing to give up."""
 
     def _has_news(self) -> bool:
-        news = self._head != self._store.log.head or self._touches != self._store.touches
+        news = (self._head, self._change) != (self._store.log.head, self._store.newest_change)
         return news or self._woken
 
     def _was_woken(self) -> bool:
@@ -98,9 +113,11 @@ class MemoryListener:
         store = self._store
         heard = Heard(
             head=store.log.head,
-            touched=self._connected and self._touches != store.touches,
             reconnected=not self._connected,
+            touched=store.touched_after(self._change) if self._connected else frozenset(),
+            newest=store.log.newest_id,
+            others_listen=False,
         )
-        self._head, self._touches = store.log.head, store.touches
+        self._head, self._change = store.log.head, store.newest_change
         self._connected, self._woken = True, False
         return heard

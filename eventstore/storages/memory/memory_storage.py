@@ -12,9 +12,12 @@ from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.events import StreamInfo
 from eventstore.model.names import shown
-from eventstore.model.subscription import Start, SubscriptionInfo, SubscriptionState
-from eventstore.ports.storage import Claimed, Held, LeaseMark, ReadDirection, StoredEvent
+from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
+from eventstore.ports.ownership import Claim, Claimed, Held
+from eventstore.ports.storage import ReadDirection
+from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.memory.memory_sessions import (
+    MemoryAnnounceSession,
     MemoryAppendSession,
     MemoryKeeperSession,
     MemoryListener,
@@ -68,6 +71,9 @@ class MemoryStorage:
     def head_listener(self) -> MemoryListener:
         return MemoryListener(self._opened())
 
+    def announce_session(self) -> MemoryAnnounceSession:
+        return MemoryAnnounceSession()
+
     def read_stream(
         self, stream_id: str, start: int, count: int, direction: ReadDirection, deadline: float
     ) -> list[StoredEvent]:
@@ -102,29 +108,9 @@ class MemoryStorage:
         with self._locked(deadline) as store:
             return store.log.holds(global_position, event_id)
 
-    def claim(
-        self,
-        stream_id: str,
-        subscription_name: str,
-        *,
-        start: Start,
-        owner: UUID,
-        owner_name: str,
-        lease: float,
-        watched: LeaseMark | None,
-        deadline: float,
-    ) -> Claimed | Held:
+    def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
         with self._locked(deadline) as store:
-            return store.subscriptions.claim(
-                stream_id,
-                subscription_name,
-                start=start,
-                owner=owner,
-                owner_name=owner_name,
-                lease=lease,
-                watched=watched,
-                moment=Moment.now(),
-            )
+            return store.subscriptions.claim(claim, Moment.now())
 
     def subscriptions(self, deadline: float) -> list[SubscriptionInfo]:
         with self._locked(deadline) as store:
@@ -140,18 +126,18 @@ class MemoryStorage:
     def set_paused(
         self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
     ) -> None:
-        with self._touching(deadline) as store:
-            store.subscriptions.set_paused(stream_id, subscription_name, paused=paused)
+        with self._changing(deadline) as store:
+            store.touch(store.subscriptions.set_paused(stream_id, subscription_name, paused=paused))
 
     def reset_subscription(
         self, stream_id: str, subscription_name: str, position: int, deadline: float
     ) -> None:
-        with self._touching(deadline) as store:
-            store.subscriptions.reset(stream_id, subscription_name, position)
+        with self._changing(deadline) as store:
+            store.touch(store.subscriptions.reset(stream_id, subscription_name, position))
 
     def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
-        with self._touching(deadline) as store:
-            store.subscriptions.delete(stream_id, subscription_name)
+        with self._changing(deadline) as store:
+            store.touch(store.subscriptions.delete(stream_id, subscription_name))
 
     def _opened(self) -> SharedStore:
         store = self._store
@@ -166,11 +152,10 @@ class MemoryStorage:
             yield store
 
     @contextmanager
-    def _touching(self, deadline: float) -> Iterator[SharedStore]:
+    def _changing(self, deadline: float) -> Iterator[SharedStore]:
         store = self._opened()
         with store.changing(deadline):
             yield store
-            store.touches += 1
 
 
 def _info(store: SharedStore, row: Row, moment: Moment) -> SubscriptionInfo:
@@ -203,4 +188,6 @@ def _free(state: SubscriptionState) -> SubscriptionState:
 
 def _lag_seconds(store: SharedStore, row: Row, now: datetime) -> float:
     waiting = store.log.after(row.stream_id, row.checkpoint, 1)
-    return max((now - waiting[0].created_at).total_seconds(), 0.0) if waiting else 0.0
+    if not waiting:
+        return 0.0
+    return max((now - store.log.stored_at(waiting[0])).total_seconds(), 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from time import monotonic
 
 from eventstore.model.errors import StorageUnavailableError
@@ -21,8 +22,9 @@ class SharedStore:
         self._changed = threading.Condition(threading.Lock())
         self.log = EventLog()
         self.subscriptions = SubscriptionTable(self.log.head_of)
-        self.touches = 0
-        """How often a subscription was released, paused, resumed, reset or deleted."""
+        self._changes = count(1)
+        self._touched: dict[int, int] = {}
+        """Per subscription the number of its newest change."""
 
     @contextmanager
     def locked(self, deadline: float) -> Iterator[None]:
@@ -45,6 +47,19 @@ class SharedStore:
         with self.locked(deadline):
             yield
             self._changed.notify_all()
+
+    @property
+    def newest_change(self) -> int:
+        """Number of the newest change of any subscription."""
+        return max(self._touched.values(), default=0)
+
+    def touch(self, subscription_id: int) -> None:
+        """Note that a subscription was released, paused, resumed, reset or deleted."""
+        self._touched[subscription_id] = next(self._changes)
+
+    def touched_after(self, change: int) -> frozenset[int]:
+        """Return the subscriptions that were touched after the change of this number."""
+        return frozenset(key for key, number in self._touched.items() if number > change)
 
     @contextmanager
     def listening(self) -> Iterator[threading.Condition]:

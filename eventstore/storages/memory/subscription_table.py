@@ -15,7 +15,16 @@ from uuid import UUID
 
 from eventstore.model.errors import SubscriptionNotFoundError
 from eventstore.model.subscription import Origin, Start, SubscriptionState
-from eventstore.ports.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
+from eventstore.ports.ownership import (
+    Claim,
+    Claimed,
+    Fence,
+    Held,
+    Kept,
+    LeaseMark,
+    Progress,
+    Standing,
+)
 
 __all__ = ["Moment", "Row", "SubscriptionTable"]
 
@@ -52,6 +61,7 @@ class Row:
     """One named subscription."""
 
     subscription_id: int
+    """Also the id of its one position."""
     stream_id: str
     subscription_name: str
     checkpoint: int
@@ -97,54 +107,52 @@ class SubscriptionTable:
     _ids: dict[tuple[str, str], int] = field(default_factory=dict)
     _unused_ids: count[int] = field(default_factory=lambda: count(1))
 
-    def claim(
-        self,
-        stream_id: str,
-        subscription_name: str,
-        *,
-        start: Start,
-        owner: UUID,
-        owner_name: str,
-        lease: float,
-        watched: LeaseMark | None,
-        moment: Moment,
-    ) -> Claimed | Held:
-        """Find or create a row and take it over if it is free."""
-        created = (stream_id, subscription_name) not in self._ids
+    def claim(self, claim: Claim, moment: Moment) -> Claimed | Held:
+        """Take a row over if it is free; create it if *claim* may."""
+        key = (claim.stream_id, claim.subscription_name)
+        created = claim.subscription_id is None and key not in self._ids
         if created:
-            self._create(stream_id, subscription_name, start, moment)
-        row = self.row(stream_id, subscription_name)
+            self._create(*key, claim.start, moment)
+        row = self.row(*key)
+        if claim.subscription_id not in {None, row.subscription_id}:
+            raise SubscriptionNotFoundError(*key)
         held = row.holder(moment)
-        if held is not None and held.owner != owner and row.mark(held) != watched:
-            return Held(held.owner_name, held.since, row.mark(held))
-        row.take(owner, owner_name, moment, lease)
-        fence = Fence(row.subscription_id, owner, row.epoch)
-        return Claimed(fence, row.checkpoint, self.head_of(stream_id), row.paused, created)
+        if held is not None and held.owner != claim.owner and row.mark(held) != claim.watched:
+            number, mark = row.subscription_id, row.mark(held)
+            return Held(number, number, held.owner_name, held.since, mark)
+        row.take(claim.owner, claim.owner_name, moment, claim.lease)
+        fence = Fence(row.subscription_id, claim.owner, row.epoch)
+        head = self.head_of(claim.stream_id)
+        return Claimed(
+            row.subscription_id, fence, row.checkpoint, head, paused=row.paused, created=created
+        )
 
     def keep(self, progress: Progress, lease: float, moment: Moment) -> Kept:
         """Renew one lease and store its progress, if its fence still matches."""
         fence = progress.fence
-        row = self._rows.get(fence.subscription_id)
+        row = self._rows.get(fence.position_id)
         if row is None:
-            return Kept(fence, owned=False, checkpoint=0, paused=False)
+            return Kept(fence, owned=False, stored=True, checkpoint=0, paused=False)
         owned = row.matches(fence)
         if owned:
             assert row.held is not None
             row.held.renew(moment, lease)
             self._store(row, progress)
-        return Kept(fence, owned=owned, checkpoint=row.checkpoint, paused=row.paused)
+        return Kept(fence, owned=owned, stored=True, checkpoint=row.checkpoint, paused=row.paused)
 
     def release(self, progress: Progress) -> bool:
         """Store the last progress and free the row; False if the fence does not match."""
-        row = self._rows.get(progress.fence.subscription_id)
+        row = self._rows.get(progress.fence.position_id)
         if row is None or not row.matches(progress.fence):
             return False
         self._store(row, progress)
         row.held = None
         return True
 
-    def paused(self, ids: Collection[int]) -> dict[int, bool]:
-        return {key: self._rows[key].paused for key in ids if key in self._rows}
+    def look(self, ids: Collection[int], moment: Moment) -> dict[int, Standing]:
+        """Return what the rows say, without those that were deleted."""
+        rows = {key: self._rows[key] for key in ids if key in self._rows}
+        return {key: _standing(row, moment) for key, row in rows.items()}
 
     def rows(self) -> list[Row]:
         """Return every row, by stream and name."""
@@ -156,11 +164,14 @@ class SubscriptionTable:
         except KeyError:
             raise SubscriptionNotFoundError(stream_id, subscription_name) from None
 
-    def set_paused(self, stream_id: str, subscription_name: str, *, paused: bool) -> None:
-        self.row(stream_id, subscription_name).paused = paused
+    def set_paused(self, stream_id: str, subscription_name: str, *, paused: bool) -> int:
+        """Pause or resume; return the subscription's id."""
+        row = self.row(stream_id, subscription_name)
+        row.paused = paused
+        return row.subscription_id
 
-    def reset(self, stream_id: str, subscription_name: str, position: int) -> None:
-        """Set the checkpoint and fence the owner."""
+    def reset(self, stream_id: str, subscription_name: str, position: int) -> int:
+        """Set the checkpoint and fence the owner; return the subscription's id."""
         row = self.row(stream_id, subscription_name)
         head = self.head_of(stream_id)
         if not 0 <= position <= head:
@@ -170,10 +181,13 @@ class SubscriptionTable:
         row.held = None
         row.last_error = None
         row.attempts = 0
+        return row.subscription_id
 
-    def delete(self, stream_id: str, subscription_name: str) -> None:
+    def delete(self, stream_id: str, subscription_name: str) -> int:
+        """Forget a row; return the subscription's id."""
         row = self.row(stream_id, subscription_name)
         del self._ids[stream_id, subscription_name], self._rows[row.subscription_id]
+        return row.subscription_id
 
     def _create(self, stream_id: str, subscription_name: str, start: Start, moment: Moment) -> None:
         row = Row(
@@ -203,3 +217,9 @@ class SubscriptionTable:
         row.state = progress.state
         row.last_error = progress.last_error
         row.attempts = progress.attempts
+
+
+def _standing(row: Row, moment: Moment) -> Standing:
+    mark = None if row.held is None else row.mark(row.held)
+    expired = row.holder(moment) is None
+    return Standing(row.subscription_id, row.paused, row.epoch, mark, expired)

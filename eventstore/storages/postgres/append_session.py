@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg.types.numeric import Int4
 
 from eventstore.model.errors import (
     DuplicateEventError,
     OutcomeUnknownError,
+    StorageUnavailableError,
     StreamDeletedError,
     WrongExpectedVersionError,
 )
 from eventstore.model.events import AppendResult, ExpectedVersion
-from eventstore.ports.storage import Append, Committed, EncodedEvent, Outcome, Refusal, StreamAppend
+from eventstore.ports.stored_events import (
+    Append,
+    Committed,
+    EncodedEvent,
+    Outcome,
+    Refusal,
+    StreamAppend,
+)
 from eventstore.storages.postgres import arrays
+from eventstore.storages.postgres.announce_session import send_news
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.pool import KeptConnection
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
@@ -29,24 +41,38 @@ from eventstore.storages.postgres.statements import Statements
 
 __all__ = ["PostgresAppendSession"]
 
+_LOOKS = 100
+"""Commits in which event ids are looked up first, after one with a duplicate id.
+
+Without a look a duplicate id costs a second call; with it every commit costs a tenth more.
+"""
+
+_DUPLICATE_ID = "events_event_id_key"
+
+_ANSWER = 1.0
+"""Seconds that the answer to an announcement may take."""
+
 
 class PostgresAppendSession:
     """One connection that appends; each call is one statement and one commit."""
 
     def __init__(self, connection: KeptConnection, statements: Statements) -> None:
         self._connection = connection
-        self._statement = statements.append
+        self._statements = statements
+        self._looks = 0
 
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
         """Store *appends* in one commit; see `AppendSession.append`."""
         arguments = append_arguments(appends)
 
         def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
-            wait = Int4(lock_wait(deadline))
-            rows = connection.execute(self._statement, (wait, *arguments), deadline)
-            if connection.doubtful:
-                raise OutcomeUnknownError("stored here, but a standby may not have it")
-            return rows
+            try:
+                return self._call(connection, arguments, deadline, look=self._looks > 0)
+            except psycopg.errors.UniqueViolation as error:
+                if self._looks or error.diag.constraint_name != _DUPLICATE_ID:
+                    raise
+            self._looks = _LOOKS
+            return self._call(connection, arguments, deadline, look=True)
 
         try:
             rows = self._connection.run_once(send, deadline)
@@ -54,7 +80,31 @@ class PostgresAppendSession:
             if reaction_to(error) is Reaction.LOST:
                 raise OutcomeUnknownError(_lost(error, deadline)) from error
             raise translated(error, "the append failed") from error
+        self._looks = max(0, self._looks - 1)
         return list(_outcomes(appends, rows))
+
+    def announce(self, wait: float) -> None:
+        """Wake everybody who listens; see `AppendSession.announce`."""
+
+        def send(connection: GuardedConnection) -> None:
+            send_news(connection, self._statements, "e", time.monotonic() + _ANSWER, wait)
+
+        with contextlib.suppress(psycopg.Error, StorageUnavailableError):
+            self._connection.run_once(send, time.monotonic() + _ANSWER)
+
+    def _call(
+        self,
+        connection: GuardedConnection,
+        arguments: tuple[arrays.BinaryArray, ...],
+        deadline: float,
+        *,
+        look: bool,
+    ) -> list[tuple[Any, ...]]:
+        wait = Int4(lock_wait(deadline))
+        rows = connection.execute(self._statements.append, (wait, look, *arguments), deadline)
+        if connection.doubtful:
+            raise OutcomeUnknownError("stored here, but a standby may not have it")
+        return rows
 
     @property
     def closed(self) -> bool:
@@ -84,32 +134,54 @@ def append_arguments(appends: Sequence[Append]) -> tuple[arrays.BinaryArray, ...
         arrays.text_array([part.stream_id for part in parts]),
         arrays.int8_array([part.expected_version for part in parts]),
         arrays.int4_array(counts),
-        arrays.timestamp_array(_unless_all_none([_first_created(part) for part in parts])),
+        arrays.timestamp_array(_created([_first_created(part) for part in parts])),
         arrays.repeated(counts),
         arrays.ascending(counts),
         *_event_arrays(events),
     )
 
 
-def _event_arrays(events: Sequence[EncodedEvent]) -> tuple[arrays.BinaryArray, ...]:
-    return (
-        arrays.uuid_array([event.event_id for event in events]),
-        arrays.text_array([event.event_type for event in events]),
-        arrays.bytes_array([event.data for event in events]),
-        arrays.bytes_array(_unless_all_none([event.metadata for event in events])),
-        arrays.uuid_array(_unless_all_none([event.causation_id for event in events])),
-        arrays.uuid_array(_unless_all_none([event.correlation_id for event in events])),
-        arrays.timestamp_array(_unless_all_none([event.created_at for event in events])),
-    )
+def _event_arrays(events: Sequence[EncodedEvent]) -> Iterator[arrays.BinaryArray]:
+    """Yield an array per column of an event, in the order of the fields of `EncodedEvent`."""
+    for column in _COLUMNS:
+        values = list(map(column.read, events))
+        # The server fills up a column that is missing, whose values are all the default.
+        skipped = column.has_default and values.count(column.default) == len(values)
+        yield column.array([] if skipped else values)
+
+
+class _Column(NamedTuple):
+    """How a field of `EncodedEvent` is sent."""
+
+    read: attrgetter[Any]
+    array: Callable[[list[Any]], arrays.BinaryArray]
+    has_default: bool
+    default: Any
+
+    @classmethod
+    def of(cls, field: msgspec.structs.FieldInfo) -> _Column:
+        has_default = field.default is not msgspec.NODEFAULT
+        kind = next(kind for kind in (*get_args(field.type), field.type) if kind in _ARRAYS)
+        return cls(attrgetter(field.name), _ARRAYS[kind], has_default, field.default)
+
+
+_ARRAYS: dict[type, Callable[[list[Any]], arrays.BinaryArray]] = {
+    UUID: arrays.uuid_array,
+    str: arrays.text_array,
+    bytes: arrays.bytes_array,
+    datetime: arrays.timestamp_array,
+}
+
+_COLUMNS = tuple(_Column.of(field) for field in msgspec.structs.fields(EncodedEvent))
+
+
+def _created(moments: list[datetime | None]) -> list[datetime | None]:
+    """Return *moments*, or nothing at all if all of them are left to the server."""
+    return moments if any(moments) else []
 
 
 def _first_created(part: StreamAppend) -> datetime | None:
     return part.events[0].created_at if part.events else None
-
-
-def _unless_all_none(values: list[Any]) -> list[Any]:
-    """Return no values at all for a column of nulls: the server fills up what is missing."""
-    return values if values.count(None) < len(values) else []
 
 
 # ── understanding ────────────────────────────────────────────────────────────────────────────────

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
+from psycopg.pq import PGnotify
 
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.log import get_logger
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard, StoredEvent
+from eventstore.ports.storage import Heard
+from eventstore.ports.stored_events import StoredEvent
+from eventstore.storages.postgres.announce_session import send_news
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.connector import Connector
 from eventstore.storages.postgres.connecting.sqlstates import translated
@@ -33,37 +38,44 @@ class Bell:
     """Rings until it is cleared."""
 
     def __init__(self) -> None:
-        self._rope, self._clapper = socket.socketpair()
-        self._rope.setblocking(False)
-        self._clapper.setblocking(False)
+        self._writer, self._reader = socket.socketpair()
+        self._writer.setblocking(False)
+        self._reader.setblocking(False)
 
     def ring(self) -> None:
         # Full: it rings already. Closed: nobody waits.
         with contextlib.suppress(OSError):
-            self._rope.send(b"!")
+            self._writer.send(b"!")
 
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            while self._clapper.recv(1024):
+            while self._reader.recv(1024):
                 pass
 
-    def wait(self, timeout: float, other: int | None = None) -> tuple[bool, bool]:
-        """Block at most *timeout* seconds; tell whether it rings and whether *other* has news.
+    def wait(
+        self, timeout: float, other: int | None = None, *, heed_bell: bool = True
+    ) -> tuple[bool, bool]:
+        """Block until it rings or *other* can be read.
 
         Args:
-            timeout: Seconds; 0 or less only looks.
+            timeout: Longest wait in seconds; 0 or less only looks.
             other: File number of a socket to wait for as well.
+            heed_bell: False: wait for *other* alone.
+
+        Returns:
+            Whether it rings, and whether *other* can be read.
         """
         with _Selector() as selector:
-            selector.register(self._clapper, selectors.EVENT_READ)
+            if heed_bell:
+                selector.register(self._reader, selectors.EVENT_READ)
             if other is not None:
                 selector.register(other, selectors.EVENT_READ)
             ready = {key.fd for key, _ in selector.select(max(0.0, timeout))}
-        return self._clapper.fileno() in ready, other in ready
+        return self._reader.fileno() in ready, other in ready
 
     def close(self) -> None:
-        self._rope.close()
-        self._clapper.close()
+        self._writer.close()
+        self._reader.close()
 
 
 _FIRST_PAUSE = 0.02
@@ -76,60 +88,62 @@ _log = get_logger()
 
 @dataclass(slots=True)
 class _News:
-    """What arrived on the channel and was not told yet."""
+    """What arrived on the channel and was not told yet. Hints where to look, and nothing else."""
 
-    head: int | None = None
-    fallen: int | None = None
-    """A head that was announced though it is not above the one before."""
-    touched: bool = False
+    events: bool = False
+    touched: set[int] = field(default_factory=set)
     probes: set[str] = field(default_factory=set)
 
-    def take_in(self, payload: str, known: int) -> None:
-        """A number is a head, ``p`` starts somebody's probe, ``s`` a subscription's number."""
-        if payload.isdigit():
-            self._take_in_head(int(payload), known)
-        elif payload.startswith("p"):
+    def take_in(self, payload: str) -> None:
+        """Take note of ``s`` and ids of subscriptions, of ``p`` and a probe, of whatever else."""
+        if _PROBE.fullmatch(payload):
             self.probes.add(payload)
+        elif _SUBSCRIPTIONS.fullmatch(payload):
+            self.touched.update(map(int, payload[1:].split(",")))
         else:
-            self.touched = True
-
-    def _take_in_head(self, head: int, known: int) -> None:
-        """Commits are announced in their order: each head is above the one before."""
-        if head > (known if self.head is None else self.head):
-            self.head = head
-        else:
-            self.fallen = head if self.fallen is None else min(head, self.fallen)
+            self.events = True
 
     def any(self) -> bool:
-        return self.touched or self.head is not None or self.fallen is not None
+        return self.events or bool(self.touched)
 
-    def above(self, head: int) -> _News:
-        """Return what is news to who knows *head*."""
-        return _News(self.head if (self.head or 0) > head else None)
 
-    def rest(self) -> _News:
-        """Return what is left when what fell was told."""
-        return _News(self.head, touched=self.touched)
+_PROBE = re.compile(r"p[0-9a-f-]{36}", re.ASCII)
+_SUBSCRIPTIONS = re.compile(r"s[0-9]{1,18}(,[0-9]{1,18})*", re.ASCII)
 
 
 class PostgresHeadListener:
-    """Blocks until something was announced. Used by one thread; woken and closed from any.
+    """Waits for announcements, and reads the head. Used by one thread; woken and closed from any.
 
     LISTEN counts as working only after its own probe came back: through a pooler it succeeds, and
     stays deaf. Then the head is read at every timeout, and a delay is all that is lost.
     """
 
-    def __init__(self, connector: Connector, reader: Reader, statements: Statements) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        reader: Reader,
+        statements: Statements,
+        own_pids: AbstractSet[int],
+    ) -> None:
+        """Prepare; nothing is connected.
+
+        Args:
+            connector: To the server that announces.
+            reader: Reads the events.
+            statements: Of the store.
+            own_pids: The sessions that announce for this storage: it need not look for those.
+        """
         self._connector = connector
-        self._reader = reader
+        self._events = reader
         self._statements = statements
+        self._own_pids = own_pids
         self._connection: GuardedConnection | None = None
         self._news = _News()
-        self._head = 0
         self._bell = Bell()
         self._in_use = threading.Lock()
         self._prompt = True
         """Announcements are sent to us, as far as `listening`."""
+        self._own_name = ""
         self._closed = False
         self.listening = False
         """Announcements arrive; False: new events are found by looking."""
@@ -145,13 +159,14 @@ class PostgresHeadListener:
                 try:
                     if changed:
                         self._attend(self._connection, time.monotonic() + _LOOK_TIMEOUT)
-                        return self._heard(reconnected=True)
-                    return self._waited(self._connection, deadline)
+                    else:
+                        self._receive(self._connection, deadline, self._news.any)
+                        self._bell.clear()
+                    return self._look(self._connection, reconnected=changed)
                 except (psycopg.Error, StorageUnavailableError) as error:
                     _log.info("the listening connection was lost", reason=str(error))
                     self._drop()
-            self._connect(deadline)
-            return self._heard(reconnected=True)
+            return self._connect(deadline)
 
     def read_all(
         self, after: int, count: int, max_bytes: int, deadline: float
@@ -161,7 +176,7 @@ class PostgresHeadListener:
             if self._connection is None:
                 raise StorageUnavailableError("the listener is not connected")
             try:
-                return self._reader.after(
+                return self._events.after(
                     self._connection, ALL_STREAMS, after, count, max_bytes, deadline
                 )
             except psycopg.Error as error:
@@ -189,57 +204,50 @@ class PostgresHeadListener:
 
     # ── connected ────────────────────────────────────────────────────────────────────────────────
 
-    def _waited(self, connection: GuardedConnection, deadline: float) -> Heard:
-        arrived = self._receive(connection, deadline, self._news.any)
-        newest = None
-        if not arrived and not self._bell_rang():
-            newest = self._look(connection, time.monotonic() + _LOOK_TIMEOUT)
-        return self._heard(reconnected=False, newest=newest)
-
-    def _look(self, connection: GuardedConnection, deadline: float) -> UUID | None:
-        """Read the head; return which event is there."""
-        newest: UUID | None
-        self._head, newest = connection.execute(self._statements.newest, (), deadline)[0]
-        return newest
-
-    def _heard(self, *, reconnected: bool, newest: UUID | None = None) -> Heard:
+    def _look(self, connection: GuardedConnection, *, reconnected: bool) -> Heard:
+        """Read the head, and return it with the news that arrived before that."""
         news, self._news = self._news, _News()
-        deaf = not self.listening
-        if news.fallen is not None:
-            self._news = news.rest()
-            return Heard(news.fallen, touched=False, reconnected=reconnected, deaf=deaf)
-        if news.head is not None:
-            self._head, newest = news.head, None
-        return Heard(self._head, news.touched, reconnected, deaf, newest)
+        deadline = time.monotonic() + _LOOK_TIMEOUT
+        row = connection.execute(self._statements.newest, (), deadline)[0]
+        head, newest, deletion_no, others_listen = row
+        return Heard(
+            head,
+            reconnected=reconnected,
+            touched=frozenset(news.touched),
+            deaf=not self.listening,
+            newest=newest,
+            deletion_no=deletion_no,
+            others_listen=others_listen,
+        )
 
     def _receive(
-        self, connection: GuardedConnection, deadline: float, enough: Callable[[], bool]
+        self,
+        connection: GuardedConnection,
+        deadline: float,
+        enough: Callable[[], bool],
+        *,
+        heed_bell: bool = True,
     ) -> bool:
         """Take in announcements until *enough*; False if the bell or *deadline* came first."""
         while not enough():
             left = deadline - time.monotonic()
-            rings, readable = self._bell.wait(left, connection.raw.fileno())
+            rings, readable = self._bell.wait(left, connection.raw.fileno(), heed_bell=heed_bell)
             if readable:
                 connection.raw.pgconn.consume_input()
                 while notify := connection.raw.pgconn.notifies():
-                    self._hear(notify.relname.decode(), notify.extra.decode())
+                    self._hear(_decoded(notify))
             elif rings or left <= 0:
                 return False
         return True
 
-    def _hear(self, channel: str, payload: str) -> None:
+    def _hear(self, notify: psycopg.Notify) -> None:
         # A session that a pooler lent to others may still listen to their channels.
-        if channel == self._statements.channel:
-            self._news.take_in(payload, self._head)
-
-    def _bell_rang(self) -> bool:
-        rang, _ = self._bell.wait(0)
-        self._bell.clear()
-        return rang
+        if notify.channel == self._statements.channel and notify.pid not in self._own_pids:
+            self._news.take_in(notify.payload)
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────
 
-    def _connect(self, deadline: float) -> None:
+    def _connect(self, deadline: float) -> Heard:
         """Connect until *deadline*; the bell ends it, too."""
         pause = _FIRST_PAUSE
         while True:
@@ -253,13 +261,14 @@ class PostgresHeadListener:
                 raise reason
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _try_to_connect(self, deadline: float) -> None:
+    def _try_to_connect(self, deadline: float) -> Heard:
         if self._closed:
             raise StorageUnavailableError("the listener is closed")
         connection = self._connection = self._connector.connect(deadline)
-        connection.raw.add_notify_handler(lambda notify: self._hear(notify.channel, notify.payload))
+        connection.raw.add_notify_handler(self._hear)
         try:
             self._listen(connection, deadline)
+            return self._look(connection, reconnected=True)
         except psycopg.Error as error:
             self._drop()
             raise translated(error, "listening failed") from error
@@ -268,25 +277,36 @@ class PostgresHeadListener:
             raise
 
     def _listen(self, connection: GuardedConnection, deadline: float) -> None:
+        status = connection.raw.pgconn.parameter_status(b"application_name") or b"eventstore"
+        self._own_name = status.decode()
         connection.execute(self._statements.listen, (), deadline)
         self.listening = self._probe_returns(connection, deadline)
         self._attend(connection, deadline)
 
     def _attend(self, connection: GuardedConnection, deadline: float) -> None:
-        """Have announcements sent to us if they are wanted, and read the head."""
+        """Have announcements sent to us if they are wanted, and show others that we listen.
+
+        The head has to be read after that: what is committed from here on is announced, and what
+        was announced until now is no news.
+        """
         wanted = self._statements.listen if self._prompt else self._statements.unlisten
         connection.execute(wanted, (), deadline)
-        # After LISTEN: whatever is committed from here on is announced, and some of that arrives
-        # together with the head. What was announced until now is no news.
-        self._news, self._head = _News(), 0
-        self._look(connection, deadline)
-        self._news = self._news.above(self._head)
+        if self.listening:
+            names = (self._prompt, self._own_name, self._own_name)
+            connection.execute(self._statements.listening_as, names, deadline)
+        self._news = _News()
 
     def _probe_returns(self, connection: GuardedConnection, deadline: float) -> bool:
         probe = f"p{uuid4()}"
-        self._announce(probe, connection, deadline)
+        try:
+            self._announce(probe, connection, deadline)
+        except psycopg.errors.LockNotAvailable:
+            # Somebody's commit that notifies takes long. In a session of our own LISTEN works.
+            return not connection.pooled
         until = min(deadline, time.monotonic() + _PROBE_TIMEOUT)
-        returned = self._receive(connection, until, lambda: probe in self._news.probes)
+        returned = self._receive(
+            connection, until, lambda: probe in self._news.probes or self._closed, heed_bell=False
+        )
         if not returned:
             _log.warning(
                 "LISTEN is deaf, new events are found by polling; is there a pooler in between?"
@@ -300,13 +320,12 @@ class PostgresHeadListener:
         On our own the statement may get the session that listens, by chance, and the probe comes
         back with its answer; later announcements come while the session is not ours, and are lost.
         """
-        notify = (self._statements.notify, (self._statements.channel, probe), deadline)
         if not connection.pooled:
-            connection.execute(*notify)
+            send_news(connection, self._statements, probe, deadline)
             return
         another = self._connector.connect(deadline)
         try:
-            another.execute(*notify)
+            send_news(another, self._statements, probe, deadline)
         finally:
             another.close()
 
@@ -316,3 +335,12 @@ class PostgresHeadListener:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _decoded(notify: PGnotify) -> psycopg.Notify:
+    """Return what arrived; anybody may send on the channel, in any encoding."""
+    return psycopg.Notify(
+        notify.relname.decode(errors="replace"),
+        notify.extra.decode(errors="replace"),
+        notify.be_pid,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -11,21 +12,26 @@ from uuid import UUID
 import psycopg
 
 from eventstore.model.config import Config
-from eventstore.model.errors import SubscriptionNotFoundError
+from eventstore.model.errors import StorageUnavailableError, SubscriptionNotFoundError
 from eventstore.model.events import StreamInfo
-from eventstore.model.subscription import Start, SubscriptionInfo
+from eventstore.model.subscription import SubscriptionInfo
+from eventstore.ports.ownership import Claim, Claimed, Held
 from eventstore.ports.storage import (
+    AnnounceSession,
     AppendSession,
-    Claimed,
     HeadListener,
-    Held,
     KeeperSession,
-    LeaseMark,
     ReadDirection,
-    StoredEvent,
 )
+from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.postgres.admin.store_check import Checked, Finding, StoreCheck
 from eventstore.storages.postgres.admin.store_schema import StoreSchema
+from eventstore.storages.postgres.announce_session import (
+    LONGEST_WAIT,
+    PostgresAnnounceSession,
+    payloads,
+    send_news,
+)
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.connector import Connector
@@ -40,7 +46,14 @@ from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 __all__ = ["PostgresStorage"]
 
 Result = TypeVar("Result")
-Session = TypeVar("Session", PostgresAppendSession, PostgresKeeperSession, PostgresHeadListener)
+Changed = TypeVar("Changed", int, int | None)
+Session = TypeVar(
+    "Session",
+    PostgresAppendSession,
+    PostgresKeeperSession,
+    PostgresAnnounceSession,
+    PostgresHeadListener,
+)
 
 
 class PostgresStorage:
@@ -70,8 +83,13 @@ class PostgresStorage:
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
         self._pool = Pool(self._connector, config.pool_size)
+        self._own_pids: set[int] = set()
+        """Sessions that announce for us."""
         self._sessions: list[
-            PostgresAppendSession | PostgresKeeperSession | PostgresHeadListener
+            PostgresAppendSession
+            | PostgresKeeperSession
+            | PostgresAnnounceSession
+            | PostgresHeadListener
         ] = []
 
     @property
@@ -141,8 +159,15 @@ class PostgresStorage:
     def head_listener(self) -> HeadListener:
         """Return what listens on a connection of its own, to `Config.listen_dsn` if given."""
         return self._joined(
-            PostgresHeadListener(self._listen_connector, self._reader, self._statements)
+            PostgresHeadListener(
+                self._listen_connector, self._reader, self._statements, self._own_pids
+            )
         )
+
+    def announce_session(self) -> AnnounceSession:
+        """Return what wakes other processes, over a connection of its own."""
+        connection = KeptConnection(self._connector)
+        return self._joined(PostgresAnnounceSession(connection, self._statements, self._own_pids))
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -206,33 +231,10 @@ class PostgresStorage:
 
     # ── subscriptions ────────────────────────────────────────────────────────────────────────────
 
-    def claim(
-        self,
-        stream_id: str,
-        subscription_name: str,
-        *,
-        start: Start,
-        owner: UUID,
-        owner_name: str,
-        lease: float,
-        watched: LeaseMark | None,
-        deadline: float,
-    ) -> Claimed | Held:
+    def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
         """Take a subscription over if it is free; see `Storage.claim`."""
         return self._run(
-            "claiming a subscription",
-            lambda c: self._rows.claim(
-                c,
-                stream_id,
-                subscription_name,
-                start=start,
-                owner=owner,
-                owner_name=owner_name,
-                lease=lease,
-                watched=watched,
-                deadline=deadline,
-            ),
-            deadline,
+            "claiming a subscription", lambda c: self._rows.claim(c, claim, deadline), deadline
         )
 
     def subscriptions(self, deadline: float) -> list[SubscriptionInfo]:
@@ -253,7 +255,7 @@ class PostgresStorage:
         self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
     ) -> None:
         """Pause or resume a subscription; see `Storage.set_paused`."""
-        self._run(
+        self._change(
             "pausing a subscription",
             lambda c: self._rows.set_paused(
                 c, stream_id, subscription_name, paused=paused, deadline=deadline
@@ -265,7 +267,7 @@ class PostgresStorage:
         self, stream_id: str, subscription_name: str, position: int, deadline: float
     ) -> None:
         """Set the checkpoint and fence the owner; see `Storage.reset_subscription`."""
-        self._run(
+        self._change(
             "resetting a subscription",
             lambda c: self._rows.reset(c, stream_id, subscription_name, position, deadline),
             deadline,
@@ -275,15 +277,32 @@ class PostgresStorage:
         """Forget a subscription and fence its owner; see `Storage.delete_subscription`."""
         attempts = 0
 
-        def delete(connection: GuardedConnection) -> bool:
+        def delete(connection: GuardedConnection) -> int | None:
             nonlocal attempts
             attempts += 1
             return self._rows.delete(connection, stream_id, subscription_name, deadline)
 
-        found = self._run("deleting a subscription", delete, deadline)
+        found = self._change("deleting a subscription", delete, deadline)
         # Repeated after a lost answer, it may have been there the first time.
-        if not found and attempts == 1:
+        if found is None and attempts == 1:
             raise SubscriptionNotFoundError(stream_id, subscription_name)
+
+    def _change(
+        self, doing: str, work: Callable[[GuardedConnection], Changed], deadline: float
+    ) -> Changed:
+        """Return which subscription *work* changed, and announce it on the same connection."""
+
+        def change(connection: GuardedConnection) -> Changed:
+            changed = work(connection)
+            if changed is not None:
+                until = min(deadline, time.monotonic() + LONGEST_WAIT)
+                (payload,) = payloads(events=False, subscriptions=[changed])
+                # What was changed stays changed, whether others hear of it or find it by polling.
+                with contextlib.suppress(psycopg.Error, StorageUnavailableError):
+                    send_news(connection, self._statements, payload, until)
+            return changed
+
+        return self._run(doing, change, deadline)
 
     def _run(
         self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float

@@ -12,7 +12,8 @@ from psycopg.types.numeric import Int8
 from eventstore.model.errors import StreamDeletedError, StreamNotFoundError
 from eventstore.model.events import StreamInfo
 from eventstore.model.names import ALL_STREAMS, MAX_POSITION
-from eventstore.ports.storage import ReadDirection, StoredEvent
+from eventstore.ports.storage import ReadDirection
+from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.moments import utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
@@ -145,36 +146,13 @@ def _info(
 
 
 def _events(rows: Iterable[tuple[Any, ...]]) -> list[StoredEvent]:
-    """Return the events in *rows*, whose columns are their fields.
+    """Return the events in *rows*, whose columns are their fields, `created_at` the last.
 
-    Unrolled, with the body of `moments.utc`: twice as fast as a call per event.
+    With the body of `moments.utc`: a call per event would cost a fifth more.
     """
     combine = datetime.combine
-    return [
-        StoredEvent(
-            position,
-            global_position,
-            stream_id,
-            version,
-            event_id,
-            event_type,
-            data,
-            metadata,
-            causation_id,
-            correlation_id,
-            combine(at, at.time(), UTC),
-        )
-        for (
-            position,
-            global_position,
-            stream_id,
-            version,
-            event_id,
-            event_type,
-            data,
-            metadata,
-            causation_id,
-            correlation_id,
-            at,
-        ) in rows
-    ]
+    return [_event((*row[:-1], combine(row[-1], row[-1].time(), UTC))) for row in rows]
+
+
+def _event(fields: tuple[Any, ...]) -> StoredEvent:
+    return StoredEvent(*fields)

@@ -8,7 +8,13 @@ somebody else's, who shares it through a pooler, with an operator ``=`` of his o
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import get_args
+
+import msgspec
 from psycopg import sql
+
+from eventstore.ports.stored_events import EncodedEvent
 
 __all__ = ["NO_SEARCH_PATH", "Statements", "channel_of"]
 
@@ -48,8 +54,9 @@ class Statements:
         self.history_holds = made(_HISTORY_HOLDS)
 
         self.claim = made(_CLAIM)
-        self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(10)})")
-        self.paused = made(_PAUSED)
+        self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(9)})")
+        self.release = made(f"SELECT * FROM {{schema}}.release_subscriptions({_parameters(9)})")
+        self.look = made(_LOOK)
         self.subscriptions = made(f"{_STATUS} ORDER BY stream_id, subscription_name")
         self.subscription_info = made(f"{_STATUS} {_OF_ONE}")
         self.pause = made(f"SELECT {{schema}}.pause_subscription({_parameters(4)})")
@@ -59,7 +66,8 @@ class Statements:
         self.channel = channel_of(schema)
         self.listen = _composed("LISTEN {channel}", channel=self.channel)
         self.unlisten = _composed("UNLISTEN {channel}", channel=self.channel)
-        self.notify = b"SELECT pg_catalog.pg_notify(%b, %b)"
+        self.listening_as = made(_LISTENING_AS)
+        self.notify = _NOTIFY
 
 
 def _composed(template: str, **names: str) -> bytes:
@@ -81,14 +89,18 @@ _AFTER = "OPERATOR(pg_catalog.>)"
 
 _APPEND = f"""
     SELECT status, first_version, first_position, version, used_id, stored_at AT TIME ZONE 'UTC'
-      FROM {{schema}}.append_events({_parameters(15)})
+      FROM {{schema}}.append_events({_parameters(9 + len(EncodedEvent.__struct_fields__))})
 """
 
-# What follows the stream id in StoredEvent. Times as UTC, whatever the session's time zone is.
-_REST = """
-    e.stream_version, e.event_id, e.event_type, e.data, e.metadata, e.causation_id,
-    e.correlation_id, e.created_at AT TIME ZONE 'UTC' AS created_at
-"""
+
+def _column(field: msgspec.structs.FieldInfo) -> str:
+    """Return a column of an event; a time as UTC, whatever the session's time zone is."""
+    is_time = datetime in get_args(field.type)
+    return f"e.{field.name}" + (f" AT TIME ZONE 'UTC' AS {field.name}" if is_time else "")
+
+
+# What follows the stream id in StoredEvent.
+_REST = ", ".join(["e.stream_version", *map(_column, msgspec.structs.fields(EncodedEvent))])
 
 _SIZE = """pg_catalog.octet_length(e.data)
     OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(e.metadata), 0)"""
@@ -171,10 +183,37 @@ _STREAMS = f"""
      ORDER BY s.stream_id
 """
 
+# Sessions that listen to a store say so at the end of their name, which every role may see.
+_LISTENER_MARK = """
+    (SELECT ' listens:' OPERATOR(pg_catalog.||) pg_catalog."left"(store_id::pg_catalog.text, 13)
+       FROM {schema}.store)
+"""
+_MARK_LENGTH = len(" listens:") + 13
+
+_LISTENING_AS = f"""
+    SELECT pg_catalog.set_config(
+             'application_name',
+             CASE WHEN %b THEN pg_catalog."left"(%b, 40) OPERATOR(pg_catalog.||) {_LISTENER_MARK}
+                  ELSE %b END, false)
+"""
+
 _NEWEST = f"""
     SELECT h.head, (SELECT e.event_id FROM {{schema}}.events e
-                     WHERE e.global_position {_EQUALS} h.head)
+                     WHERE e.global_position {_EQUALS} h.head),
+           coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0),
+           EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+                    WHERE a.datname {_EQUALS} pg_catalog.current_database()
+                      AND pg_catalog."right"(a.application_name, {_MARK_LENGTH})
+                          {_EQUALS} {_LISTENER_MARK}
+                      AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid())
       FROM {{schema}}.store_head() h(head)
+"""
+
+# A commit that only notifies needs no disk. The wait for the lock that all notifying commits of a
+# server take is bounded: one of them may wait for a standby.
+_NOTIFY = b"""
+    SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
+           pg_catalog.set_config('lock_timeout', %b, true), pg_catalog.pg_notify(%b, %b)
 """
 
 _HISTORY_HOLDS = f"""
@@ -185,14 +224,14 @@ _HISTORY_HOLDS = f"""
 """
 
 _CLAIM = f"""
-    SELECT granted, created, subscription_id, owner, epoch, checkpoint, head, paused, owner_name,
-           owned_since AT TIME ZONE 'UTC', renewed_at AT TIME ZONE 'UTC'
-      FROM {{schema}}.claim_subscription({_parameters(10)})
+    SELECT granted, created, locked, subscription_id, position_id, owner, epoch, checkpoint, head,
+           paused, owner_name, owned_since AT TIME ZONE 'UTC', renewed_at AT TIME ZONE 'UTC'
+      FROM {{schema}}.claim_subscription({_parameters(12)})
 """
 
-_PAUSED = f"""
-    SELECT subscription_id, paused FROM {{schema}}.subscriptions
-     WHERE subscription_id {_EQUALS} ANY (%b)
+_LOOK = """
+    SELECT position_id, paused, epoch, owner, renewed_at AT TIME ZONE 'UTC', expired
+      FROM {schema}.look_at_subscriptions(%b)
 """
 
 _STATUS = """

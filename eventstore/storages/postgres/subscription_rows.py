@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
@@ -12,7 +13,16 @@ from psycopg.types.numeric import Int4, Int8
 
 from eventstore.model.errors import SubscriptionNotFoundError
 from eventstore.model.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
-from eventstore.ports.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
+from eventstore.ports.ownership import (
+    Claim,
+    Claimed,
+    Fence,
+    Held,
+    Kept,
+    LeaseMark,
+    Progress,
+    Standing,
+)
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.pool import KeptConnection
@@ -22,9 +32,6 @@ from eventstore.storages.postgres.statements import Statements
 
 __all__ = ["PostgresKeeperSession", "SubscriptionRows"]
 
-_WAIT_FOR_BLOCKED = 0.1
-"""Seconds spent on rows that somebody locked, so that they cost no other row its lease."""
-
 
 class SubscriptionRows:
     """The rows of the subscriptions of one store, on a connection that is given."""
@@ -32,33 +39,27 @@ class SubscriptionRows:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    def claim(
-        self,
-        connection: GuardedConnection,
-        stream_id: str,
-        subscription_name: str,
-        *,
-        start: Start,
-        owner: UUID,
-        owner_name: str,
-        lease: float,
-        watched: LeaseMark | None,
-        deadline: float,
-    ) -> Claimed | Held:
-        """Find or create a row and take it over if it is free; harmless when repeated."""
+    def claim(self, connection: GuardedConnection, claim: Claim, deadline: float) -> Claimed | Held:
+        """Take a subscription over if it is free; harmless when repeated."""
+        watched = claim.watched
         mark = (watched.owner, Int8(watched.epoch), watched.renewed_at) if watched else (None,) * 3
+        known = claim.subscription_id
         arguments = (
             Int4(lock_wait(deadline)),
-            stream_id,
-            subscription_name,
-            _started(start),
-            owner,
-            owner_name,
-            lease,
+            claim.stream_id,
+            claim.subscription_name,
+            known is None,
+            None if known is None else Int8(known),
+            _started(claim.start),
+            claim.owner,
+            claim.owner_name,
+            claim.lease,
             *mark,
         )
-        row = connection.execute(self._statements.claim, arguments, deadline)[0]
-        return _claimed(_ClaimRow(*row))
+        rows = connection.execute(self._statements.claim, arguments, deadline)
+        if not rows:
+            raise SubscriptionNotFoundError(claim.stream_id, claim.subscription_name)
+        return _claimed(_ClaimRow(*rows[0]))
 
     def all(self, connection: GuardedConnection, deadline: float) -> list[SubscriptionInfo]:
         """Return every subscription, by stream and name."""
@@ -83,12 +84,13 @@ class SubscriptionRows:
         *,
         paused: bool,
         deadline: float,
-    ) -> None:
-        """Pause or resume."""
+    ) -> int:
+        """Pause or resume; return the subscription's id."""
         arguments = (Int4(lock_wait(deadline)), stream_id, subscription_name, paused)
-        found = connection.execute(self._statements.pause, arguments, deadline)[0][0]
+        found: int | None = connection.execute(self._statements.pause, arguments, deadline)[0][0]
         if found is None:
             raise SubscriptionNotFoundError(stream_id, subscription_name)
+        return found
 
     def reset(
         self,
@@ -97,17 +99,19 @@ class SubscriptionRows:
         subscription_name: str,
         position: int,
         deadline: float,
-    ) -> None:
-        """Set the checkpoint and fence the owner."""
+    ) -> int:
+        """Set the checkpoint and fence the owner; return the subscription's id."""
         if position < 0:
             raise ValueError(f"position must be 0 or more: {position}")
         wait = Int4(lock_wait(deadline))
         arguments = (wait, stream_id, subscription_name, Int8(position))
+        found: int | None
         found, head = connection.execute(self._statements.reset, arguments, deadline)[0]
         if found is None:
             raise SubscriptionNotFoundError(stream_id, subscription_name)
         if position > head:
             raise ValueError(f"position must be 0 to the head of {stream_id!r}, {head}: {position}")
+        return found
 
     def delete(
         self,
@@ -115,11 +119,11 @@ class SubscriptionRows:
         stream_id: str,
         subscription_name: str,
         deadline: float,
-    ) -> bool:
-        """Forget a subscription and fence its owner; return whether there was one."""
+    ) -> int | None:
+        """Forget a subscription and fence its owner; return its id, or None if there was none."""
         arguments = (Int4(lock_wait(deadline)), stream_id, subscription_name)
-        found = connection.execute(self._statements.delete, arguments, deadline)[0][0]
-        return found is not None
+        found: int | None = connection.execute(self._statements.delete, arguments, deadline)[0][0]
+        return found
 
 
 class PostgresKeeperSession:
@@ -131,23 +135,38 @@ class PostgresKeeperSession:
 
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
         """Renew and store, in one statement; see `KeeperSession.keep`."""
-        blocked_until = min(time.monotonic() + _WAIT_FOR_BLOCKED, deadline)
-        return self._store(progress, lease, deadline, blocked_until)
+        if not progress:
+            return []
+        columns = (Int4(lock_wait(deadline)), lease, *_columns(progress))
+        rows = self._connection.run(
+            lambda c: c.execute(self._statements.keep, columns, deadline),
+            deadline,
+            "keeping subscriptions failed",
+        )
+        return [Kept(progress[item - 1].fence, *rest) for item, *rest in sorted(rows)]
 
     def release(self, progress: Sequence[Progress], deadline: float) -> None:
-        """Store and give up; see `KeeperSession.release`."""
-        self._store(progress, None, deadline, blocked_until=deadline)
+        """Store and give up, in one statement; see `KeeperSession.release`.
 
-    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
-        """Return which are paused, without writing anything."""
-        ids = arrays.int8_array(subscription_ids)
-        return dict(
-            self._connection.run(
-                lambda c: c.execute(self._statements.paused, (ids,), deadline),
-                deadline,
-                "reading pauses failed",
-            )
+        What somebody has locked is waited for afterwards, singly: only a statement that locks one
+        row can wait and not deadlock.
+        """
+        if not progress:
+            return
+        settled = self._release(progress, deadline, skip_locked=True)
+        for place, each in enumerate(progress, start=1):
+            if place not in settled and time.monotonic() < deadline:
+                self._release([each], deadline, skip_locked=False)
+
+    def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
+        """Read what the rows say; see `KeeperSession.look`."""
+        ids = arrays.int8_array(position_ids)
+        rows = self._connection.run(
+            lambda c: c.execute(self._statements.look, (ids,), deadline),
+            deadline,
+            "looking at subscriptions failed",
         )
+        return {row[0]: _standing(*row) for row in rows}
 
     @property
     def closed(self) -> bool:
@@ -157,78 +176,71 @@ class PostgresKeeperSession:
         """Give up the connection."""
         self._connection.close()
 
-    def _store(
-        self,
-        progress: Sequence[Progress],
-        lease: float | None,
-        deadline: float,
-        blocked_until: float,
-    ) -> list[Kept]:
-        """Store all at once, passing over rows that somebody locked; then wait for those, singly.
-
-        Singly, because only a statement that locks one row can wait and not deadlock.
-        """
-        if not progress:
-            return []
-        wait = lock_wait(deadline)
-        answered = self._send(progress, lease, deadline, wait=wait, skip_locked=True)
-        blocked = [number for number in range(len(progress)) if number not in answered]
-        for number in blocked:
-            if time.monotonic() >= blocked_until:
-                break
-            wait = lock_wait(blocked_until)
-            single = self._send([progress[number]], lease, deadline, wait=wait, skip_locked=False)
-            if single:
-                answered[number] = single[0]
-        return [answered[number] for number in sorted(answered)]
-
-    def _send(
-        self,
-        progress: Sequence[Progress],
-        lease: float | None,
-        deadline: float,
-        *,
-        wait: int,
-        skip_locked: bool,
-    ) -> dict[int, Kept]:
-        """Return what the rows say, by place in *progress*; those that are locked are left out."""
-        columns = (Int4(wait), skip_locked, lease, *_columns(progress))
+    def _release(
+        self, progress: Sequence[Progress], deadline: float, *, skip_locked: bool
+    ) -> set[int]:
+        """Return the places in *progress* of those that are settled, counted from 1."""
+        columns = (Int4(lock_wait(deadline)), skip_locked, *_columns(progress))
 
         def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
             try:
-                return connection.execute(self._statements.keep, columns, deadline)
+                return connection.execute(self._statements.release, columns, deadline)
             except psycopg.Error as error:
                 if error.sqlstate == LOCK_NOT_AVAILABLE and not skip_locked:
                     return []
                 raise
 
-        rows = self._connection.run(send, deadline, "keeping subscriptions failed")
-        return {
-            item - 1: Kept(progress[item - 1].fence, owned, checkpoint, paused)
-            for item, owned, checkpoint, paused in rows
-        }
+        rows = self._connection.run(send, deadline, "releasing subscriptions failed")
+        return {place for (place,) in rows}
 
 
 class _ClaimRow(NamedTuple):
     granted: bool
     created: bool
+    locked: bool
     subscription_id: int
-    owner: UUID
+    position_id: int
+    owner: UUID | None
     epoch: int
     checkpoint: int
     head: int
     paused: bool
-    owner_name: str
-    owned_since: Any
-    renewed_at: Any
+    owner_name: str | None
+    owned_since: datetime | None
+    renewed_at: datetime | None
 
 
 def _claimed(row: _ClaimRow) -> Claimed | Held:
     if row.granted:
-        fence = Fence(row.subscription_id, row.owner, row.epoch)
-        return Claimed(fence, row.checkpoint, row.head, row.paused, row.created)
-    mark = LeaseMark(row.owner, row.epoch, utc(row.renewed_at))
-    return Held(row.owner_name, utc(row.owned_since), mark)
+        assert row.owner is not None
+        fence = Fence(row.position_id, row.owner, row.epoch)
+        return Claimed(
+            row.subscription_id, fence, row.checkpoint, row.head, row.paused, row.created
+        )
+    return Held(
+        row.subscription_id,
+        row.position_id,
+        row.owner_name or "",
+        utc_or_none(row.owned_since),
+        _mark(row.owner, row.epoch, row.renewed_at),
+    )
+
+
+def _standing(
+    position_id: int,
+    paused: bool,
+    epoch: int,
+    owner: UUID | None,
+    renewed_at: datetime | None,
+    expired: bool,
+) -> Standing:
+    return Standing(position_id, paused, epoch, _mark(owner, epoch, renewed_at), expired)
+
+
+def _mark(owner: UUID | None, epoch: int, renewed_at: datetime | None) -> LeaseMark | None:
+    if owner is None or renewed_at is None:
+        return None
+    return LeaseMark(owner, epoch, utc(renewed_at))
 
 
 def _started(start: Start) -> Int8 | None:
@@ -246,7 +258,7 @@ def _started(start: Start) -> Int8 | None:
 
 def _columns(progress: Sequence[Progress]) -> tuple[arrays.BinaryArray, ...]:
     return (
-        arrays.int8_array([each.fence.subscription_id for each in progress]),
+        arrays.int8_array([each.fence.position_id for each in progress]),
         arrays.uuid_array([each.fence.owner for each in progress]),
         arrays.int8_array([each.fence.epoch for each in progress]),
         arrays.int8_array([each.checkpoint for each in progress]),

@@ -32,7 +32,7 @@ def sessions(dsn: str, schema: str) -> list[int]:
     """Return the process ids of the backends that serve the store in *schema*."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         rows = connection.execute(
-            "SELECT pid FROM pg_stat_activity WHERE application_name = %s", [schema]
+            "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, %s)", [schema]
         )
         return [pid for (pid,) in rows]
 

@@ -20,13 +20,13 @@ NAME = "sub"
 LATE = """
 CREATE FUNCTION {schema}.late() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN NEW.expires_at := NEW.expires_at + interval '1 hour'; RETURN NEW; END $$;
-CREATE TRIGGER late BEFORE UPDATE ON {schema}.subscriptions
+CREATE TRIGGER late BEFORE UPDATE ON {schema}.leases
    FOR EACH ROW EXECUTE FUNCTION {schema}.late();
 """
 """What a clock that was set back after each renewal makes of a lease."""
 
 OVER = """
-UPDATE {schema}.subscriptions SET expires_at = expires_at - interval '1 hour' WHERE epoch = 1
+UPDATE {schema}.leases SET expires_at = expires_at - interval '1 hour' WHERE epoch = 1
 """
 """What a clock that is set forward makes of the lease of the first owner."""
 

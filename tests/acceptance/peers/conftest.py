@@ -37,12 +37,12 @@ class Sql:
     def append(self, stream: str, count: int = 1) -> None:
         """Append *count* events by the store's own function, in the transaction that is open."""
         self(
-            "SELECT * FROM {}.append_events(5000, ARRAY[1], ARRAY[%s], ARRAY[-1::bigint],"
+            "SELECT * FROM {}.append_events(5000, false, ARRAY[1], ARRAY[%s], ARRAY[-1::bigint],"
             " ARRAY[%s::int], NULL, array_fill(1, ARRAY[%s::int]),"
             " ARRAY(SELECT generate_series(1, %s::int)),"
             " ARRAY(SELECT gen_random_uuid() FROM generate_series(1, %s::int)),"
             " array_fill('T'::text, ARRAY[%s::int]), array_fill('1'::bytea, ARRAY[%s::int]),"
-            " NULL, NULL, NULL, NULL)",
+            " NULL, NULL, NULL, NULL, NULL)",
             stream,
             *[count] * 6,
         )

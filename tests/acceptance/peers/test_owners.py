@@ -84,7 +84,10 @@ def test_an_ack_while_the_row_of_the_subscription_is_locked_harms_nobody(
     service.wait_delivered("sub", 3)
     locker = foreign()
     with locker.transaction():
-        locker("SELECT FROM {}.subscriptions WHERE subscription_name = 'sub' FOR UPDATE")
+        locker(
+            "SELECT FROM {}.positions JOIN {}.subscriptions USING (subscription_id)"
+            " WHERE subscription_name = 'sub' FOR UPDATE"
+        )
         for position in (1, 2, 3):
             service.do("ack", name="sub", position=position)
             service.wait("acked", position=position, timeout=2)

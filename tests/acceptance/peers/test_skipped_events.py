@@ -48,7 +48,7 @@ def test_an_event_appended_after_the_listening_backend_was_killed_needs_no_next_
 ) -> None:
     """G23: nor a poll; connecting anew is enough."""
     watching = foreign()
-    listens = "SELECT pid FROM pg_stat_activity WHERE application_name = 'listens'"
+    listens = "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'listens')"
     dsn = f"{settings['dsn']} application_name=listens"
     (service,) = start(listen_dsn=dsn, poll_interval=60.0, lease=60.0)
     service.do("subscribe", name="sub")

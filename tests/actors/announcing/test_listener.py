@@ -162,7 +162,9 @@ def test_a_lost_history_is_told_to_the_supervisor_and_nothing_more(scene: Scene)
     """G31: nothing is delivered out of another history."""
     scene.append(1)
     (event,) = scene.storage.read_after(ALL_STREAMS, 0, 10, 10**6, soon())
-    lost = type(event)(7, 7, "a", 7, event.event_id, "T", b"", None, None, None, event.created_at)
+    lost = type(event)(
+        7, 7, "a", 7, event.event_id, "T", b"", None, None, None, "json", event.created_at
+    )
     scene.rooms.shared.recent.extend([lost])
     scene.heads.say(connected(1))
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)

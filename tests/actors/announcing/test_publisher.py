@@ -14,7 +14,8 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Append, AppendSession, StoredEvent
+from eventstore.ports.storage import AppendSession
+from eventstore.ports.stored_events import Append, StoredEvent
 from eventstore_actors.kernel.messages import (
     Child,
     ChildFailed,
@@ -234,16 +235,15 @@ def test_what_comes_while_it_is_busy_is_announced_together(
     assert ear.so_far() == []
 
 
-def test_a_touched_row_makes_keeper_and_subscriptions_look(
+def test_a_touched_row_makes_the_keeper_look_and_nobody_else(
     rooms: Rooms, publisher: Ref, heads: ScriptedHeads
 ) -> None:
     keeper = rooms.listen_as(Child.KEEPER)
     listening(rooms, heads)
     a = watch(publisher, "a")
     a.next()
-    heads.say(touched(0))
-    assert keeper.next() == Touched()
-    assert a.next() == Touched()
+    heads.say(touched(0, 7))
+    assert keeper.next() == Touched(frozenset({7}))
     assert a.so_far() == []
 
 
@@ -281,8 +281,8 @@ def test_the_listener_does_not_read_what_the_writer_told(
     wait_until(held(rooms, 1))
     keeper = rooms.listen_as(Child.KEEPER)
     heads.say(moved(2))
-    heads.say(touched(2))
-    assert keeper.next() == Touched()
+    heads.say(touched(2, 7))
+    assert keeper.next() == Touched(frozenset({7}))
     assert len(heads.reads) == 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -13,12 +12,11 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
-from eventstore.model.subscription import Origin
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore_actors.kernel.messages import Child, HeadMoved, HistoryRewound, Touched, Watch
 from tests.support.pgserver import TestServer
-from tests.support.rooms import ANY, Ear, Rooms, in_threads, one, rooms_over, several, soon
+from tests.support.rooms import ANY, Ear, Rooms, claim, in_threads, one, rooms_over, several, soon
 from tests.support.waiting import wait_until
 
 POLL = 0.5
@@ -161,18 +159,9 @@ def test_a_change_of_a_subscription_elsewhere_touches_us(pair: tuple[Rooms, Room
     """G20: a pause from another process is heard, not only polled."""
     ours, theirs = pair
     keeper = ours.listen_as(Child.KEEPER)
-    theirs.storage.claim(
-        "a",
-        "mine",
-        start=Origin.ORIGIN,
-        owner=uuid4(),
-        owner_name="test",
-        lease=10,
-        watched=None,
-        deadline=soon(),
-    )
+    claimed = claim(theirs.storage, "mine", "a", lease=10)
     theirs.storage.set_paused("a", "mine", paused=True, deadline=soon())
-    assert keeper.next() == Touched()
+    assert keeper.next() == Touched(frozenset({claimed.subscription_id}))
 
 
 def test_a_database_that_went_back_is_noticed_when_it_returns() -> None:

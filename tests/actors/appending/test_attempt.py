@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
-from eventstore.ports.storage import EncodedEvent, StreamAppend
+from eventstore.ports.stored_events import EncodedEvent, StreamAppend
 from eventstore_actors.appending.attempt import Job
 from eventstore_actors.appending.commit_plan import Group, Item
 from eventstore_actors.state.append_queue import AppendRequest, QueueLimit

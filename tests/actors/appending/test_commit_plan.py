@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventstore.model.events import AppendResult, ExpectedVersion
-from eventstore.ports.storage import Committed, EncodedEvent, StreamAppend
+from eventstore.ports.stored_events import Committed, EncodedEvent, StreamAppend
 from eventstore_actors.appending.commit_plan import (
     CommitPlan,
     Group,

@@ -21,7 +21,7 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     WrongExpectedVersionError,
 )
-from eventstore.ports.storage import Append, Outcome, StreamAppend
+from eventstore.ports.stored_events import Append, Outcome, StreamAppend
 from eventstore.storages.memory import MemoryStorage
 from eventstore_actors.appending.writer import Writer
 from eventstore_actors.kernel.messages import Child, ChildFailed, ChildStopped, EventsCommitted

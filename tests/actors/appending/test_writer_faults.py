@@ -19,7 +19,7 @@ from eventstore.model.errors import (
     TooManyAppendsError,
 )
 from eventstore.model.events import AppendResult
-from eventstore.ports.storage import Append, EncodedEvent, StreamAppend
+from eventstore.ports.stored_events import Append, EncodedEvent, StreamAppend
 from eventstore_actors.kernel.messages import Child, ChildFailed
 from tests.support.pgserver import TestServer
 from tests.support.rooms import (

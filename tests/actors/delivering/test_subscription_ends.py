@@ -14,11 +14,11 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import DeliveryTimeoutError, SubscriptionLostError
 from eventstore.model.subscriber_messages import Events, SubscriptionLost
-from eventstore.model.subscription import Origin, SubscriptionInfo, SubscriptionState
-from eventstore.ports.storage import Claimed
+from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
+from eventstore.ports.ownership import Claimed
 from eventstore_actors.kernel.messages import Stop
 from tests.actors.seated import Seated, append, let_pass, numbers, start_keeper
-from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
+from tests.support.rooms import LONG, Ear, Rooms, claim, rooms_over, soon, stop
 from tests.support.waiting import wait_until
 
 
@@ -194,18 +194,7 @@ def test_a_handler_that_hangs_is_never_run_twice_at_once(
 
 def test_an_end_without_a_run_releases_nothing(rooms: Rooms, subscriber: Ear) -> None:
     """The owner elsewhere keeps what is its own when a standby stops."""
-    from uuid import uuid4
-
-    other = rooms.storage.claim(
-        "$all",
-        "shipping",
-        start=Origin.ORIGIN,
-        owner=uuid4(),
-        owner_name="elsewhere",
-        lease=LONG,
-        watched=None,
-        deadline=soon(),
-    )
+    other = claim(rooms.storage, lease=LONG)
     assert isinstance(other, Claimed)
     seated = Seated(rooms, subscriber.ref)
 

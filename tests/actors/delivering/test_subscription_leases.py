@@ -13,7 +13,7 @@ from eventstore.model.config import Config
 from eventstore.model.errors import SubscriptionLostError
 from eventstore.model.subscriber_messages import Events, Subscribed, SubscriptionLost
 from eventstore.model.subscription import SubscriptionState
-from eventstore.ports.storage import Kept
+from eventstore.ports.ownership import Kept
 from eventstore_actors.kernel.messages import Acknowledge, Child, Keep, Renewed
 from tests.actors.seated import Seated, numbers
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
@@ -118,7 +118,7 @@ def test_a_fenced_subscription_starts_a_new_run_after_the_stored_checkpoint(
     fence = seated.fence()
     rooms.storage.reset_subscription("$all", "shipping", 1, soon())
 
-    void = Kept(fence, owned=False, checkpoint=1, paused=False)
+    void = Kept(fence, owned=False, stored=True, checkpoint=1, paused=False)
     seated.ref.tell(Renewed(void, time.monotonic(), time.monotonic()))
 
     assert isinstance(subscriber.next(SubscriptionLost).reason, SubscriptionLostError)

@@ -17,7 +17,6 @@ from eventstore_actors.kernel.messages import (
     Keep,
     Release,
     Stop,
-    Touched,
     Unwatch,
     Watch,
 )
@@ -128,15 +127,4 @@ def test_what_was_announced_and_not_found_is_looked_for_again(
 
     assert numbers(subscriber.next(Events, timeout=3)) == [1]
     seated.settle()
-    assert subscriber.so_far() == []
-
-
-def test_a_change_of_some_row_does_not_concern_an_owner(rooms: Rooms, subscriber: Ear) -> None:
-    seated = Seated(rooms, subscriber.ref)
-    seated.settle()
-    subscriber.so_far()
-
-    seated.ref.tell(Touched())
-    seated.settle()
-
     assert subscriber.so_far() == []

@@ -5,25 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from uuid import UUID, uuid4
 
 import psycopg
 import pykka
 import pytest
 
 from eventstore.model.config import Config
-from eventstore.model.subscription import Origin, SubscriptionInfo, SubscriptionState
-from eventstore.ports.storage import Claimed, Fence, Held, KeeperSession, Kept, Progress, Storage
+from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
+from eventstore.ports.ownership import Claimed, Fence, Held, Kept, Progress, Standing
+from eventstore.ports.storage import KeeperSession, Storage
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 from eventstore_actors.kernel.messages import Keep, Release, Renewed, Touched
 from tests.actors.seated import append, let_pass, start_keeper
 from tests.support.pgserver import TestServer
-from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
+from tests.support.rooms import LONG, Ear, Rooms, claim, rooms_over, soon, stop
 from tests.support.waiting import wait_until
 
 LEASE = 0.9
 POLL = 0.1
+ID = 1
+"""Of the first subscription of a store."""
 
 
 class CountingSession:
@@ -40,8 +42,8 @@ class CountingSession:
     def release(self, progress: Sequence[Progress], deadline: float) -> None:
         self._real.release(progress, deadline)
 
-    def paused(self, subscription_ids: Sequence[int], deadline: float) -> dict[int, bool]:
-        return self._real.paused(subscription_ids, deadline)
+    def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
+        return self._real.look(position_ids, deadline)
 
     def close(self) -> None:
         self._real.close()
@@ -56,21 +58,6 @@ def config(config: Config) -> Config:
 def rooms(config: Config) -> Iterator[Rooms]:
     with rooms_over(config) as rooms:
         yield rooms
-
-
-def claim(
-    storage: Storage, name: str = "shipping", *, lease: float = LEASE, owner: UUID | None = None
-) -> Claimed | Held:
-    return storage.claim(
-        "$all",
-        name,
-        start=Origin.ORIGIN,
-        owner=owner or uuid4(),
-        owner_name="a test",
-        lease=lease,
-        watched=None,
-        deadline=soon(),
-    )
 
 
 def owned(storage: Storage, name: str = "shipping", *, lease: float = LEASE) -> Fence:
@@ -91,27 +78,27 @@ def test_a_lease_is_renewed_until_it_is_released(rooms: Rooms) -> None:
     """G16: nobody else gets it, though three leases pass."""
     keeper, subscription = start_keeper(rooms), Ear()
     fence = owned(rooms.storage)
-    keeper.tell(Keep(progress(fence), subscription.ref))
+    keeper.tell(Keep(ID, progress(fence), subscription.ref))
 
     until = time.monotonic() + 3 * LEASE
     while time.monotonic() < until:
         asked_at = time.monotonic()
         renewed = subscription.next(Renewed)
-        assert renewed.kept == Kept(fence, owned=True, checkpoint=0, paused=False)
+        assert renewed.kept == Kept(fence, owned=True, stored=True, checkpoint=0, paused=False)
         assert renewed.good_until > asked_at, "it is good when it is told"
-        assert isinstance(claim(rooms.storage), Held)
+        assert isinstance(claim(rooms.storage, lease=LEASE), Held)
 
     done = pykka.ThreadingFuture[bool]()
-    keeper.tell(Release(progress(fence), done))
+    keeper.tell(Release(ID, progress(fence), done))
     assert done.get(timeout=LONG) is True
-    assert isinstance(claim(rooms.storage), Claimed)
+    assert isinstance(claim(rooms.storage, lease=LEASE), Claimed)
 
 
 def test_a_lease_is_good_from_the_moment_at_which_its_renewal_was_sent(rooms: Rooms) -> None:
     """G16, G27."""
     keeper, subscription = start_keeper(rooms), Ear()
     before = time.monotonic()
-    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+    keeper.tell(Keep(ID, progress(owned(rooms.storage)), subscription.ref))
 
     renewed = subscription.next(Renewed)
 
@@ -135,7 +122,7 @@ def test_the_progress_of_all_goes_into_one_statement(config: Config) -> None:
         began = time.monotonic()
         for position in range(1, head + 1):
             for fence in fences:
-                keeper.tell(Keep(progress(fence, position), subscription.ref))
+                keeper.tell(Keep(ID, progress(fence, position), subscription.ref))
             let_pass(0.01)
         for number in range(5):
             wait_until(lambda number=number: row(rooms, f"s-{number}").checkpoint == head)  # type: ignore[misc]
@@ -152,7 +139,7 @@ def test_progress_is_stored_long_before_the_next_renewal(config: Config) -> None
         keeper, subscription = start_keeper(rooms), Ear()
         fence = owned(rooms.storage)
         for checkpoint in (1, 2):
-            keeper.tell(Keep(progress(fence, checkpoint), subscription.ref))
+            keeper.tell(Keep(ID, progress(fence, checkpoint), subscription.ref))
             wait_until(lambda checkpoint=checkpoint: row(rooms).checkpoint == checkpoint)  # type: ignore[misc]
 
 
@@ -160,11 +147,11 @@ def test_what_is_urgent_does_not_wait(rooms: Rooms) -> None:
     head = append(rooms, 2)
     keeper, subscription = start_keeper(rooms), Ear()
     fence = owned(rooms.storage)
-    keeper.tell(Keep(progress(fence, 1), subscription.ref))
+    keeper.tell(Keep(ID, progress(fence, 1), subscription.ref))
     assert subscription.next(Renewed).kept.checkpoint == 1
     began = time.monotonic()
 
-    keeper.tell(Keep(progress(fence, head), subscription.ref, urgent=True))
+    keeper.tell(Keep(ID, progress(fence, head), subscription.ref, urgent=True))
 
     while subscription.next(Renewed).kept.checkpoint < head:
         pass
@@ -177,9 +164,9 @@ def test_an_older_progress_never_replaces_a_newer_one(rooms: Rooms) -> None:
     keeper, subscription = start_keeper(rooms), Ear()
     fence = owned(rooms.storage)
 
-    keeper.tell(Keep(progress(fence, 3), subscription.ref))
+    keeper.tell(Keep(ID, progress(fence, 3), subscription.ref))
     assert subscription.next(Renewed).kept.checkpoint == 3
-    keeper.tell(Keep(progress(fence, 1), subscription.ref, urgent=True))
+    keeper.tell(Keep(ID, progress(fence, 1), subscription.ref, urgent=True))
 
     assert subscription.next(Renewed).kept.checkpoint == 3
 
@@ -189,8 +176,8 @@ def test_who_was_fenced_is_told_once_and_forgotten(rooms: Rooms) -> None:
     append(rooms, 1)
     keeper, subscription, other = start_keeper(rooms), Ear(), Ear()
     fence = owned(rooms.storage)
-    keeper.tell(Keep(progress(fence), subscription.ref))
-    keeper.tell(Keep(progress(owned(rooms.storage, "other")), other.ref))
+    keeper.tell(Keep(ID, progress(fence), subscription.ref))
+    keeper.tell(Keep(ID, progress(owned(rooms.storage, "other")), other.ref))
     subscription.next(Renewed)
 
     rooms.storage.reset_subscription("$all", "shipping", 1, soon())
@@ -208,11 +195,11 @@ def test_a_change_that_is_announced_is_looked_at_at_once(config: Config) -> None
     """G16: a reset elsewhere ends the ownership here before the next renewal."""
     with rooms_over(replace(config, lease=3_600)) as rooms:
         keeper, subscription = start_keeper(rooms), Ear()
-        keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+        keeper.tell(Keep(ID, progress(owned(rooms.storage)), subscription.ref))
         subscription.next(Renewed)
         rooms.storage.reset_subscription("$all", "shipping", 0, soon())
 
-        keeper.tell(Touched())
+        keeper.tell(Touched(frozenset({ID})))
 
         while subscription.next(Renewed).kept.owned:
             pass
@@ -225,7 +212,7 @@ def test_a_pause_or_an_end_elsewhere_is_seen_within_the_poll_interval(
     """G20: by a read; nothing announces it here, and the next renewal is an age away."""
     with rooms_over(replace(config, lease=3_600)) as rooms:
         keeper, subscription = start_keeper(rooms), Ear()
-        keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+        keeper.tell(Keep(ID, progress(owned(rooms.storage)), subscription.ref))
         subscription.next(Renewed)
         began = time.monotonic()
 
@@ -244,12 +231,12 @@ def test_a_pause_or_an_end_elsewhere_is_seen_within_the_poll_interval(
 def test_the_lease_of_a_dead_subscription_is_not_renewed(rooms: Rooms) -> None:
     """G21, G24."""
     keeper, subscription = start_keeper(rooms), Ear()
-    keeper.tell(Keep(progress(owned(rooms.storage)), subscription.ref))
+    keeper.tell(Keep(ID, progress(owned(rooms.storage)), subscription.ref))
     subscription.next(Renewed)
 
     subscription.ref.stop(timeout=LONG)
 
-    wait_until(lambda: isinstance(claim(rooms.storage), Claimed))
+    wait_until(lambda: isinstance(claim(rooms.storage, lease=LEASE), Claimed))
 
 
 def test_a_stopped_keeper_has_stored_what_it_was_told(rooms: Rooms) -> None:
@@ -257,9 +244,9 @@ def test_a_stopped_keeper_has_stored_what_it_was_told(rooms: Rooms) -> None:
     head = append(rooms, 3)
     keeper, subscription = start_keeper(rooms), Ear()
     fence = owned(rooms.storage)
-    keeper.tell(Keep(progress(fence), subscription.ref))
+    keeper.tell(Keep(ID, progress(fence), subscription.ref))
     subscription.next(Renewed)
-    keeper.tell(Keep(progress(fence, head), subscription.ref))
+    keeper.tell(Keep(ID, progress(fence, head), subscription.ref))
 
     stop(keeper)
 
@@ -273,11 +260,11 @@ def test_a_killed_connection_delays_and_loses_nothing(dsn: str, schema: str) -> 
         head = append(rooms, 1)
         keeper, subscription = start_keeper(rooms), Ear()
         fence = owned(rooms.storage)
-        keeper.tell(Keep(progress(fence), subscription.ref))
+        keeper.tell(Keep(ID, progress(fence), subscription.ref))
         subscription.next(Renewed)
 
         kill_keeper(rooms)
-        keeper.tell(Keep(progress(fence, head), subscription.ref))
+        keeper.tell(Keep(ID, progress(fence, head), subscription.ref))
 
         wait_until(lambda: row(rooms).checkpoint == head)
         assert keeper.is_alive()
@@ -302,14 +289,15 @@ def test_a_row_that_is_locked_delays_no_other(dsn: str, schema: str) -> None:
         head = append(rooms, 1)
         keeper, subscription = start_keeper(rooms), Ear()
         fence, other = owned(rooms.storage), owned(rooms.storage, "other")
-        table = psycopg.sql.Identifier(schema, "subscriptions")
-        lock = psycopg.sql.SQL(
-            "SELECT FROM {} WHERE subscription_name = 'shipping' FOR UPDATE"
-        ).format(table)
+        table = psycopg.sql.Identifier(schema, "positions")
+        lock = psycopg.sql.SQL("SELECT FROM {} ORDER BY position_id LIMIT 1 FOR UPDATE").format(
+            table
+        )
         locking.execute(lock)
         for each in (fence, other):
-            keeper.tell(Keep(progress(each, head), subscription.ref))
-        assert subscription.next(Renewed).kept.fence == other
+            keeper.tell(Keep(ID, progress(each, head), subscription.ref))
+        while subscription.next(Renewed).kept.fence != other:
+            pass
         assert row(rooms).checkpoint == 0
 
         locking.commit()
@@ -324,13 +312,13 @@ def test_it_goes_on_by_itself_when_the_server_is_back() -> None:
         keeper, subscription = start_keeper(rooms), Ear()
         fence = owned(rooms.storage, lease=LONG)
         other = owned(rooms.storage, "other")
-        keeper.tell(Keep(progress(fence), subscription.ref))
+        keeper.tell(Keep(ID, progress(fence), subscription.ref))
         subscription.next(Renewed)
 
         server.stop("immediate")
-        keeper.tell(Keep(progress(fence, head), subscription.ref))
+        keeper.tell(Keep(ID, progress(fence, head), subscription.ref))
         done = pykka.ThreadingFuture[bool]()
-        keeper.tell(Release(progress(other), done))
+        keeper.tell(Release(ID, progress(other), done))
         assert done.get(timeout=LONG) is False
         let_pass(LEASE)
         assert keeper.is_alive()

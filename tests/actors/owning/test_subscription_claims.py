@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pykka
 import pytest
@@ -16,11 +16,12 @@ from eventstore.model.errors import (
     SubscriptionNotFoundError,
 )
 from eventstore.model.subscriber_messages import Events, Subscribed
-from eventstore.model.subscription import Origin, SubscriptionState, WhenOwned
-from eventstore.ports.storage import Claimed, Fence, Progress
+from eventstore.model.subscription import SubscriptionState, WhenOwned
+from eventstore.ports.ownership import Claimed, Fence, Progress
 from eventstore_actors.kernel.messages import Touched
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
+from tests.support.rooms import claim as claim_elsewhere
 from tests.support.waiting import wait_until
 
 LEASE = 0.6
@@ -36,16 +37,7 @@ def rooms() -> Iterator[Rooms]:
 
 def claim(rooms: Rooms, *, lease: float, owner: UUID | None = None) -> Fence:
     """Own the subscription, as another runtime does whose database grants it *lease*."""
-    claimed = rooms.storage.claim(
-        "$all",
-        "shipping",
-        start=Origin.ORIGIN,
-        owner=owner or uuid4(),
-        owner_name="elsewhere",
-        lease=lease,
-        watched=None,
-        deadline=soon(),
-    )
+    claimed = claim_elsewhere(rooms.storage, lease=lease, owner=owner)
     assert isinstance(claimed, Claimed)
     return claimed.fence
 
@@ -80,13 +72,14 @@ def test_a_standby_is_told_nothing_until_it_takes_over(rooms: Rooms) -> None:
 def test_a_standby_that_is_woken_claims_at_once() -> None:
     """G27, SLK-04: a clean stop elsewhere is announced; nobody waits for the next poll."""
     with rooms_over(Config("memory:", poll_interval=LONG)) as rooms:
-        start_keeper(rooms)
+        keeper = start_keeper(rooms)
         fence = claim(rooms, lease=LONG)
         subscriber = Ear()
         seated = Seated(rooms, subscriber.ref)
+        seated.settle()
         release(rooms, fence)
 
-        seated.ref.tell(Touched())
+        keeper.tell(Touched(frozenset({fence.position_id})))
 
         subscriber.next(Subscribed, timeout=0.7)
 
@@ -176,14 +169,15 @@ def test_a_deleted_subscription_stops_its_owner(rooms: Rooms) -> None:
         seated.handle.join(LONG)
 
 
-def test_a_subscription_that_was_created_anew_elsewhere_is_waited_for(rooms: Rooms) -> None:
-    """G16: nothing of the deleted one counts for it."""
+def test_a_subscription_that_was_created_anew_elsewhere_is_another_one(rooms: Rooms) -> None:
+    """G16: deleted is deleted, whoever has the name now."""
     seated = Seated(rooms, Ear().ref)
 
     rooms.storage.delete_subscription("$all", "shipping", soon())
     claim(rooms, lease=LONG)
 
-    wait_until(lambda: state(seated) is SubscriptionState.WAITING)
+    with pytest.raises(SubscriptionLostError, match="was deleted"):
+        seated.handle.join(LONG)
     assert rooms.storage.subscription_info("$all", "shipping", soon()).owner == "elsewhere"
 
 

@@ -14,7 +14,7 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     TooManyAppendsError,
 )
-from eventstore.ports.storage import Committed
+from eventstore.ports.stored_events import Committed
 from eventstore_actors.state.append_queue import AppendReply, QueueLimit
 
 DONE = Committed((), datetime.now(UTC), repeated=False)

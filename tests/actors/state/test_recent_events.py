@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import StoredEvent
+from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.state.recent_events import RecentEvents
 
 AT = datetime.now(UTC)
@@ -21,7 +21,18 @@ LARGE = 1_000_000
 
 def stored(position: int, stream_id: str, version: int, size: int = 1) -> StoredEvent:
     return StoredEvent(
-        position, position, stream_id, version, uuid4(), "T", b"x" * size, None, None, None, AT
+        position,
+        position,
+        stream_id,
+        version,
+        uuid4(),
+        "T",
+        b"x" * size,
+        None,
+        None,
+        None,
+        "json",
+        AT,
     )
 
 

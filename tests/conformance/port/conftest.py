@@ -9,23 +9,15 @@ import pytest
 
 from eventstore.model.events import ExpectedVersion
 from eventstore.model.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
+from eventstore.ports.ownership import Claim, Claimed, Fence, Held, Kept, LeaseMark, Progress
 from eventstore.ports.storage import (
-    Append,
+    AnnounceSession,
     AppendSession,
-    Claimed,
-    Committed,
-    EncodedEvent,
-    Fence,
     HeadListener,
-    Held,
     KeeperSession,
-    Kept,
-    LeaseMark,
-    Outcome,
-    Progress,
     Storage,
-    StreamAppend,
 )
+from eventstore.ports.stored_events import Append, Committed, EncodedEvent, Outcome, StreamAppend
 from tests.conformance.conftest import LEASE, soon
 
 ANY = ExpectedVersion.ANY
@@ -52,6 +44,7 @@ class User:
         self.storage = storage
         self.appender: AppendSession = storage.append_session()
         self.keeper: KeeperSession = storage.keeper_session()
+        self.announcer: AnnounceSession = storage.announce_session()
 
     def append_all(self, *appends: Append) -> list[Outcome]:
         """Append in one commit."""
@@ -76,17 +69,19 @@ class User:
         owner: UUID | None = None,
         lease: float = LEASE,
         watched: LeaseMark | None = None,
+        known: int | None = None,
     ) -> Claimed | Held:
-        return self.storage.claim(
-            stream_id,
-            name,
+        claim = Claim(
+            stream_id=stream_id,
+            subscription_name=name,
             start=start,
             owner=owner or uuid4(),
             owner_name="host:1",
             lease=lease,
+            subscription_id=known,
             watched=watched,
-            deadline=soon(),
         )
+        return self.storage.claim(claim, soon())
 
     def own(self, name: str = "shipping", stream_id: str = "$all", **options: object) -> Claimed:
         """Claim what must be free."""
@@ -112,12 +107,18 @@ class User:
     ) -> None:
         self.keeper.release([Progress(fence, checkpoint, state, None, 0)], soon())
 
+    def announce(self, *subscriptions: int) -> None:
+        """Wake other processes: for new events, or for these subscriptions."""
+        events = not subscriptions
+        assert self.announcer.announce(events=events, subscriptions=subscriptions, deadline=soon())
+
     def info(self, name: str = "shipping", stream_id: str = "$all") -> SubscriptionInfo:
         return self.storage.subscription_info(stream_id, name, soon())
 
     def close(self) -> None:
         self.appender.close()
         self.keeper.close()
+        self.announcer.close()
 
 
 @pytest.fixture

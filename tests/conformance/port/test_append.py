@@ -15,7 +15,8 @@ from eventstore.model.errors import (
     WrongExpectedVersionError,
 )
 from eventstore.model.events import AppendResult, ExpectedVersion
-from eventstore.ports.storage import Committed, EncodedEvent, Outcome, ReadDirection, Storage
+from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.stored_events import Committed, EncodedEvent, Outcome
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from eventstore.ports.storage import Fence, HeadListener, Heard, Storage
+from eventstore.ports.ownership import Fence
+from eventstore.ports.storage import HeadListener, Heard, Storage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.support.waiting import wait_until
@@ -43,6 +44,7 @@ def test_an_append_wakes_a_listener_with_the_new_head(listener: HeadListener, ot
     """G23: long before the timeout."""
     started = time.monotonic()
     other.store("a", 2)
+    other.announce()
 
     heard = hear(listener, lambda heard: heard.head == 2, patience=6)
 
@@ -50,9 +52,14 @@ def test_an_append_wakes_a_listener_with_the_new_head(listener: HeadListener, ot
     assert time.monotonic() - started < 5
 
 
+def store_and_announce(user: User) -> None:
+    user.store("a")
+    user.announce()
+
+
 def test_a_listener_that_waits_already_is_woken(listener: HeadListener, other: User) -> None:
     """G23: the announcement comes while it blocks, long before its timeout."""
-    appending = threading.Timer(0.1, other.store, ["a"])
+    appending = threading.Timer(0.1, store_and_announce, [other])
     started = time.monotonic()
     appending.start()
 
@@ -69,7 +76,7 @@ def test_who_is_in_no_hurry_is_woken_by_no_append(storage: Storage, other: User)
     """G23: a runtime without subscriptions pays for no announcement, and looks now and then."""
     listener = storage.head_listener()
     assert listener.wait(10, prompt=False).reconnected
-    other.store("a")
+    store_and_announce(other)
     started = time.monotonic()
 
     heard = listener.wait(0.3, prompt=False)
@@ -91,10 +98,16 @@ def test_who_is_in_a_hurry_now_hears_at_once_what_is_there_and_then_of_every_app
     heard = listener.wait(20)
     assert (heard.head, heard.reconnected) == (1, True)
     other.store("a", 2)
+    other.announce()
     hear(listener, lambda heard: heard.head == 3, patience=20)
 
     assert time.monotonic() - started < 15
     listener.close()
+
+
+def release(user: User, fence: Fence) -> None:
+    user.release(fence)
+    user.announce(user.info().subscription_id)
 
 
 def pause(user: User, fence: Fence) -> None:
@@ -113,16 +126,17 @@ def delete(user: User, fence: Fence) -> None:
     user.storage.delete_subscription("$all", "shipping", soon())
 
 
-@pytest.mark.parametrize("touch", [User.release, pause, resume, reset, delete])
+@pytest.mark.parametrize("touch", [release, pause, resume, reset, delete])
 def test_a_touched_subscription_wakes_a_listener(
     listener: HeadListener, other: User, touch: Callable[[User, Fence], None]
 ) -> None:
     """G20, G27: pauses and releases need not wait for the next poll."""
-    fence = other.own().fence
+    claimed = other.own()
 
-    touch(other, fence)
+    touch(other, claimed.fence)
 
-    assert hear(listener, lambda heard: heard.touched).head == 0
+    heard = hear(listener, lambda heard: heard.touched)
+    assert heard.touched == {claimed.subscription_id}
 
 
 def test_a_renewal_wakes_nobody(listener: HeadListener, other: User) -> None:
@@ -132,7 +146,7 @@ def test_a_renewal_wakes_nobody(listener: HeadListener, other: User) -> None:
 
     heard = listener.wait(0.05)
 
-    assert heard == Heard(head=0, touched=False, reconnected=False)
+    assert (heard.head, heard.touched, heard.reconnected) == (0, frozenset(), False)
 
 
 def test_a_listener_can_be_woken_from_another_thread(listener: HeadListener) -> None:
@@ -152,7 +166,9 @@ def test_a_listener_can_be_woken_from_another_thread(listener: HeadListener) -> 
 
 def test_a_timeout_returns_the_head(listener: HeadListener) -> None:
     """G23: a lost announcement costs a delay, because the head is read then."""
-    assert listener.wait(0.01) == Heard(head=0, touched=False, reconnected=False)
+    heard = listener.wait(0.01)
+
+    assert (heard.head, heard.touched, heard.reconnected) == (0, frozenset(), False)
 
 
 def test_a_listener_reads_what_it_heard_of(listener: HeadListener, other: User) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from eventstore.model.subscription import Origin, Start, SubscriptionState
-from eventstore.ports.storage import Claimed, Fence, Held, Progress
+from eventstore.ports.ownership import Claimed, Fence, Held, Progress
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.support.waiting import wait_until
@@ -42,7 +42,7 @@ def test_a_new_subscription_starts_where_it_is_asked_to(
     assert claimed.checkpoint == checkpoint
     assert claimed.head == {"$all": 5, "a": 3, "missing": 0}[stream_id]
     assert not claimed.paused
-    assert claimed.fence.subscription_id > 0
+    assert claimed.subscription_id > 0
 
 
 def test_an_existing_subscription_goes_on_at_its_checkpoint(user: User) -> None:
@@ -55,7 +55,7 @@ def test_an_existing_subscription_goes_on_at_its_checkpoint(user: User) -> None:
 
     assert not again.created
     assert again.checkpoint == 4
-    assert again.fence.subscription_id == first.fence.subscription_id
+    assert again.subscription_id == first.subscription_id
     assert again.fence.epoch > first.fence.epoch
 
 
@@ -76,7 +76,7 @@ def test_the_same_name_of_another_stream_is_another_subscription(user: User) -> 
     second = user.own(stream_id="b")
     third = user.own(stream_id="$all")
 
-    ids = {claimed.fence.subscription_id for claimed in (first, second, third)}
+    ids = {claimed.subscription_id for claimed in (first, second, third)}
     assert len(ids) == 3
 
 
@@ -165,12 +165,12 @@ def test_a_checkpoint_moves_forward_only_and_never_beyond_the_head(user: User) -
 @pytest.mark.parametrize(
     "stale",
     [
-        lambda fence: replace(fence, subscription_id=fence.subscription_id + 1),
+        lambda fence: replace(fence, position_id=fence.position_id + 1),
         lambda fence: replace(fence, owner=uuid4()),
         lambda fence: replace(fence, epoch=fence.epoch - 1),
         lambda fence: replace(fence, epoch=fence.epoch + 1),
     ],
-    ids=["subscription_id", "owner", "epoch before", "epoch after"],
+    ids=["position_id", "owner", "epoch before", "epoch after"],
 )
 def test_a_fence_must_match_in_all_three(user: User, stale: Callable[[Fence], Fence]) -> None:
     """G16: else nothing is stored, renewed or released."""
@@ -240,7 +240,7 @@ def test_deleted_and_created_again_it_is_another_subscription(user: User, other:
     assert (gone.owned, gone.checkpoint, gone.paused) == (False, 0, False)
     assert new.created
     assert new.checkpoint == 0
-    assert new.fence.subscription_id != old.subscription_id
+    assert new.fence.position_id != old.position_id
     assert not user.keep(old, checkpoint=4).owned
     assert user.info().checkpoint == 0
 
@@ -249,7 +249,7 @@ def test_many_leases_are_renewed_in_one_call_in_order(user: User) -> None:
     """G16: each answer belongs to its fence, and a stale one spoils no other."""
     user.store("a", 5)
     fences = [user.own(f"s-{n}").fence for n in range(5)]
-    stale = Fence(fences[2].subscription_id, uuid4(), fences[2].epoch)
+    stale = Fence(fences[2].position_id, uuid4(), fences[2].epoch)
     asked = [fences[4], stale, fences[0], fences[3]]
     progress = [
         Progress(fence, place, SubscriptionState.LIVE, None, 0) for place, fence in enumerate(asked)

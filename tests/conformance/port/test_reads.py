@@ -8,7 +8,8 @@ import pytest
 
 from eventstore.model.errors import StreamNotFoundError
 from eventstore.model.events import StreamInfo
-from eventstore.ports.storage import EncodedEvent, ReadDirection, StoredEvent
+from eventstore.ports.storage import ReadDirection
+from eventstore.ports.stored_events import EncodedEvent, StoredEvent
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, part
 

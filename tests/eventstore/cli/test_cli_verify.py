@@ -13,7 +13,7 @@ from psycopg import sql
 from eventstore import CallerRuntime, Config, EventData, EventStore
 from tests.support.cli import Shell
 
-AN_EVENT = "'2026-01-01', gen_random_uuid(), NULL, NULL, 'T', '1', NULL"
+AN_EVENT = "'2026-01-01', NULL, gen_random_uuid(), NULL, NULL, 'json', 'T', '1', NULL"
 SAME_ID = """
     UPDATE events e SET event_id = o.event_id FROM events o
      WHERE (e.global_position, o.global_position) = (5, 2)
@@ -203,7 +203,7 @@ def test_checkpoints_beyond_what_is_subscribed_are_found(
     dsn: str, schema: str, shell: Shell
 ) -> None:
     """G15."""
-    damage(dsn, schema, "UPDATE subscriptions SET checkpoint = checkpoint + 1")
+    damage(dsn, schema, "UPDATE positions SET checkpoint = checkpoint + 1")
     places = [(f["subscription_name"], f["stream_id"], f["first"], f["last"]) for f in found(shell)]
     assert places == [
         ("all", "$all", 9, 8),
@@ -218,7 +218,10 @@ def test_a_subscription_to_a_stream_that_is_another_one_now_starts_over(
     dsn: str, schema: str, shell: Shell
 ) -> None:
     damage(
-        dsn, schema, "UPDATE subscriptions SET stream_no = 7, checkpoint = 99 WHERE stream_id = 'a'"
+        dsn,
+        schema,
+        "UPDATE positions p SET stream_no = 7, checkpoint = 99 FROM subscriptions s"
+        " WHERE s.subscription_id = p.subscription_id AND s.stream_id = 'a'",
     )
     assert "no problem" in shell.run("verify")
 
@@ -234,7 +237,8 @@ def test_every_kind_of_damage_is_said_in_one_line(dsn: str, schema: str, shell: 
         "UPDATE events SET stream_version = 10 - stream_version WHERE stream_no = 2",
         f"INSERT INTO events VALUES (11, 7, 1, {AN_EVENT})",
         "INSERT INTO tombstones VALUES (8, 8, 'b', now())",
-        "UPDATE subscriptions SET checkpoint = 12 WHERE subscription_name = 'all'",
+        "UPDATE positions p SET checkpoint = 12 FROM subscriptions s"
+        " WHERE s.subscription_id = p.subscription_id AND s.subscription_name = 'all'",
     )
     lines = [re.sub("[0-9a-f-]{36}", "ID", line) for line in shell.found("verify")]
     assert lines == [

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from eventstore import EventData, JsonSerializer, SerializationError
 from eventstore.client.codec import MAX_EVENT_BYTES, Codec
-from eventstore.ports.storage import EncodedEvent, StoredEvent, payload_bytes
+from eventstore.ports.stored_events import EncodedEvent, StoredEvent, as_stored, payload_bytes
 
 
 @dataclass
@@ -20,19 +21,9 @@ class OrderPlaced:
 
 
 def stored(encoded: EncodedEvent) -> StoredEvent:
-    return StoredEvent(
-        position=7,
-        global_position=9,
-        stream_id="order-1",
-        stream_version=7,
-        event_id=encoded.event_id,
-        event_type=encoded.event_type,
-        data=encoded.data,
-        metadata=encoded.metadata,
-        causation_id=encoded.causation_id,
-        correlation_id=encoded.correlation_id,
-        created_at=encoded.created_at or datetime.now(UTC),
-    )
+    created_at = encoded.created_at or datetime.now(UTC)
+    event = as_stored(encoded, "order-1", 7, 9, created_at)
+    return msgspec.structs.replace(event, position=7)
 
 
 def test_what_is_read_is_what_was_written() -> None:

@@ -14,9 +14,10 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
 from eventstore.model.subscription import SubscriptionState
-from eventstore.ports.storage import AppendSession, Committed, Progress, ReadDirection
+from eventstore.ports.ownership import Progress
+from eventstore.ports.storage import AppendSession, ReadDirection
+from eventstore.ports.stored_events import Committed
 from eventstore.storages.postgres import PostgresStorage
-from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.eventstore.postgres.conftest import Psql
@@ -76,7 +77,7 @@ def test_the_lock_timeout_of_the_session_comes_back(storage: PostgresStorage, ps
     """G34: through a pooler the session may be somebody else's next."""
     psql("SET lock_timeout = '7s'")
     with psql.connection.transaction():
-        psql(f"SELECT {{}}.append_events(5{', NULL' * 14})")
+        psql(f"SELECT {{}}.append_events(5, false{', NULL' * 15})")
         psql("SELECT {}.pause_subscription(5, 'a', 'b', true)")
         assert psql("SHOW lock_timeout") == [("7s",)]
     assert psql("SHOW lock_timeout") == [("7s",)]
@@ -109,7 +110,7 @@ def test_a_change_waits_for_a_row_until_its_deadline(
     """G25: nothing was changed then."""
     user.own("n")
     with (
-        held(psql, "SELECT * FROM {}.subscriptions FOR UPDATE"),
+        held(psql, "SELECT FROM {}.subscriptions, {}.positions FOR UPDATE"),
         taking_about(SHORT),
         pytest.raises(StorageUnavailableError),
     ):
@@ -118,37 +119,34 @@ def test_a_change_waits_for_a_row_until_its_deadline(
     assert not user.info("n").paused
 
 
-def test_a_row_that_somebody_locked_costs_no_other_its_lease(user: User, psql: Psql) -> None:
+def test_a_lease_that_somebody_locked_costs_no_other_its_lease(user: User, psql: Psql) -> None:
     """G16, G22: it is left out of the answer, the others are renewed."""
     first, second, third = (user.own(name) for name in ("first", "second", "third"))
     user.store("order-1", 5)
     progress = [
         Progress(c.fence, 5, SubscriptionState.LIVE, None, 0) for c in (first, second, third)
     ]
-    with held(psql, "SELECT * FROM {}.subscriptions WHERE subscription_name = 'second' FOR UPDATE"):
+    locked = f"SELECT FROM {{}}.leases WHERE position_id = {second.fence.position_id} FOR UPDATE"
+    with held(psql, locked):
         kept = user.keeper.keep(progress, 10.0, soon())
         assert [each.fence for each in kept] == [first.fence, third.fence]
-    assert [user.info(name).checkpoint for name in ("first", "second", "third")] == [5, 0, 5]
     assert [each.checkpoint for each in user.keeper.keep(progress, 10.0, soon())] == [5, 5, 5]
 
 
-def test_a_row_that_stays_locked_is_no_error(user: User, psql: Psql) -> None:
-    """G16: it is left out of the answer after the wait for it alone, too."""
-    fence = user.own("n").fence
-    progress = [Progress(fence, 0, SubscriptionState.LIVE, None, 0)]
-    assert isinstance(user.keeper, PostgresKeeperSession)
-    with held(psql, "SELECT * FROM {}.subscriptions FOR UPDATE"), taking_about(SHORT):
-        assert user.keeper._store(progress, 10.0, soon(), blocked_until=shortly()) == []
-
-
-def test_many_locked_rows_cost_no_more_time_than_one(user: User, psql: Psql) -> None:
-    """G16, G22: an UPDATE by hand, forgotten in its transaction, delays no renewal of the rest."""
-    fences = [user.own(f"s{number:02}").fence for number in range(40)]
-    progress = [Progress(fence, 0, SubscriptionState.LIVE, None, 0) for fence in fences]
-    locked = "SELECT * FROM {}.subscriptions WHERE subscription_name < 's39' FOR UPDATE"
-    with held(psql, locked), taking_about(0.1):
+def test_a_position_that_somebody_locked_costs_nobody_a_lease(user: User, psql: Psql) -> None:
+    """G16, G22: it is renewed as the others are; its checkpoint has to be sent again."""
+    first, second, third = (user.own(name) for name in ("first", "second", "third"))
+    user.store("order-1", 5)
+    progress = [
+        Progress(c.fence, 5, SubscriptionState.LIVE, None, 0) for c in (first, second, third)
+    ]
+    locked = f"SELECT FROM {{}}.positions WHERE position_id = {second.fence.position_id} FOR UPDATE"
+    with held(psql, locked):
         kept = user.keeper.keep(progress, 10.0, soon())
-    assert [each.fence for each in kept] == [fences[39]]
+        assert [each.owned for each in kept] == [True, True, True]
+        assert [each.stored for each in kept] == [True, False, True]
+    assert [user.info(name).checkpoint for name in ("first", "second", "third")] == [5, 0, 5]
+    assert [each.checkpoint for each in user.keeper.keep(progress, 10.0, soon())] == [5, 5, 5]
 
 
 def test_a_locked_table_of_subscriptions_is_unavailable(user: User, psql: Psql) -> None:
@@ -156,7 +154,7 @@ def test_a_locked_table_of_subscriptions_is_unavailable(user: User, psql: Psql) 
     owned = user.own()
     progress = [Progress(owned.fence, 0, SubscriptionState.LIVE, None, 0)]
     with (
-        held(psql, "LOCK TABLE {}.subscriptions IN ACCESS EXCLUSIVE MODE"),
+        held(psql, "LOCK TABLE {}.leases IN ACCESS EXCLUSIVE MODE"),
         taking_about(SHORT),
         pytest.raises(StorageUnavailableError, match="lock timeout"),
     ):
@@ -179,7 +177,7 @@ def far(proxy: Proxy, config: Config, storage: PostgresStorage) -> Iterator[User
     behind.open(init=False, deadline=soon())
     user = User(behind)
     user.store("order-1")
-    user.keeper.paused([1], soon())
+    user.keeper.look([1], soon())
     yield user
     user.close()
     behind.close()
@@ -214,7 +212,7 @@ def test_an_append_whose_answer_is_lost_is_found_again(far: User, proxy: Proxy) 
             lambda u: u.storage.read_all(1, 9, ReadDirection.FORWARD, shortly()), id="read"
         ),
         pytest.param(lambda u: u.storage.subscriptions(shortly()), id="list"),
-        pytest.param(lambda u: u.keeper.paused([1], shortly()), id="keeper"),
+        pytest.param(lambda u: u.keeper.look([1], shortly()), id="keeper"),
     ],
 )
 def test_nothing_else_blocks_in_a_black_hole(

@@ -10,13 +10,12 @@ from dataclasses import replace
 import pytest
 
 from eventstore.model.subscription import Origin, SubscriptionState
-from eventstore.ports.storage import Claimed, Fence, Held, Progress
+from eventstore.ports.ownership import Claimed, Fence, Held, Progress
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.eventstore.postgres.conftest import Psql
-from tests.support.waiting import wait_until
 
-OWNER_COLUMNS = "owner, owner_name, owned_since, renewed_at, expires_at"
+TABLES = ("subscriptions", "positions", "leases")
 
 
 def progress(fence: Fence, checkpoint: int, name: str = "") -> Progress:
@@ -91,7 +90,7 @@ def test_a_clock_that_jumps_makes_no_second_owner(user: User, psql: Psql, minute
     user.store("order-1", 5)
     first = user.own()
     psql(
-        "UPDATE {}.subscriptions SET expires_at = expires_at + make_interval(mins => %s),"
+        "UPDATE {}.leases SET expires_at = expires_at + make_interval(mins => %s),"
         " renewed_at = renewed_at + make_interval(mins => %s)",
         minutes,
         minutes,
@@ -101,6 +100,7 @@ def test_a_clock_that_jumps_makes_no_second_owner(user: User, psql: Psql, minute
     assert user.keep(first.fence, 5).owned is (minutes > 0)
     watched = user.claim()
     assert isinstance(watched, Held)
+    assert watched.mark is not None
     third = user.own(watched=watched.mark)
     assert third.fence.epoch == watched.mark.epoch + 1
     assert not user.keep(first.fence, 5).owned
@@ -111,7 +111,7 @@ def test_the_same_numbers_with_another_owner_are_another_fence(user: User, psql:
     user.store("order-1", 5)
     lost = user.own()
     psql(
-        f"UPDATE {{}}.subscriptions SET ({OWNER_COLUMNS}) = (NULL, NULL, NULL, NULL, NULL),"
+        "UPDATE {}.positions SET (owner, owner_name, owned_since) = (NULL, NULL, NULL),"
         " epoch = epoch - 1"
     )
     found = user.own()
@@ -148,21 +148,21 @@ def test_an_owner_that_comes_back_has_a_new_fence(
 
 CLAIM = """
     SELECT granted FROM {}.claim_subscription(
-      1000, '$all', 'shipping', 0, gen_random_uuid(), 'psql', 60, NULL, NULL, NULL)
+      1000, '$all', 'shipping', true, NULL, 0, gen_random_uuid(), 'psql', 60, NULL, NULL, NULL)
 """
 
-WAITS_FOR_US = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
 
-
-def test_a_claim_waits_for_the_one_before_it(user: User, other: User, psql: Psql) -> None:
-    """G16: it must not judge by what the row was before."""
+def test_a_claim_passes_over_a_row_that_another_one_has_locked(
+    user: User, other: User, psql: Psql
+) -> None:
+    """G16, G27: it gets nothing, waits for nobody, and may come again."""
     user.release(user.own().fence)
-    with ThreadPoolExecutor(1) as pool:
-        with psql.connection.transaction():
-            assert psql(CLAIM) == [(True,)]
-            claim = pool.submit(other.claim)
-            wait_until(lambda: bool(psql(WAITS_FOR_US)))
-        assert isinstance(claim.result(timeout=10), Held)
+    with psql.connection.transaction():
+        assert psql(CLAIM) == [(True,)]
+        assert isinstance(other.claim(), Held)
+    held = other.claim()
+    assert isinstance(held, Held)
+    assert held.owner_name == "psql"
 
 
 def test_two_runtimes_that_keep_the_same_rows_cannot_deadlock(user: User, other: User) -> None:
@@ -196,7 +196,8 @@ def test_a_paused_subscription_is_read_without_writing(user: User, psql: Psql) -
     """G20, G22: five hundred rows updated every second would be the bloat."""
     owned = user.own()
     user.storage.set_paused("$all", "shipping", paused=True, deadline=soon())
-    before = psql("SELECT ctid FROM {}.subscriptions")
-    ids = [owned.fence.subscription_id]
-    assert user.keeper.paused([*ids, 999], soon()) == {ids[0]: True}
-    assert psql("SELECT ctid FROM {}.subscriptions") == before
+    before = [psql(f"SELECT ctid FROM {{}}.{table}") for table in TABLES]
+    position = owned.fence.position_id
+    seen = user.keeper.look([position, 999], soon())
+    assert {key: standing.paused for key, standing in seen.items()} == {position: True}
+    assert [psql(f"SELECT ctid FROM {{}}.{table}") for table in TABLES] == before

@@ -13,7 +13,7 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     WrongExpectedVersionError,
 )
-from eventstore.ports.storage import Committed, EncodedEvent, StreamAppend
+from eventstore.ports.stored_events import Committed, EncodedEvent, StreamAppend
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon

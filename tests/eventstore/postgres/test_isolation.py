@@ -15,7 +15,8 @@ from psycopg.conninfo import make_conninfo
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageError
-from eventstore.ports.storage import Committed, EncodedEvent, ReadDirection, Storage
+from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.stored_events import Committed, EncodedEvent
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection

@@ -16,7 +16,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from eventstore.model.config import Config
 from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
-from eventstore.ports.storage import Append, AppendSession, Committed, ReadDirection
+from eventstore.ports.storage import AppendSession, ReadDirection
+from eventstore.ports.stored_events import Append, Committed
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon
@@ -156,7 +157,7 @@ from uuid import uuid4
 from eventstore.model.config import Config
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
-from eventstore.ports.storage import Committed, EncodedEvent, StreamAppend
+from eventstore.ports.stored_events import Committed, EncodedEvent, StreamAppend
 
 def append():
     event = EncodedEvent(uuid4(), "Happened", b"{}")
@@ -205,7 +206,7 @@ def _uses(user: User) -> list[Callable[[], object]]:
     return [
         lambda: user.store("order-1"),
         lambda: user.storage.stream_info("$all", soon()),
-        lambda: user.keeper.paused([1], soon()),
+        lambda: user.keeper.look([1], soon()),
         lambda: user.storage.head_listener().wait(1),
     ]
 

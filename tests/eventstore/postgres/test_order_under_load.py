@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from eventstore.ports.storage import Committed, Storage, StoredEvent
+from eventstore.ports.storage import Storage
+from eventstore.ports.stored_events import Committed, StoredEvent
 from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
@@ -99,9 +100,9 @@ def test_a_reader_that_follows_misses_nothing(open_storage: Open, dsn: str, sche
 def test_an_append_that_is_rolled_back_leaves_no_gap(user: User, psql: Psql) -> None:
     """G1, G3, G4: nobody waits for it, and its position is given out again."""
     append = """
-        SELECT * FROM {}.append_events(1000, ARRAY[1], ARRAY['lost'], ARRAY[-1], ARRAY[1], NULL,
-          ARRAY[1], ARRAY[1], ARRAY[gen_random_uuid()], ARRAY['T'], ARRAY['x'::bytea],
-          NULL, NULL, NULL, NULL)
+        SELECT * FROM {}.append_events(1000, false, ARRAY[1], ARRAY['lost'], ARRAY[-1], ARRAY[1],
+          NULL, ARRAY[1], ARRAY[1], ARRAY[gen_random_uuid()], ARRAY['T'], ARRAY['x'::bytea],
+          NULL, NULL, NULL, NULL, NULL)
     """
     with psql.connection.transaction(force_rollback=True):
         assert psql(append)[0][:3] == (0, 1, 1)

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from eventstore.model.errors import StreamDeletedError
-from eventstore.ports.storage import Committed, ReadDirection
+from eventstore.ports.storage import ReadDirection
+from eventstore.ports.stored_events import Committed
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.eventstore.postgres.conftest import Psql

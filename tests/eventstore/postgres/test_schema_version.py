@@ -12,7 +12,7 @@ import pytest
 
 from eventstore.model.config import Config
 from eventstore.model.errors import SchemaVersionError, StorageError, StorageUnavailableError
-from eventstore.ports.storage import Committed
+from eventstore.ports.stored_events import Committed
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.admin.store_schema import SchemaScripts, StoreSchema
 from eventstore.storages.postgres.connecting.connection import GuardedConnection

@@ -139,7 +139,10 @@ _CHECKS = {
     """,
     Problem.VERSIONS_MISSING: f"""
         SELECT f.previous + 1, f.stream_version - 1, {_NAME_OF_STREAM}
-          FROM ({_VERSIONS}) f WHERE f.stream_version > f.previous + 1
+          FROM ({_VERSIONS}) f
+         WHERE f.stream_version > f.previous + 1
+           AND f.stream_version > 1 + coalesce(
+             (SELECT s.version_floor FROM {{schema}}.streams s WHERE s.stream_no = f.stream_no), 0)
     """,
     Problem.VERSIONS_REPEATED: f"""
         SELECT f.stream_version, f.stream_version, {_NAME_OF_STREAM}
@@ -175,10 +178,11 @@ _CHECKS = {
     # A stream that was deleted for good, or is another one now, starts its subscriptions over. A
     # new subscription may start behind what is still to come.
     Problem.CHECKPOINT_AHEAD: """
-        SELECT s.checkpoint, h.head, s.stream_id, s.subscription_name
-          FROM {schema}.subscriptions s CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
-         WHERE s.checkpoint > h.head AND s.checkpoint IS DISTINCT FROM s.start_from
-           AND coalesce(s.stream_no, h.stream_no) IS NOT DISTINCT FROM h.stream_no
+        SELECT p.checkpoint, h.head, s.stream_id, s.subscription_name
+          FROM {schema}.subscriptions s JOIN {schema}.positions p USING (subscription_id)
+         CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
+         WHERE p.checkpoint > h.head AND p.checkpoint IS DISTINCT FROM s.start_from
+           AND coalesce(p.stream_no, h.stream_no) IS NOT DISTINCT FROM h.stream_no
          ORDER BY s.stream_id, s.subscription_name
     """,
 }

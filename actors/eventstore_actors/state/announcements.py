@@ -1,0 +1,73 @@
+"""What is still to be announced to other processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["Announcements", "News"]
+
+
+class News(NamedTuple):
+    """What one announcement says: where to look, and nothing else."""
+
+    events: bool
+    """New events were committed."""
+    subscriptions: frozenset[int]
+    """Ids of the subscriptions that were changed."""
+
+
+class Announcements:
+    """Collects news from any thread; one thread takes and sends them.
+
+    However much is noted until then, it is one announcement.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._events = False
+        self._subscriptions: set[int] = set()
+        self._closed = False
+        self.others_listen = True
+        """Another process listens, or may do so. Written by the listener."""
+
+    def note_events(self) -> None:
+        """Note that new events were committed."""
+        # Looked at without the lock: what is set already is going to be sent.
+        if self.others_listen and not self._events:
+            with self._changed:
+                self._events = True
+                self._changed.notify()
+
+    def note_subscriptions(self, ids: Iterable[int]) -> None:
+        """Note that subscriptions were changed."""
+        with self._changed:
+            self._subscriptions.update(ids)
+            self._changed.notify()
+
+    def take(self) -> News | None:
+        """Block until there is something to announce.
+
+        Returns:
+            None after `close`, when everything was taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._events or self._subscriptions or self._closed)
+            if not (self._events or self._subscriptions):
+                return None
+            news = News(self._events, frozenset(self._subscriptions))
+            self._events = False
+            self._subscriptions.clear()
+            return news
+
+    def open(self) -> None:
+        """Let `take` wait again, after a `close`."""
+        with self._changed:
+            self._closed = False
+
+    def close(self) -> None:
+        """Let `take` return what is left, and then None."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

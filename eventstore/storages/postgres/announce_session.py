@@ -1,0 +1,113 @@
+"""Wakes the processes that listen to a store, after a commit and outside of it.
+
+`pg_notify` takes one lock of the whole server from before the commit until its end, a wait for
+standbys included. So it stands in a transaction of its own, which nobody waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import psycopg
+
+from eventstore.model.errors import EventStoreError
+from eventstore.model.log import get_logger
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.pool import KeptConnection
+from eventstore.storages.postgres.moments import lock_wait
+from eventstore.storages.postgres.statements import Statements
+
+__all__ = ["LONGEST_WAIT", "PostgresAnnounceSession", "payloads", "send_news"]
+
+LONGEST_WAIT = 0.2
+"""Seconds to wait for the lock: a foreign commit that waits for a standby may hold it for long."""
+
+_LONGEST_PAYLOAD = 7_000
+"""Bytes; PostgreSQL takes less than 8,000."""
+
+_log = get_logger()
+
+
+class PostgresAnnounceSession:
+    """One connection that announces; made when there is something to announce."""
+
+    def __init__(
+        self, connection: KeptConnection, statements: Statements, own_pids: set[int]
+    ) -> None:
+        """Prepare; nothing is connected.
+
+        Args:
+            connection: Nobody else's.
+            statements: Of the store.
+            own_pids: Shared with the listener, which need not look when this session announced.
+        """
+        self._connection = connection
+        self._statements = statements
+        self._own_pids = own_pids
+        self._pid: int | None = None
+
+    def announce(self, *, events: bool, subscriptions: Collection[int], deadline: float) -> bool:
+        """Wake everybody who listens; see `AnnounceSession.announce`."""
+
+        def send(connection: GuardedConnection) -> None:
+            self._note_pid(None if connection.pooled else connection.raw.info.backend_pid)
+            for payload in payloads(events=events, subscriptions=subscriptions):
+                send_news(connection, self._statements, payload, deadline)
+
+        try:
+            self._connection.run_once(send, deadline)
+        except (psycopg.Error, EventStoreError) as error:
+            _log.debug("an announcement was lost", error=str(error))
+            return False
+        return True
+
+    def _note_pid(self, pid: int | None) -> None:
+        if pid == self._pid:
+            return
+        if self._pid is not None:
+            self._own_pids.discard(self._pid)
+        if pid is not None:
+            self._own_pids.add(pid)
+        self._pid = pid
+
+    @property
+    def closed(self) -> bool:
+        return self._connection.closed
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._connection.close()
+
+
+def payloads(*, events: bool, subscriptions: Collection[int]) -> list[str]:
+    """Return what to send: ``e`` for new events, ``s`` and the ids of changed subscriptions."""
+    news = ["e"] if events else []
+    ids: list[str] = []
+    size = 0
+    for subscription_id in sorted(subscriptions):
+        word = str(subscription_id)
+        if size + len(word) > _LONGEST_PAYLOAD:
+            news.append("s" + ",".join(ids))
+            ids, size = [], 0
+        ids.append(word)
+        size += len(word) + 1
+    if ids:
+        news.append("s" + ",".join(ids))
+    return news
+
+
+def send_news(
+    connection: GuardedConnection,
+    statements: Statements,
+    payload: str,
+    deadline: float,
+    longest_wait: float = LONGEST_WAIT,
+) -> None:
+    """Send one notification, in a transaction of its own.
+
+    Raises:
+        psycopg.Error: As the driver raises it.
+    """
+    wait = max(1, min(lock_wait(deadline), int(1000 * longest_wait)))
+    arguments = (f"{wait}ms", statements.channel, payload)
+    connection.execute(statements.notify, arguments, deadline)
