@@ -20,6 +20,7 @@ from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 
 __all__ = [
     "AnnounceSession",
+    "Announced",
     "AppendSession",
     "HeadListener",
     "Heard",
@@ -91,10 +92,21 @@ class KeeperSession(Protocol):
     def close(self) -> None: ...
 
 
+class Announced(Enum):
+    """What became of an announcement."""
+
+    SENT = "sent"
+    UNHEARD = "unheard"
+    """Nobody listens to the events of the store, so nothing was sent."""
+    LOST = "lost"
+
+
 class AnnounceSession(Protocol):
     """One connection that wakes other processes. Used by one thread; connects again by itself."""
 
-    def announce(self, *, events: bool, subscriptions: Collection[int], deadline: float) -> bool:
+    def announce(
+        self, *, events: bool, subscriptions: Collection[int], deadline: float
+    ) -> Announced:
         """Wake everybody who listens. Never raises.
 
         Args:
@@ -103,7 +115,7 @@ class AnnounceSession(Protocol):
             deadline: When to give up.
 
         Returns:
-            False if it could not be announced: then others find out by polling.
+            What became of it. Where it was lost, others find out by polling.
         """
 
     def close(self) -> None: ...
@@ -125,8 +137,6 @@ class Heard:
     """The event at the head; None if there is none: it was deleted, or the store is empty."""
     deletion_no: int = 0
     """The newest deletion. A higher one than before: forget the events held in memory."""
-    others_listen: bool = True
-    """Another process listens, or may do so: what is committed here has to be announced."""
 
 
 class HeadListener(Protocol):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import assert_never
 
+from eventstore.ports.storage import Announced
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import ListenerFailed, Ref
 from eventstore_actors.state.announcements import News
@@ -16,11 +18,15 @@ PAUSE = 0.005
 """Seconds between two announcements; what is committed meanwhile shares the next one."""
 
 
+QUIET = 1.0
+"""Seconds until events are announced again after nobody listened; at most the poll interval."""
+
+
 class Announcer(threading.Thread):
     """Sends what `Announcements` collects, over a connection of its own.
 
-    No commit waits for it. An announcement that fails is counted and dropped: then other processes
-    find out by polling.
+    No commit waits for it. Where no other process listens, it only looks now and then whether one
+    does. An announcement that fails is counted and dropped: other processes find out by polling.
     """
 
     def __init__(self, context: Context, publisher: Ref) -> None:
@@ -44,19 +50,30 @@ class Announcer(threading.Thread):
 
     def run(self) -> None:
         try:
-            while (news := self._announcements.take()) is not None:
-                self._send(news)
+            events_from = 0.0
+            while (news := self._announcements.take(events_from)) is not None:
+                pause = self._send(news)
+                events_from = time.monotonic() + pause
                 self._ended.wait(PAUSE)
         except BaseException as error:  # noqa: BLE001 - the publisher crashes in its place
             try_tell(self._publisher, ListenerFailed(error))
         finally:
             self._session.close()
 
-    def _send(self, news: News) -> None:
-        sent = self._session.announce(
+    def _send(self, news: News) -> float:
+        """Announce; return the seconds for which events alone are not announced again."""
+        announced = self._session.announce(
             events=news.events,
             subscriptions=news.subscriptions,
             deadline=time.monotonic() + self._config.connect_timeout,
         )
-        if not sent:
-            self.lost += 1
+        match announced:
+            case Announced.SENT:
+                return PAUSE
+            case Announced.LOST:
+                self.lost += 1
+                return PAUSE
+            case Announced.UNHEARD:
+                return min(QUIET, self._config.poll_interval)
+            case _:
+                assert_never(announced)

@@ -87,7 +87,6 @@ class Listener(threading.Thread):
     def _turn(self) -> None:
         try:
             heard = self._heads.wait(self._patience(), prompt=self._recent.watched)
-            self._shared.announcements.others_listen = heard.others_listen
             if not self._ended.is_set():
                 self._tell_of(heard)
         except HistoryRewoundError as error:

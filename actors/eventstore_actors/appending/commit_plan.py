@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC
 
 import msgspec
 
@@ -65,7 +66,7 @@ def stored_events(append: Append, committed: Committed) -> Iterator[StoredEvent]
         if version is None or position is None:
             continue
         for place, event in enumerate(part.events):
-            created_at = now if event.created_at is None else event.created_at
+            created_at = now if event.created_at is None else event.created_at.astimezone(UTC)
             yield as_stored(event, part.stream_id, version + place, position + place, created_at)
 
 

@@ -32,6 +32,9 @@ __all__ = ["Keeper"]
 COALESCING = 0.1
 """Seconds within which the progress of all subscriptions goes into one statement."""
 
+LONGEST_STANDBY = 1.0
+"""Most seconds between two looks while a subscription of this runtime waits for its owner."""
+
 RENEWALS = 3
 """Renewals per lease."""
 
@@ -193,7 +196,8 @@ class Keeper(SupervisedActor):
         return self._renewed_at + self._config.lease / RENEWALS
 
     def _look_at(self) -> float:
-        return self._looked_at + self._config.poll_interval
+        interval = self._config.poll_interval
+        return self._looked_at + (min(interval, LONGEST_STANDBY) if self._standbys else interval)
 
     def _changed(self) -> list[_Entry]:
         return [entry for entry in self._entries.values() if not entry.stored]

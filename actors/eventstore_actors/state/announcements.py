@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -29,13 +30,11 @@ class Announcements:
         self._events = False
         self._subscriptions: set[int] = set()
         self._closed = False
-        self.others_listen = True
-        """Another process listens, or may do so. Written by the listener."""
 
     def note_events(self) -> None:
         """Note that new events were committed."""
         # Looked at without the lock: what is set already is going to be sent.
-        if self.others_listen and not self._events:
+        if not self._events:
             with self._changed:
                 self._events = True
                 self._changed.notify()
@@ -46,14 +45,21 @@ class Announcements:
             self._subscriptions.update(ids)
             self._changed.notify()
 
-    def take(self) -> News | None:
+    def take(self, events_from: float = 0.0) -> News | None:
         """Block until there is something to announce.
+
+        Args:
+            events_from: Moment of `time.monotonic` before which events alone are no reason.
 
         Returns:
             None after `close`, when everything was taken.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._events or self._subscriptions or self._closed)
+            while not (self._subscriptions or self._closed):
+                left = events_from - time.monotonic() if self._events else None
+                if left is not None and left <= 0:
+                    break
+                self._changed.wait(left)
             if not (self._events or self._subscriptions):
                 return None
             news = News(self._events, frozenset(self._subscriptions))

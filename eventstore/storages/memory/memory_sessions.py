@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from eventstore.model.names import ALL_STREAMS
 from eventstore.ports.ownership import Kept, Progress, Standing
-from eventstore.ports.storage import Heard
+from eventstore.ports.storage import Announced, Heard
 from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 from eventstore.storages.memory.shared_store import SharedStore
 from eventstore.storages.memory.subscription_table import Moment
@@ -61,8 +61,14 @@ class MemoryKeeperSession:
 class MemoryAnnounceSession:
     """Has nothing to do: whoever changes the store wakes everybody himself."""
 
-    def announce(self, *, events: bool, subscriptions: Collection[int], deadline: float) -> bool:  # noqa: ARG002
-        return True
+    def announce(
+        self,
+        *,
+        events: bool,  # noqa: ARG002 - the same
+        subscriptions: Collection[int],  # noqa: ARG002 - the same
+        deadline: float,  # noqa: ARG002 - the same
+    ) -> Announced:
+        return Announced.UNHEARD
 
     def close(self) -> None:
         """Nothing to give up."""
@@ -116,7 +122,6 @@ class MemoryListener:
             reconnected=not self._connected,
             touched=store.touched_after(self._change) if self._connected else frozenset(),
             newest=store.log.newest_id,
-            others_listen=False,
         )
         self._head, self._change = store.log.head, store.newest_change
         self._connected, self._woken = True, False

@@ -6,21 +6,29 @@ standbys included. So it stands in a transaction of its own, which nobody waits 
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import psycopg
 
 from eventstore.model.errors import EventStoreError
 from eventstore.model.log import get_logger
+from eventstore.ports.storage import Announced
+from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.pool import KeptConnection
 from eventstore.storages.postgres.moments import lock_wait
 from eventstore.storages.postgres.statements import Statements
 
-__all__ = ["LONGEST_WAIT", "PostgresAnnounceSession", "payloads", "send_news"]
+__all__ = ["LONGEST_WAIT", "OwnSessions", "PostgresAnnounceSession", "payloads", "send_news"]
 
 LONGEST_WAIT = 0.2
 """Seconds to wait for the lock: a foreign commit that waits for a standby may hold it for long."""
+
+_HEARD_FOR = 1.0
+"""Seconds for which somebody who listens is taken to go on listening."""
 
 _LONGEST_PAYLOAD = 7_000
 """Bytes; PostgreSQL takes less than 8,000."""
@@ -28,47 +36,61 @@ _LONGEST_PAYLOAD = 7_000
 _log = get_logger()
 
 
+@dataclass(slots=True)
+class OwnSessions:
+    """Backend process ids of one storage: it need not announce to itself."""
+
+    announcing: set[int] = field(default_factory=set)
+    listening: set[int] = field(default_factory=set)
+
+
 class PostgresAnnounceSession:
     """One connection that announces; made when there is something to announce."""
 
     def __init__(
-        self, connection: KeptConnection, statements: Statements, own_pids: set[int]
+        self, connection: KeptConnection, statements: Statements, own: OwnSessions
     ) -> None:
         """Prepare; nothing is connected.
 
         Args:
             connection: Nobody else's.
             statements: Of the store.
-            own_pids: Shared with the listener, which need not look when this session announced.
+            own: Shared with the listener of the same storage.
         """
         self._connection = connection
         self._statements = statements
-        self._own_pids = own_pids
-        self._pid: int | None = None
+        self._own = own
+        self._heard_until = -math.inf
 
-    def announce(self, *, events: bool, subscriptions: Collection[int], deadline: float) -> bool:
+    def announce(
+        self, *, events: bool, subscriptions: Collection[int], deadline: float
+    ) -> Announced:
         """Wake everybody who listens; see `AnnounceSession.announce`."""
 
-        def send(connection: GuardedConnection) -> None:
-            self._note_pid(None if connection.pooled else connection.raw.info.backend_pid)
+        def send(connection: GuardedConnection) -> Announced:
+            self._own.announcing = set()
+            if not connection.pooled:
+                self._own.announcing = {connection.raw.info.backend_pid}
+            if not subscriptions and not self._is_heard(connection, deadline):
+                return Announced.UNHEARD
             for payload in payloads(events=events, subscriptions=subscriptions):
                 send_news(connection, self._statements, payload, deadline)
+            return Announced.SENT
 
         try:
-            self._connection.run_once(send, deadline)
+            return self._connection.run_once(send, deadline)
         except (psycopg.Error, EventStoreError) as error:
             _log.debug("an announcement was lost", error=str(error))
-            return False
-        return True
+            return Announced.LOST
 
-    def _note_pid(self, pid: int | None) -> None:
-        if pid == self._pid:
-            return
-        if self._pid is not None:
-            self._own_pids.discard(self._pid)
-        if pid is not None:
-            self._own_pids.add(pid)
-        self._pid = pid
+    def _is_heard(self, connection: GuardedConnection, deadline: float) -> bool:
+        """Tell whether others listen; for a moment after they did, do not ask again."""
+        now = time.monotonic()
+        if now >= self._heard_until:
+            own = arrays.int4_array(self._own.listening)
+            ((heard,),) = connection.execute(self._statements.others_listen, (own,), deadline)
+            self._heard_until = now + _HEARD_FOR if heard else -math.inf
+        return self._heard_until > now
 
     @property
     def closed(self) -> bool:

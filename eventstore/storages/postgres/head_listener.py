@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -21,7 +20,7 @@ from eventstore.model.log import get_logger
 from eventstore.model.names import ALL_STREAMS
 from eventstore.ports.storage import Heard
 from eventstore.ports.stored_events import StoredEvent
-from eventstore.storages.postgres.announce_session import send_news
+from eventstore.storages.postgres.announce_session import OwnSessions, send_news
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.connector import Connector
 from eventstore.storages.postgres.connecting.sqlstates import translated
@@ -123,7 +122,7 @@ class PostgresHeadListener:
         connector: Connector,
         reader: Reader,
         statements: Statements,
-        own_pids: AbstractSet[int],
+        own: OwnSessions,
     ) -> None:
         """Prepare; nothing is connected.
 
@@ -131,12 +130,12 @@ class PostgresHeadListener:
             connector: To the server that announces.
             reader: Reads the events.
             statements: Of the store.
-            own_pids: The sessions that announce for this storage: it need not look for those.
+            own: The sessions that announce for this storage, for which it need not look.
         """
         self._connector = connector
         self._events = reader
         self._statements = statements
-        self._own_pids = own_pids
+        self._own = own
         self._connection: GuardedConnection | None = None
         self._news = _News()
         self._bell = Bell()
@@ -209,7 +208,7 @@ class PostgresHeadListener:
         news, self._news = self._news, _News()
         deadline = time.monotonic() + _LOOK_TIMEOUT
         row = connection.execute(self._statements.newest, (), deadline)[0]
-        head, newest, deletion_no, others_listen = row
+        head, newest, deletion_no = row
         return Heard(
             head,
             reconnected=reconnected,
@@ -217,7 +216,6 @@ class PostgresHeadListener:
             deaf=not self.listening,
             newest=newest,
             deletion_no=deletion_no,
-            others_listen=others_listen,
         )
 
     def _receive(
@@ -242,7 +240,7 @@ class PostgresHeadListener:
 
     def _hear(self, notify: psycopg.Notify) -> None:
         # A session that a pooler lent to others may still listen to their channels.
-        if notify.channel == self._statements.channel and notify.pid not in self._own_pids:
+        if notify.channel == self._statements.channel and notify.pid not in self._own.announcing:
             self._news.take_in(notify.payload)
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────
@@ -291,6 +289,7 @@ class PostgresHeadListener:
         """
         wanted = self._statements.listen if self._prompt else self._statements.unlisten
         connection.execute(wanted, (), deadline)
+        self._own.listening = {connection.raw.info.backend_pid}
         if self.listening:
             names = (self._prompt, self._own_name, self._own_name)
             connection.execute(self._statements.listening_as, names, deadline)
@@ -331,6 +330,7 @@ class PostgresHeadListener:
 
     def _drop(self) -> None:
         self.listening = False
+        self._own.listening = set()
         self._news = _News()
         if self._connection is not None:
             self._connection.close()

@@ -28,6 +28,7 @@ from eventstore.storages.postgres.admin.store_check import Checked, Finding, Sto
 from eventstore.storages.postgres.admin.store_schema import StoreSchema
 from eventstore.storages.postgres.announce_session import (
     LONGEST_WAIT,
+    OwnSessions,
     PostgresAnnounceSession,
     payloads,
     send_news,
@@ -83,8 +84,7 @@ class PostgresStorage:
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
         self._pool = Pool(self._connector, config.pool_size)
-        self._own_pids: set[int] = set()
-        """Sessions that announce for us."""
+        self._own = OwnSessions()
         self._sessions: list[
             PostgresAppendSession
             | PostgresKeeperSession
@@ -159,15 +159,13 @@ class PostgresStorage:
     def head_listener(self) -> HeadListener:
         """Return what listens on a connection of its own, to `Config.listen_dsn` if given."""
         return self._joined(
-            PostgresHeadListener(
-                self._listen_connector, self._reader, self._statements, self._own_pids
-            )
+            PostgresHeadListener(self._listen_connector, self._reader, self._statements, self._own)
         )
 
     def announce_session(self) -> AnnounceSession:
         """Return what wakes other processes, over a connection of its own."""
         connection = KeptConnection(self._connector)
-        return self._joined(PostgresAnnounceSession(connection, self._statements, self._own_pids))
+        return self._joined(PostgresAnnounceSession(connection, self._statements, self._own))
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 

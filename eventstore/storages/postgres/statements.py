@@ -67,6 +67,7 @@ class Statements:
         self.listen = _composed("LISTEN {channel}", channel=self.channel)
         self.unlisten = _composed("UNLISTEN {channel}", channel=self.channel)
         self.listening_as = made(_LISTENING_AS)
+        self.others_listen = made(_OTHERS_LISTEN)
         self.notify = _NOTIFY
 
 
@@ -200,13 +201,16 @@ _LISTENING_AS = f"""
 _NEWEST = f"""
     SELECT h.head, (SELECT e.event_id FROM {{schema}}.events e
                      WHERE e.global_position {_EQUALS} h.head),
-           coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0),
-           EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+           coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0)
+      FROM {{schema}}.store_head() h(head)
+"""
+
+_OTHERS_LISTEN = f"""
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
                     WHERE a.datname {_EQUALS} pg_catalog.current_database()
                       AND pg_catalog."right"(a.application_name, {_MARK_LENGTH})
                           {_EQUALS} {_LISTENER_MARK}
-                      AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid())
-      FROM {{schema}}.store_head() h(head)
+                      AND NOT a.pid {_EQUALS} ANY (%b))
 """
 
 # A commit that only notifies needs no disk. The wait for the lock that all notifying commits of a

@@ -326,7 +326,8 @@ def _library_threads() -> list[threading.Thread]:
 def _connections(config: Config) -> int:
     with psycopg.connect(config.dsn) as connection:
         found = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", (config.schema,)
+            "SELECT count(*) FROM pg_stat_activity WHERE starts_with(application_name, %s)",
+            (config.schema,),
         ).fetchone()
     assert found is not None
     return int(found[0])

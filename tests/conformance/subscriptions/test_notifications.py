@@ -24,7 +24,7 @@ def cut(config: Config, application_name: str = "eventstore") -> int:
     with psycopg.connect(config.dsn, autocommit=True) as connection:
         cut = connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE application_name = %s",
+            " WHERE starts_with(application_name, %s)",
             [application_name],
         ).fetchall()
     return len(cut)

@@ -14,6 +14,7 @@ from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.announce_session import OwnSessions
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
@@ -76,7 +77,7 @@ def test_listening_that_does_not_hear_itself_is_no_listening(
 ) -> None:
     """G23: its own probe did not come back."""
     listener = PostgresHeadListener(
-        storage._connector, storage._reader, DeafStatements(schema), set()
+        storage._connector, storage._reader, DeafStatements(schema), OwnSessions()
     )
     try:
         heard = listener.wait(5)

@@ -9,6 +9,7 @@ import pytest
 
 from eventstore.ports.storage import ReadDirection
 from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.announce_session import OwnSessions
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.statements import Statements, channel_of
 from tests.conformance.conftest import soon
@@ -64,7 +65,9 @@ def test_what_is_committed_while_a_new_connection_reads_the_head_is_heard(
     storage: PostgresStorage, user: User, psql: Psql, schema: str
 ) -> None:
     """G23: it is announced together with the answer, which does not know of it."""
-    listener = PostgresHeadListener(storage._connector, storage._reader, SlowLook(schema), set())
+    listener = PostgresHeadListener(
+        storage._connector, storage._reader, SlowLook(schema), OwnSessions()
+    )
     try:
         with ThreadPoolExecutor(1) as threads:
             connecting = threads.submit(listener.wait, 5)
