@@ -9,8 +9,11 @@ QUICK ?=
 SECONDS ?= 300
 SEED ?= 1
 MUTANTS ?=
+BASE ?= HEAD
+ONLY ?=
+PAIRS ?=
 
-.PHONY: demo test check bench torture mutants clean
+.PHONY: demo test check bench compare torture mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +43,10 @@ check: $(STAMP)
 
 bench: $(BENCH_STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
+
+# BASE=<commit> is the commit to compare with, ONLY=... some of the workloads, PAIRS=n the most pairs.
+compare: $(STAMP)
+	$(BIN)/python -m benchmarks.comparing $(BASE) $(if $(ONLY),--only $(ONLY)) $(if $(PAIRS),--pairs $(PAIRS))
 
 torture: $(STAMP)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --seed $(SEED)

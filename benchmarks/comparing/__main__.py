@@ -1,0 +1,148 @@
+"""``make compare BASE=<commit>``: is the present tree slower than a commit?
+
+Both sides run the same workloads in processes of their own, in alternating pairs, each against a
+fresh PostgreSQL server with full durability. The exit code is 1 if a workload is surely slower, or
+costs more CPU time where its speed decides nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.comparing.checkout import ROOT, Side, checked_out, describe, install
+from benchmarks.comparing.contest import STEP, Contest, parse_round
+from benchmarks.comparing.player import WORKLOADS, PlayedRound
+from benchmarks.comparing.stages import Stages
+from benchmarks.comparing.verdicts import table
+
+RESULTS = ROOT / "benchmarks/results/compare.json"
+
+_MOST_PAIRS = 36
+_SECONDS = 1.0
+_WARM_UP = 0.3
+
+
+@dataclass(slots=True)
+class HomeGround:
+    """A side on its own servers; plays a round when called."""
+
+    side: Side
+    stages: Stages
+    _dsns: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, workload: str, *, seconds: float, prepare: bool) -> PlayedRound:
+        stage = self.stages.stage(has_standby=WORKLOADS[workload].has_standby)
+        if workload not in self._dsns:
+            self._dsns[workload] = stage.create_database(workload)
+        options = ("--prepare",) if prepare else ()
+        warm_up = 0.0 if prepare else _WARM_UP
+        line = self.side.play(
+            workload, self._dsns[workload], stage.pids, seconds, warm_up, *options
+        )
+        played = parse_round(line)
+        assert Path(played.source).is_relative_to(self.side.tree), f"played {played.source}"
+        return played
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.comparing", description=__doc__)
+    parser.add_argument("base", help="the commit to compare with")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=list(WORKLOADS),
+        choices=WORKLOADS,
+        metavar="WORKLOAD",
+        help=f"some of: {', '.join(WORKLOADS)}",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=_MOST_PAIRS,
+        help=f"most pairs of a workload; its verdict is looked at after every {STEP} of them",
+    )
+    arguments = parser.parse_args()
+    if arguments.pairs < 1:
+        parser.error(f"at least one pair, not {arguments.pairs}")
+    try:
+        base = describe(arguments.base)
+    except ValueError as error:
+        parser.error(str(error))
+    # The work tree and the servers go at the end, also when somebody stops this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    contests = [Contest(name, arguments.pairs) for name in arguments.only]
+    print(f"base: {base}\nnew:  the present tree, on {describe('HEAD')}", flush=True)
+    compare(base.split()[0], contests)
+    print("\n" + "\n".join(table(contests)))
+    save(base, contests)
+    print(f"\nwritten to {os.path.relpath(RESULTS)}")
+    if slower := [one.workload for one in contests if one.verdict.is_slower]:
+        sys.exit(f"slower: {', '.join(slower)}")
+
+
+def compare(base: str, contests: Sequence[Contest]) -> None:
+    """Play *contests* until each is decided, one pair of each in turn."""
+    with grounds(base) as (old, new):
+        for contest in contests:
+            print(f"preparing {contest.workload}", flush=True)
+            contest.prepare(old, new)
+        while rest := [contest for contest in contests if not contest.is_over]:
+            began = time.monotonic()
+            ratios = [
+                f"{contest.workload} {contest.play(old, new, _SECONDS).speed_ratio:.2f}"
+                for contest in rest
+            ]
+            took = time.monotonic() - began
+            print(f"pair {len(rest[0].pairs)}, {took:.0f} s: {', '.join(ratios)}", flush=True)
+
+
+@contextmanager
+def grounds(base: str) -> Iterator[tuple[HomeGround, HomeGround]]:
+    """Keep both sides installed, with servers, while this lasts: old, new."""
+    with ExitStack() as closing:
+        code = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="compare-"))).resolve()
+        # Not in the folder for temporary files, which is often in memory, where nothing is durable.
+        data = Path(
+            closing.enter_context(
+                tempfile.TemporaryDirectory(prefix="data-", dir=ROOT / "benchmarks")
+            )
+        )
+        trees = {"old": closing.enter_context(checked_out(base, code / "tree")), "new": ROOT}
+        old, new = (
+            HomeGround(
+                Side(name, tree, install(tree, code / f"environment-{name}")),
+                closing.enter_context(Stages(data / name)),
+            )
+            for name, tree in trees.items()
+        )
+        yield old, new
+
+
+def save(base: str, contests: Sequence[Contest]) -> None:
+    content: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "base": base,
+        "new": f"the present tree, on {describe('HEAD')}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "workloads": {contest.workload: contest.as_json() for contest in contests},
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
