@@ -82,7 +82,7 @@ def _alone(folder: Path) -> Iterator[Stage]:
 
 @contextmanager
 def _with_standby(folder: Path) -> Iterator[Stage]:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     primary = folder / "primary"
     standby = folder / "standby"
     with EmbeddedServer.start(primary, settings=_SETTINGS) as server:
@@ -107,7 +107,7 @@ def _with_standby(folder: Path) -> Iterator[Stage]:
 def _copy(dsn: str, folder: Path) -> None:
     """Make *folder* the folder of a standby of the server behind *dsn*."""
     data = folder / "pgdata"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     data.mkdir()
     identity = choose_identity(data)
     identity.own(data)

@@ -240,7 +240,7 @@ def _received(end: socket.socket, number: int) -> bytes:
 
 @pytest.mark.slow
 def test_commits_wait_for_the_distant_standby(tmp_path: Path) -> None:
-    with Stages(tmp_path) as stages:
+    with Stages(tmp_path / "old") as stages:
         stage = stages.stage(has_standby=True)
         assert stages.stage(has_standby=True) is stage
         with psycopg.connect(stage.dsn, autocommit=True) as connection:
