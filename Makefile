@@ -21,9 +21,9 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 # Without npm, or if it fails, the contender that needs it is skipped.
-$(BENCH_STAMP): $(STAMP) benchmarks/emmett/package.json
+$(BENCH_STAMP): $(STAMP) benchmarks/contenders/emmett/package.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,bench]'
-	-cd benchmarks/emmett && npm install --silent --no-audit --no-fund --no-package-lock
+	-cd benchmarks/contenders/emmett && npm install --silent --no-audit --no-fund --no-package-lock
 	touch $(BENCH_STAMP)
 
 demo: $(STAMP)

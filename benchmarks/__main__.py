@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import table
-from benchmarks.progress import Progress
-from benchmarks.registry import GROUPS, Group
-from benchmarks.report import target_lines, write
-from benchmarks.results import Result, Results
+from benchmarks.measuring.workload import FULL, QUICK, Scale
+from benchmarks.reporting import figure_table
+from benchmarks.reporting.results import Result, Results
+from benchmarks.reporting.results_page import target_lines, write
 from benchmarks.suite import contenders, run
-from benchmarks.workload import FULL, QUICK, Scale
+from benchmarks.suite_progress import Progress
+from benchmarks.workloads.registry import GROUPS, Group
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -46,9 +46,9 @@ def measure(groups: Sequence[Group], scale: Scale) -> None:
         progress.clear()
         group = result.group
         if group not in shown:
-            print(f"\n{group.upper()}\n{table.heading()}")
+            print(f"\n{group.upper()}\n{figure_table.heading()}")
             shown.add(group)
-        print("\n".join(table.lines(result)), flush=True)
+        print("\n".join(figure_table.lines(result)), flush=True)
 
     results = run(groups, scale, progress, show)
     conclude(results, scale, complete=len(groups) == len(GROUPS))

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.arena import KINDS, Arena
-from benchmarks.measure import interleaved
-from benchmarks.progress import Progress
-from benchmarks.registry import Group
-from benchmarks.results import Conditions, Result, Results
-from benchmarks.workload import Scale, Workload
+from benchmarks.contenders.arena import KINDS, Arena
+from benchmarks.measuring.measure import interleaved
+from benchmarks.measuring.workload import Scale, Workload
+from benchmarks.reporting.results import Conditions, Result, Results
+from benchmarks.suite_progress import Progress
+from benchmarks.workloads.registry import Group
 from eventstore.embedded import EmbeddedServer
 
 __all__ = ["contenders", "run"]

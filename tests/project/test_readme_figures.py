@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.results import Results
-from benchmarks.summary import summary
+from benchmarks.reporting.readme_summary import summary
+from benchmarks.reporting.results import Results
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,124 @@
+"""What a run of the suite came to, with machine and versions; written and read as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from benchmarks.measuring.measure import Figure
+from benchmarks.measuring.workload import Better, Scale, Workload
+
+__all__ = ["Conditions", "Result", "Results"]
+
+_LIBRARIES = ("psycopg", "pykka", "msgspec")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A workload and what each contender made of it."""
+
+    group: str
+    name: str
+    unit: str
+    better: Better
+    panel: str
+    label: str
+    figures: Mapping[str, Figure]
+    failed: Mapping[str, str]
+    """Why, by contender; it has no figure."""
+
+    @classmethod
+    def of(
+        cls, workload: Workload, figures: Mapping[str, Figure], failed: Mapping[str, str]
+    ) -> Self:
+        return cls(
+            workload.group,
+            workload.name,
+            workload.unit,
+            workload.better,
+            workload.panel or workload.group,
+            workload.label or workload.name,
+            figures,
+            failed,
+        )
+
+    def ratio(self, contender: str, to: str) -> float | None:
+        """Return how many times better *contender* was than *to*, by medians."""
+        if not {contender, to} <= self.figures.keys():
+            return None
+        better, other = self.figures[contender].median, self.figures[to].median
+        above, below = (better, other) if self.better == "higher" else (other, better)
+        return above / below if below else None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What must be known to read the figures."""
+
+    command: str
+    date: str
+    machine: str
+    python: str
+    libraries: Mapping[str, str]
+    contenders: Mapping[str, str]
+    """Version, or why it did not run, by name."""
+    server: Mapping[str, str]
+    """Version and settings of PostgreSQL."""
+
+    @classmethod
+    def of(cls, scale: Scale, contenders: Mapping[str, str], server: Mapping[str, str]) -> Self:
+        return cls(
+            command="make bench" if scale.name == "full" else f"make bench {scale.name.upper()}=1",
+            date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            machine=_machine(),
+            python=platform.python_version(),
+            libraries={name: version(name) for name in _LIBRARIES},
+            contenders=contenders,
+            server=server,
+        )
+
+
+@dataclass(slots=True)
+class Results:
+    """All results so far, in order."""
+
+    conditions: Conditions
+    seconds: dict[str, int] = field(default_factory=dict)
+    """That each group took."""
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[str]:
+        return list(dict.fromkeys(result.group for result in self.results))
+
+    def of_group(self, group: str) -> list[Result]:
+        return [result for result in self.results if result.group == group]
+
+    def save(self, path: Path) -> None:
+        """Write every value to *path*."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+def _machine() -> str:
+    release = platform.release().partition("-")[0]
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {release}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
