@@ -162,7 +162,8 @@ def _medians(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+    """Return *value* with four digits: the rounds differ by more than the fifth."""
+    return float(f"{value:.4g}")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

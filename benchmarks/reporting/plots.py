@@ -1,7 +1,8 @@
-"""Pictures of the results: per group one SVG, a panel for each kind of workload."""
+"""Pictures of the results: per group one PNG, a panel for each kind of workload."""
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -20,16 +21,17 @@ _LIMIT_COLOUR = "#111111"
 _BAR = 0.8
 """Of the place of a workload, the rest is space."""
 _LABEL_WIDTH = 34
+_DPI = 90
+_PALETTE = 32
+"""Colours of a picture; more make its file larger and not clearer."""
 _LOGARITHMIC_FROM = 40.0
 """Times that the greatest of a panel exceeds the least: bars could not be seen any more."""
 
 
 def plot(title: str, results: Sequence[Result], path: Path) -> None:
     """Draw the results of one group."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure as Picture
 
-    mpl.rcParams["svg.hashsalt"] = path.stem  # the same picture for the same figures
     panels: dict[tuple[str, str], list[Result]] = {}
     for result in (result for result in results if result.figures):
         panels.setdefault((result.panel, result.unit), []).append(result)
@@ -49,7 +51,17 @@ def plot(title: str, results: Sequence[Result], path: Path) -> None:
         better = "more" if of_panel[0].better == "higher" else "less"
         axes.set_title(f"{panel}: {unit}{scale} ({better} is better)", fontsize=9, loc="left")
     _add_legend(picture, colours, with_limit=any(LIMIT in result.figures for result in results))
-    picture.savefig(path, metadata={"Date": None})
+    _save(picture, path)
+
+
+def _save(picture: Any, path: Path) -> None:
+    """Write a small file, the same for the same picture."""
+    from PIL import Image
+
+    drawn = io.BytesIO()
+    picture.savefig(drawn, format="png", dpi=_DPI)
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(_PALETTE).save(path, format="PNG", optimize=True)
 
 
 def _height(results: Sequence[Result]) -> float:

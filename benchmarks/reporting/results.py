@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -103,13 +103,37 @@ class Results:
         return [result for result in self.results if result.group == group]
 
     def save(self, path: Path) -> None:
-        """Write every value to *path*."""
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        """Write every value to *path*, one figure per line."""
+        results = ",\n".join(map(_lines, self.results))
+        path.write_text(
+            f'{{"conditions": {_json(self.conditions, indent=1)},\n'
+            f'"seconds": {_json(self.seconds)},\n'
+            f'"results": [\n{results}\n]}}\n'
+        )
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+def _lines(result: Result) -> str:
+    """Return *result* as JSON: a line for what it is, then one for each figure."""
+    figures = ",\n".join(
+        f"  {_json(name)}: {_json(figure)}" for name, figure in result.figures.items()
+    )
+    # The figures come last, so that the other fields stand on one line before them.
+    others = {name: value for name, value in _fields(result).items() if name != "figures"}
+    return f' {_json(others)[:-1]}, "figures": {{\n{figures}}}}}'
+
+
+def _fields(result: Result) -> dict[str, object]:
+    return {each.name: getattr(result, each.name) for each in fields(result)}
+
+
+def _json(value: object, *, indent: int = 0) -> str:
+    """Return *value* as JSON; on one line if *indent* is 0."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=indent).decode()
 
 
 def _machine() -> str:

@@ -67,4 +67,4 @@ def _conditions(results: Results) -> Iterator[str]:
 
 
 def _plot_of(group: str, path: Path) -> Path:
-    return path.with_name(f"{group}.svg")
+    return path.with_name(f"{group}.png")

@@ -158,7 +158,11 @@ def test_the_report_shows_every_value_and_names_the_machine(tmp_path: Path) -> N
     page = (tmp_path / "full.md").read_text()
     assert "| **5** (4 to 9) | **20,000** (20,000 to 20,000) |" in page
     assert "| append 1 x 1 | Elixir |" in page
-    assert (tmp_path / "append.svg").read_text().startswith("<?xml")
+    plot = (tmp_path / "append.png").read_bytes()
+    assert plot.startswith(b"\x89PNG")
+
+    results_page.write(Results.load(tmp_path / "full.json"), tmp_path / "full.md")
+    assert (tmp_path / "append.png").read_bytes() == plot
 
 
 def example(
