@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.comparing.checkout import ROOT, Side, checked_out, describe, install
-from benchmarks.comparing.contest import STEP, Contest, parse_round
-from benchmarks.comparing.player import WORKLOADS, PlayedRound
-from benchmarks.comparing.stages import Stages
-from benchmarks.comparing.verdicts import table
+from benchmarks.comparing.comparison import STEP, Comparison, parse_round
+from benchmarks.comparing.comparison_table import table
+from benchmarks.comparing.round_program import WORKLOADS, RoundResult
+from benchmarks.comparing.side_servers import SideServers
 
 RESULTS = ROOT / "benchmarks/results/compare.json"
 
@@ -36,25 +36,27 @@ _WARM_UP = 0.3
 
 
 @dataclass(slots=True)
-class HomeGround:
-    """A side on its own servers; plays a round when called."""
+class RunningSide:
+    """A side with its own servers; runs a round when called."""
 
     side: Side
-    stages: Stages
+    servers: SideServers
     _dsns: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self, workload: str, *, seconds: float, prepare: bool) -> PlayedRound:
-        stage = self.stages.stage(has_standby=WORKLOADS[workload].has_standby)
+    def __call__(self, workload: str, *, seconds: float, prepare: bool) -> RoundResult:
+        server = self.servers.server(has_standby=WORKLOADS[workload].has_standby)
         if workload not in self._dsns:
-            self._dsns[workload] = stage.create_database(workload)
+            self._dsns[workload] = server.create_database(workload)
         options = ("--prepare",) if prepare else ()
         warm_up = 0.0 if prepare else _WARM_UP
-        line = self.side.play(
-            workload, self._dsns[workload], stage.pids, seconds, warm_up, *options
+        line = self.side.run(
+            workload, self._dsns[workload], server.pids, seconds, warm_up, *options
         )
-        played = parse_round(line)
-        assert Path(played.source).is_relative_to(self.side.tree), f"played {played.source}"
-        return played
+        if prepare:
+            server.vacuum(self._dsns[workload])
+        measured = parse_round(line)
+        assert Path(measured.source).is_relative_to(self.side.tree), measured.source
+        return measured
 
 
 def main() -> None:
@@ -81,36 +83,36 @@ def main() -> None:
         base = describe(arguments.base)
     except ValueError as error:
         parser.error(str(error))
-    # The work tree and the servers go at the end, also when somebody stops this.
+    # Else a stopped run would leave its work tree and its servers behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    contests = [Contest(name, arguments.pairs) for name in arguments.only]
+    comparisons = [Comparison(name, arguments.pairs) for name in arguments.only]
     print(f"base: {base}\nnew:  the present tree, on {describe('HEAD')}", flush=True)
-    compare(base.split()[0], contests)
-    print("\n" + "\n".join(table(contests)))
-    save(base, contests)
+    compare(base.split()[0], comparisons)
+    print("\n" + "\n".join(table(comparisons)))
+    save(base, comparisons)
     print(f"\nwritten to {os.path.relpath(RESULTS)}")
-    if slower := [one.workload for one in contests if one.verdict.is_slower]:
+    if slower := [one.workload for one in comparisons if one.verdict.is_slower]:
         sys.exit(f"slower: {', '.join(slower)}")
 
 
-def compare(base: str, contests: Sequence[Contest]) -> None:
-    """Play *contests* until each is decided, one pair of each in turn."""
-    with grounds(base) as (old, new):
-        for contest in contests:
-            print(f"preparing {contest.workload}", flush=True)
-            contest.prepare(old, new)
-        while rest := [contest for contest in contests if not contest.is_over]:
+def compare(base: str, comparisons: Sequence[Comparison]) -> None:
+    """Run *comparisons* until each is decided, one pair of each in turn."""
+    with running_sides(base) as (old, new):
+        for comparison in comparisons:
+            print(f"preparing {comparison.workload}", flush=True)
+            comparison.prepare(old, new)
+        while rest := [comparison for comparison in comparisons if not comparison.is_over]:
             began = time.monotonic()
             ratios = [
-                f"{contest.workload} {contest.play(old, new, _SECONDS).speed_ratio:.2f}"
-                for contest in rest
+                f"{comparison.workload} {comparison.run_pair(old, new, _SECONDS).speed_ratio:.2f}"
+                for comparison in rest
             ]
             took = time.monotonic() - began
             print(f"pair {len(rest[0].pairs)}, {took:.0f} s: {', '.join(ratios)}", flush=True)
 
 
 @contextmanager
-def grounds(base: str) -> Iterator[tuple[HomeGround, HomeGround]]:
+def running_sides(base: str) -> Iterator[tuple[RunningSide, RunningSide]]:
     """Keep both sides installed, with servers, while this lasts: old, new."""
     with ExitStack() as closing:
         code = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="compare-"))).resolve()
@@ -122,23 +124,23 @@ def grounds(base: str) -> Iterator[tuple[HomeGround, HomeGround]]:
         )
         trees = {"old": closing.enter_context(checked_out(base, code / "tree")), "new": ROOT}
         old, new = (
-            HomeGround(
+            RunningSide(
                 Side(name, tree, install(tree, code / f"environment-{name}")),
-                closing.enter_context(Stages(data / name)),
+                closing.enter_context(SideServers(data / name)),
             )
             for name, tree in trees.items()
         )
         yield old, new
 
 
-def save(base: str, contests: Sequence[Contest]) -> None:
+def save(base: str, comparisons: Sequence[Comparison]) -> None:
     content: dict[str, Any] = {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "base": base,
         "new": f"the present tree, on {describe('HEAD')}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
-        "workloads": {contest.workload: contest.as_json() for contest in contests},
+        "workloads": {comparison.workload: comparison.as_json() for comparison in comparisons},
     }
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(content, indent=1) + "\n")

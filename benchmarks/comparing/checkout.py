@@ -16,7 +16,7 @@ __all__ = ["ROOT", "Side", "checked_out", "describe", "install"]
 
 ROOT = Path(__file__).parents[2]
 """The present source tree."""
-_PLAYER = Path(__file__).with_name("player.py")
+_PROGRAM = Path(__file__).with_name("round_program.py")
 _ROUND_TIMEOUT = 300.0
 
 
@@ -28,14 +28,14 @@ class Side:
     tree: Path
     python: Path
 
-    def play(self, *arguments: object) -> str:
-        """Run the player in a process of this side and return the line it prints.
+    def run(self, *arguments: object) -> str:
+        """Run a round in a process of this side and return the line it prints.
 
         Raises:
             RuntimeError: It failed; the message holds the end of its output.
         """
         # -P: else the folder of the script would come first, and its modules hide others.
-        command: list[str | Path] = [self.python, "-P", _PLAYER, *map(str, arguments)]
+        command: list[str | Path] = [self.python, "-P", _PROGRAM, *map(str, arguments)]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
             command,

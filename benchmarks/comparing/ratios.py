@@ -74,7 +74,7 @@ def judge(speed: Estimate, cpu_ratio: float, *, is_last: bool) -> Verdict:
     Args:
         speed: Ratio of speeds new / old; more than 1 is faster.
         cpu_ratio: CPU time per event of client and server, new / old.
-        is_last: No more pairs will be played, so the CPU time decides where the speed cannot.
+        is_last: No more pairs will run, so the CPU time decides where the speed cannot.
     """
     if speed.high < SLOWER:
         return Verdict.SURELY_SLOWER

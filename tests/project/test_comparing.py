@@ -16,12 +16,12 @@ import pytest
 from psycopg import sql
 
 from benchmarks.comparing.checkout import ROOT, Side
-from benchmarks.comparing.contest import STEP, Contest, Pair, parse_round
+from benchmarks.comparing.comparison import STEP, Comparison, Pair, parse_round
+from benchmarks.comparing.comparison_table import table
 from benchmarks.comparing.delay_line import DelayLine
-from benchmarks.comparing.player import WORKLOADS, PlayedRound
 from benchmarks.comparing.ratios import Estimate, Verdict, estimate, judge
-from benchmarks.comparing.stages import ROUND_TRIP, Stage, Stages
-from benchmarks.comparing.verdicts import table
+from benchmarks.comparing.round_program import WORKLOADS, RoundResult
+from benchmarks.comparing.side_servers import ROUND_TRIP, SideServer, SideServers
 from eventstore.embedded import EmbeddedServer
 
 
@@ -30,12 +30,12 @@ def around(center: float, spread: float, number: int = 36) -> list[float]:
     return [center * math.exp(drawing.gauss(0, spread)) for _ in range(number)]
 
 
-def played(speed: float, cpu: float = 10.0) -> PlayedRound:
-    return PlayedRound(speed, client_us=cpu / 2, server_us=cpu / 2, source="/somewhere")
+def measured(speed: float, cpu: float = 10.0) -> RoundResult:
+    return RoundResult(speed, client_us=cpu / 2, server_us=cpu / 2, source="/somewhere")
 
 
 class Scripted:
-    """A side that plays at given speeds and notes each round in a list of both sides."""
+    """A side that runs at given speeds and notes each round in a list of both sides."""
 
     def __init__(self, name: str, order: list[str], speeds: list[float], cpu: float = 10.0) -> None:
         self._name = name
@@ -43,15 +43,15 @@ class Scripted:
         self._speeds = iter(speeds)
         self._cpu = cpu
 
-    def __call__(self, workload: str, *, seconds: float, prepare: bool) -> PlayedRound:
+    def __call__(self, workload: str, *, seconds: float, prepare: bool) -> RoundResult:
         self._order.append(self._name)
-        return played(next(self._speeds), self._cpu)
+        return measured(next(self._speeds), self._cpu)
 
 
-def contest_of(ratios: list[float], *, most_pairs: int, cpu_ratio: float = 1.0) -> Contest:
-    contest = Contest("append-1x1", most_pairs)
-    contest.pairs += [Pair(played(1), played(ratio, 10 * cpu_ratio)) for ratio in ratios]
-    return contest
+def comparison_of(ratios: list[float], *, most_pairs: int, cpu_ratio: float = 1.0) -> Comparison:
+    comparison = Comparison("append-1x1", most_pairs)
+    comparison.pairs += [Pair(measured(1), measured(ratio, 10 * cpu_ratio)) for ratio in ratios]
+    return comparison
 
 
 # ── statistics ───────────────────────────────────────────────────────────────────────────────────
@@ -134,43 +134,43 @@ def test_slower_is_what_is_surely_slower_or_costs_more() -> None:
 def test_the_side_that_begins_changes_and_each_round_counts_for_its_own_side() -> None:
     order: list[str] = []
     old, new = Scripted("old", order, [1, 2, 3]), Scripted("new", order, [2, 6, 3])
-    contest = Contest("append-1x1", most_pairs=36)
-    ratios = [contest.play(old, new, 1.0).speed_ratio for _ in range(3)]
+    comparison = Comparison("append-1x1", most_pairs=36)
+    ratios = [comparison.run_pair(old, new, 1.0).speed_ratio for _ in range(3)]
     assert order == ["old", "new", "new", "old", "old", "new"]
     assert ratios == [2, 3, 1]
-    assert contest.speed.median == 2
+    assert comparison.speed.median == 2
 
 
 def test_the_cpu_time_of_client_and_server_counts_together() -> None:
-    old, new = PlayedRound(1, 10, 30, ""), PlayedRound(1, 30, 20, "")
+    old, new = RoundResult(1, 10, 30, ""), RoundResult(1, 30, 20, "")
     assert Pair(old, new).cpu_ratio == 1.25
 
 
 def test_a_decided_workload_needs_no_more_pairs_an_undecided_one_goes_on_to_the_most() -> None:
-    surely = contest_of([1.0] * STEP, most_pairs=36)
+    surely = comparison_of([1.0] * STEP, most_pairs=36)
     assert surely.is_over
     wide = [0.8, 1.2] * 18
-    assert not contest_of(wide[:STEP], most_pairs=36).is_over
-    assert not contest_of(wide[: 3 * STEP], most_pairs=36).is_over
-    assert contest_of(wide, most_pairs=36).is_over
-    assert contest_of(wide, most_pairs=36, cpu_ratio=1.2).verdict is Verdict.SLOWER_BY_CPU
+    assert not comparison_of(wide[:STEP], most_pairs=36).is_over
+    assert not comparison_of(wide[: 3 * STEP], most_pairs=36).is_over
+    assert comparison_of(wide, most_pairs=36).is_over
+    assert comparison_of(wide, most_pairs=36, cpu_ratio=1.2).verdict is Verdict.SLOWER_BY_CPU
 
 
 def test_between_two_looks_no_workload_ends() -> None:
-    assert not contest_of([1.0] * (STEP + 1), most_pairs=36).is_over
-    assert not contest_of([], most_pairs=36).is_over
+    assert not comparison_of([1.0] * (STEP + 1), most_pairs=36).is_over
+    assert not comparison_of([], most_pairs=36).is_over
 
 
 def test_few_pairs_allow_no_verdict() -> None:
-    contest = contest_of([0.5] * (STEP - 1), most_pairs=STEP - 1)
-    assert contest.is_over
-    assert contest.verdict is Verdict.TOO_FEW_PAIRS
-    assert contest_of([0.5] * STEP, most_pairs=STEP).verdict is Verdict.SURELY_SLOWER
+    comparison = comparison_of([0.5] * (STEP - 1), most_pairs=STEP - 1)
+    assert comparison.is_over
+    assert comparison.verdict is Verdict.TOO_FEW_PAIRS
+    assert comparison_of([0.5] * STEP, most_pairs=STEP).verdict is Verdict.SURELY_SLOWER
 
 
 def test_the_table_shows_latencies_as_times_and_the_rest_as_rates() -> None:
-    rate, latency = contest_of([2.0] * STEP, most_pairs=STEP), Contest("live", STEP)
-    latency.pairs += [Pair(played(500), played(1_000))] * STEP
+    rate, latency = comparison_of([2.0] * STEP, most_pairs=STEP), Comparison("live", STEP)
+    latency.pairs += [Pair(measured(500), measured(1_000))] * STEP
     heading, first, second = table([rate, latency])
     assert heading.split()[:3] == ["workload", "base", "new"]
     assert first.split()[:4] == ["append-1x1", "1/s", "2/s", "2.000"]
@@ -184,18 +184,18 @@ def test_the_table_shows_latencies_as_times_and_the_rest_as_rates() -> None:
 @pytest.fixture
 def empty_database(server: EmbeddedServer) -> Iterator[str]:
     name = f"compare_{uuid4().hex[:12]}"
-    yield Stage(server.dsn, (server.pid,)).create_database(name)
+    yield SideServer(server.dsn, (server.pid,)).create_database(name)
     with psycopg.connect(server.dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_every_workload_plays_in_a_process_of_its_side(
+def test_every_workload_runs_in_a_process_of_its_side(
     workload: str, server: EmbeddedServer, empty_database: str
 ) -> None:
     side = Side("new", ROOT, Path(sys.executable))
-    line = side.play(workload, empty_database, server.pid, 0.05, 0.0, "--prepare")
+    line = side.run(workload, empty_database, server.pid, 0.05, 0.0, "--prepare")
     found = parse_round(line)
     assert found.speed > 0
     assert found.client_us > 0
@@ -205,7 +205,7 @@ def test_every_workload_plays_in_a_process_of_its_side(
 def test_a_side_that_fails_says_why(server: EmbeddedServer) -> None:
     side = Side("old", ROOT, Path(sys.executable))
     with pytest.raises(RuntimeError, match=r"(?s)old failed.*SchemaVersionError"):
-        side.play("append-1x1", server.dsn, server.pid, 0.05, 0.0)
+        side.run("append-1x1", server.dsn, server.pid, 0.05, 0.0)
 
 
 # ── the distant standby ──────────────────────────────────────────────────────────────────────────
@@ -240,10 +240,10 @@ def _received(end: socket.socket, number: int) -> bytes:
 
 @pytest.mark.slow
 def test_commits_wait_for_the_distant_standby(tmp_path: Path) -> None:
-    with Stages(tmp_path / "old") as stages:
-        stage = stages.stage(has_standby=True)
-        assert stages.stage(has_standby=True) is stage
-        with psycopg.connect(stage.dsn, autocommit=True) as connection:
+    with SideServers(tmp_path / "old") as servers:
+        server = servers.server(has_standby=True)
+        assert servers.server(has_standby=True) is server
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
             for number in range(3):
                 began = time.monotonic()
                 connection.execute(

@@ -8,27 +8,27 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from benchmarks.comparing.player import PlayedRound
 from benchmarks.comparing.ratios import Estimate, Verdict, estimate, judge
+from benchmarks.comparing.round_program import RoundResult
 
-__all__ = ["Contest", "Pair", "Player", "parse_round"]
+__all__ = ["Comparison", "Pair", "RunRound", "parse_round"]
 
 STEP = 9
 """Pairs between two looks at the intervals, and the fewest that allow a verdict."""
 
 
-class Player(Protocol):
-    """Plays a round of a workload for one side."""
+class RunRound(Protocol):
+    """Runs a round of a workload on one side."""
 
-    def __call__(self, workload: str, *, seconds: float, prepare: bool) -> PlayedRound: ...
+    def __call__(self, workload: str, *, seconds: float, prepare: bool) -> RoundResult: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A round of either side, played one right after the other."""
+    """A round of either side, one right after the other."""
 
-    old: PlayedRound
-    new: PlayedRound
+    old: RoundResult
+    new: RoundResult
 
     @property
     def speed_ratio(self) -> float:
@@ -39,30 +39,30 @@ class Pair:
         return _cpu(self.new) / _cpu(self.old)
 
 
-def _cpu(played: PlayedRound) -> float:
-    return played.client_us + played.server_us
+def _cpu(measured: RoundResult) -> float:
+    return measured.client_us + measured.server_us
 
 
-def parse_round(line: str) -> PlayedRound:
-    """Read what the player printed."""
-    return PlayedRound(**json.loads(line))
+def parse_round(line: str) -> RoundResult:
+    """Read what the program of a round printed."""
+    return RoundResult(**json.loads(line))
 
 
 @dataclass(slots=True)
-class Contest:
+class Comparison:
     """The pairs of one workload so far."""
 
     workload: str
     most_pairs: int
     pairs: list[Pair] = field(default_factory=list)
 
-    def prepare(self, old: Player, new: Player) -> None:
-        """Fill the stores of both sides and play a first, short round that does not count."""
-        for player in (old, new):
-            player(self.workload, seconds=0.1, prepare=True)
+    def prepare(self, old: RunRound, new: RunRound) -> None:
+        """Fill the stores of both sides and run a first, short round that does not count."""
+        for run in (old, new):
+            run(self.workload, seconds=0.1, prepare=True)
 
-    def play(self, old: Player, new: Player, seconds: float) -> Pair:
-        """Play one more pair; the side that begins changes each time."""
+    def run_pair(self, old: RunRound, new: RunRound, seconds: float) -> Pair:
+        """Run one more pair; the side that begins changes each time."""
         new_begins = len(self.pairs) % 2 == 1
         first, second = (new, old) if new_begins else (old, new)
         begun = first(self.workload, seconds=seconds, prepare=False)
@@ -74,10 +74,10 @@ class Contest:
     @property
     def is_over(self) -> bool:
         """Whether no further pair is needed; looked at after every `STEP` pairs."""
-        played = len(self.pairs)
-        if played >= self.most_pairs:
+        number = len(self.pairs)
+        if number >= self.most_pairs:
             return True
-        return played > 0 and played % STEP == 0 and self.verdict is not Verdict.UNDECIDED
+        return number > 0 and number % STEP == 0 and self.verdict is not Verdict.UNDECIDED
 
     @property
     def speed(self) -> Estimate:
@@ -96,12 +96,12 @@ class Contest:
         return judge(self.speed, self.cpu_ratio, is_last=is_last)
 
     @property
-    def old(self) -> PlayedRound:
+    def old(self) -> RoundResult:
         """The median round of the old side, figure by figure."""
         return _median([pair.old for pair in self.pairs])
 
     @property
-    def new(self) -> PlayedRound:
+    def new(self) -> RoundResult:
         """The median round of the new side, figure by figure."""
         return _median([pair.new for pair in self.pairs])
 
@@ -116,14 +116,16 @@ class Contest:
         }
 
 
-def _median(rounds: Sequence[PlayedRound]) -> PlayedRound:
-    return PlayedRound(
-        statistics.median(played.speed for played in rounds),
-        statistics.median(played.client_us for played in rounds),
-        statistics.median(played.server_us for played in rounds),
+def _median(rounds: Sequence[RoundResult]) -> RoundResult:
+    return RoundResult(
+        statistics.median(measured.speed for measured in rounds),
+        statistics.median(measured.client_us for measured in rounds),
+        statistics.median(measured.server_us for measured in rounds),
         rounds[0].source,
     )
 
 
-def _figures(played: PlayedRound) -> dict[str, float]:
-    return {"speed": played.speed, "client_us": played.client_us, "server_us": played.server_us}
+def _figures(measured: RoundResult) -> dict[str, float]:
+    figures = asdict(measured)
+    del figures["source"]
+    return figures

@@ -1,4 +1,4 @@
-"""Play one round of one workload: the program that both sides of a comparison run.
+"""Run one round of one workload: the program that both sides of a comparison run.
 
 It runs as a script in the environment of its side, so it imports nothing of this project but the
 public API of the store, which both sides have. It prints the round as one line of JSON.
@@ -31,7 +31,7 @@ from eventstore import (
     SubscriptionState,
 )
 
-__all__ = ["WORKLOADS", "PlayedRound", "PlayedWorkload"]
+__all__ = ["WORKLOADS", "ComparedWorkload", "RoundResult"]
 
 _PAYLOAD = {"sku": "A-4711", "quantity": 3, "price": 19.9, "customer": "c-000123", "note": "x" * 24}
 _READ_STREAM = "read"
@@ -54,7 +54,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class PlayedRound:
+class RoundResult:
     """The measurement of one round."""
 
     speed: float
@@ -67,10 +67,10 @@ class PlayedRound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlayedWorkload:
-    """What is played, and what it needs."""
+class ComparedWorkload:
+    """What runs in a round, and what it needs."""
 
-    play: Callable[[Stores, float], Done]
+    run: Callable[[Stores, float], Done]
     """Works for so many seconds."""
     prepare: Callable[[EventStore], object] = lambda _: None
     """Fills the store once, before the first round."""
@@ -207,20 +207,20 @@ def _live(stores: Stores, seconds: float) -> Done:
 _LARGE_BATCHES = {"batch_by": "any", "max_batch_size": 1_000, "buffer_size": 5_000}
 
 WORKLOADS = {
-    "append-1x1": PlayedWorkload(play=partial(_append, 1, 1)),
-    "append-10x1": PlayedWorkload(play=partial(_append, 10, 1)),
-    "append-100x1": PlayedWorkload(play=partial(_append, 100, 1)),
-    "append-1x100": PlayedWorkload(play=partial(_append, 1, 100)),
-    "append-10x100": PlayedWorkload(play=partial(_append, 10, 100)),
-    "read-100": PlayedWorkload(play=_read, prepare=_fill_read_stream),
-    "catch-up": PlayedWorkload(play=partial(_catch_up, {}), prepare=_fill_history),
-    "catch-up-any": PlayedWorkload(play=partial(_catch_up, _LARGE_BATCHES), prepare=_fill_history),
-    "live": PlayedWorkload(play=_live, is_latency=True),
-    "standby-4-stores": PlayedWorkload(
-        play=partial(_append, _THREADS_PER_STORE, 1), stores=4, has_standby=True
+    "append-1x1": ComparedWorkload(run=partial(_append, 1, 1)),
+    "append-10x1": ComparedWorkload(run=partial(_append, 10, 1)),
+    "append-100x1": ComparedWorkload(run=partial(_append, 100, 1)),
+    "append-1x100": ComparedWorkload(run=partial(_append, 1, 100)),
+    "append-10x100": ComparedWorkload(run=partial(_append, 10, 100)),
+    "read-100": ComparedWorkload(run=_read, prepare=_fill_read_stream),
+    "catch-up": ComparedWorkload(run=partial(_catch_up, {}), prepare=_fill_history),
+    "catch-up-any": ComparedWorkload(run=partial(_catch_up, _LARGE_BATCHES), prepare=_fill_history),
+    "live": ComparedWorkload(run=_live, is_latency=True),
+    "standby-4-stores": ComparedWorkload(
+        run=partial(_append, _THREADS_PER_STORE, 1), stores=4, has_standby=True
     ),
-    "standby-1-store": PlayedWorkload(
-        play=partial(_append, _THREADS_PER_STORE, 1), has_standby=True
+    "standby-1-store": ComparedWorkload(
+        run=partial(_append, _THREADS_PER_STORE, 1), has_standby=True
     ),
 }
 
@@ -244,23 +244,23 @@ def main() -> None:
             if arguments.prepare:
                 workload.prepare(store)
             stores.append(store)
-        played = _measured(workload, stores, postmasters, arguments.seconds, arguments.warm_up)
-    print(json.dumps(asdict(played)))
+        measured = _measured(workload, stores, postmasters, arguments.seconds, arguments.warm_up)
+    print(json.dumps(asdict(measured)))
 
 
 def _measured(
-    workload: PlayedWorkload,
+    workload: ComparedWorkload,
     stores: Stores,
     postmasters: Sequence[psutil.Process],
     seconds: float,
     warm_up: float,
-) -> PlayedRound:
-    workload.play(stores, warm_up)
+) -> RoundResult:
+    workload.run(stores, warm_up)
     server, client = _server_cpu(postmasters), time.process_time()
-    done = workload.play(stores, seconds)
+    done = workload.run(stores, seconds)
     client, server = time.process_time() - client, _server_cpu(postmasters) - server
     each = 1_000_000 / done.events
-    return PlayedRound(done.speed, client * each, server * each, eventstore.__file__)
+    return RoundResult(done.speed, client * each, server * each, eventstore.__file__)
 
 
 def _server_cpu(postmasters: Sequence[psutil.Process]) -> float:

@@ -1,11 +1,11 @@
-"""The table of a comparison, for the terminal. Pure: from contests to lines."""
+"""The table of a comparison, for the terminal. Pure: from comparisons to lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from benchmarks.comparing.contest import Contest
-from benchmarks.comparing.player import WORKLOADS
+from benchmarks.comparing.comparison import Comparison
+from benchmarks.comparing.round_program import WORKLOADS
 
 __all__ = ["heading", "row", "table"]
 
@@ -26,25 +26,25 @@ def heading() -> str:
     )
 
 
-def row(contest: Contest) -> str:
-    speed, old, new = contest.speed, contest.old, contest.new
-    is_latency = WORKLOADS[contest.workload].is_latency
+def row(comparison: Comparison) -> str:
+    speed, old, new = comparison.speed, comparison.old, comparison.new
+    is_latency = WORKLOADS[comparison.workload].is_latency
     return _COLUMNS.format(
-        contest.workload,
+        comparison.workload,
         _speed(old.speed, is_latency=is_latency),
         _speed(new.speed, is_latency=is_latency),
         f"{speed.median:.3f}",
         f"{speed.low:.3f} - {speed.high:.3f}",
-        len(contest.pairs),
+        len(comparison.pairs),
         f"{old.client_us:.3g} > {new.client_us:.3g}",
         f"{old.server_us:.3g} > {new.server_us:.3g}",
-        contest.verdict,
+        comparison.verdict,
     )
 
 
-def table(contests: Iterable[Contest]) -> Iterator[str]:
+def table(comparisons: Iterable[Comparison]) -> Iterator[str]:
     yield heading()
-    yield from map(row, contests)
+    yield from map(row, comparisons)
 
 
 def _speed(speed: float, *, is_latency: bool) -> str:

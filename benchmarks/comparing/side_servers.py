@@ -19,13 +19,13 @@ from eventstore.embedded import EmbeddedServer
 from eventstore.embedded.binaries import find_binaries
 from eventstore.embedded.identity import choose_identity
 
-__all__ = ["ROUND_TRIP", "Stage", "Stages"]
+__all__ = ["ROUND_TRIP", "SideServer", "SideServers"]
 
 ROUND_TRIP = 0.005
 """Seconds to the standby and back."""
 
 _SETTINGS = {
-    # The work of the server beside the commits would fall into the round of either side.
+    # Background work of one side's server would slow down a round of the other side.
     "autovacuum": "off",
     "checkpoint_timeout": "1h",
     "max_wal_size": "8GB",
@@ -35,7 +35,7 @@ _STANDBY_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class SideServer:
     """A server and the processes that do its work."""
 
     dsn: str
@@ -51,16 +51,22 @@ class Stage:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return make_conninfo(self.dsn, dbname=name)
 
+    @staticmethod
+    def vacuum(dsn: str) -> None:
+        """Vacuum and analyze a database once, as autovacuum is off."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
 
-class Stages:
+
+class SideServers:
     """Starts each kind of server when it is first asked for; a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._open: dict[bool, Stage] = {}
+        self._open: dict[bool, SideServer] = {}
         self._closing = ExitStack()
 
-    def stage(self, *, has_standby: bool) -> Stage:
+    def server(self, *, has_standby: bool) -> SideServer:
         if has_standby not in self._open:
             start = _with_standby if has_standby else _alone
             name = "with-standby" if has_standby else "alone"
@@ -75,13 +81,13 @@ class Stages:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[Stage]:
+def _alone(folder: Path) -> Iterator[SideServer]:
     with EmbeddedServer.start(folder, settings=_SETTINGS) as server:
-        yield Stage(server.dsn, (server.pid,))
+        yield SideServer(server.dsn, (server.pid,))
 
 
 @contextmanager
-def _with_standby(folder: Path) -> Iterator[Stage]:
+def _with_standby(folder: Path) -> Iterator[SideServer]:
     folder.mkdir(parents=True)
     primary = folder / "primary"
     standby = folder / "standby"
@@ -99,7 +105,7 @@ def _with_standby(folder: Path) -> Iterator[Stage]:
             }
             with EmbeddedServer.start(standby, settings=settings) as follower:
                 _wait_for_standby(server.dsn)
-                yield Stage(server.dsn, (server.pid, follower.pid))
+                yield SideServer(server.dsn, (server.pid, follower.pid))
                 # Else the end of the primary would wait for what nobody receives any more.
                 _set(server.dsn, "synchronous_standby_names", "")
 
