@@ -23,7 +23,7 @@ def main() -> None:
     names = [group.name for group in GROUPS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of: {', '.join(names)}")
-    parser.add_argument("--redraw", action="store_true", help="write the report of full.json anew")
+    parser.add_argument("--redraw", action="store_true", help="write the report of full.json again")
     arguments = parser.parse_args()
     if arguments.redraw:
         write(Results.load(RESULTS / "full.json"), RESULTS / "full.md")
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def measure(groups: Sequence[Group], scale: Scale) -> None:
-    """Run *groups*, show each result when it is there, and write them down."""
+    """Run *groups*, print each result as soon as it is measured, and save all of them."""
     progress = Progress(groups, scale)
     for name, what in contenders().items():
         print(f"{name:<15}{what}")
@@ -57,7 +57,7 @@ def measure(groups: Sequence[Group], scale: Scale) -> None:
 
 
 def conclude(results: Results, scale: Scale, *, complete: bool) -> None:
-    """Compare with the targets and write the results: all in full are what the README shows."""
+    """Compare with the targets and save the results; those of a full run are in the README."""
     print("\n" + "\n".join(target_lines(results)))
     name = scale.name if complete else "partial"
     RESULTS.mkdir(exist_ok=True)

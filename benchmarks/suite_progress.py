@@ -1,4 +1,4 @@
-"""What a person sees while the suite runs: what is running now, and how long it will take."""
+"""Progress line of the suite: what is running and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """A line at the foot of the terminal that is written over; nothing where there is none."""
+    """A line on the terminal that is overwritten; silent if stderr is not a terminal."""
 
     def __init__(self, groups: Sequence[Group], scale: Scale) -> None:
         self._seconds = {group.name: group.seconds(scale) for group in groups}
@@ -35,20 +35,20 @@ class Progress:
             self._width = len(line)
 
     def clear(self) -> None:
-        """Make room for what is to be read."""
+        """Remove the line before other output."""
         if self._width:
             sys.stderr.write("\r" + " " * self._width + "\r")
             sys.stderr.flush()
             self._width = 0
 
     def end(self) -> float:
-        """Go on to the next group; return the seconds that this one took."""
+        """End the present group; return how many seconds it took."""
         self.clear()
         del self._seconds[self._group]
         return time.monotonic() - self._group_began
 
     def summary(self) -> str:
-        """Return how long it will take, in a few words."""
+        """Return the expected duration as text."""
         return f"about {_minutes(self._left())}"
 
     def _left(self) -> float:

@@ -1,4 +1,4 @@
-"""Where the contenders of a group meet: one server, a fresh database and folder for each."""
+"""Opens the contenders of a group: one server, a fresh database and folder for each."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class Arena:
         self._closing = ExitStack()
 
     def open(self, kind: type[C]) -> C:
-        """Return the contender of this group, started when it is first asked for."""
+        """Return this contender, starting it on the first call."""
         if kind not in self._open:
             self._open[kind] = kind.start(self.place(kind.name))
             self._closing.callback(self._open[kind].close)
         return cast(C, self._open[kind])
 
     def contenders(self) -> list[Contender]:
-        """Return every contender that can run here, open."""
+        """Open and return every contender that can run here."""
         return [self.open(kind) for kind in KINDS if kind.missing() is None]
 
     def place(self, name: str) -> Place:
-        """Return a folder and, if asked for, a database of this group; again, others."""
+        """Return a new folder, which can create a database; both are removed with the arena."""
         unique = f"{name}_{len(list(self._folder.iterdir()))}"
         folder = self._folder / unique
         folder.mkdir()

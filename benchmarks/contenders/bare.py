@@ -1,7 +1,7 @@
-"""The limit: the store's own statements from bare psycopg in one loop, without actors.
+"""The limit: the store's own statements, run by psycopg in one loop without actors.
 
-Nothing is made beyond what the API returns: a read makes the same events with the same decoding,
-an append gets its ids and nothing else, its payloads were encoded before.
+It does nothing beyond what the API returns. A read builds the same events with the same decoding.
+An append only generates event ids; its payloads are already encoded.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Bare(InOneLoop):
         self._storage.close()
 
     def execute(self, statement: bytes, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        """Run one prepared statement; return its rows, in binary format."""
+        """Run one prepared statement in binary format and return its rows."""
         cursor = self.connection.cursor(binary=True)
         return cursor.execute(statement, parameters, prepare=True).fetchall()
 
@@ -160,7 +160,7 @@ def _encoded(data: bytes, number: int) -> tuple[EncodedEvent, ...]:
 
 
 def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent]:
-    """Return rows as the store's own reads do, the columns in the order of its statements."""
+    """Build events from rows exactly as the store's own reads do."""
     return [
         RecordedEvent(
             event_id=event_id,

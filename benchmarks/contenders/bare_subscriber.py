@@ -1,4 +1,4 @@
-"""The limit of delivery: bare psycopg that reads pages in one loop and stores how far it is."""
+"""The limit of delivery: psycopg reads pages in one loop and stores a checkpoint for each."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class BareSubscriber(Bare):
-    """Makes of every row what a subscriber gets; calls a function with it, and nobody else."""
+    """Builds the events that a subscriber gets and calls one function with each."""
 
     def catch_up(self, after: int, received: Callable[[RecordedEvent], object]) -> int:
-        """Pass on everything after a position; store a checkpoint per page; return how much."""
+        """Deliver every event after a position, with a checkpoint per page; return their number."""
         fence = self._claim().fence
         total = 0
         while page := self._page_after(after):
@@ -41,7 +41,7 @@ class BareSubscriber(Bare):
         return total
 
     def checkpointer(self) -> Operation:
-        """Return an operation that stores the next position of a subscription, from 1 on."""
+        """Return an operation that stores the next checkpoint of a subscription, starting at 1."""
         fence = self._claim().fence
         positions = count(1)
         return lambda: self._keep(fence, next(positions))
@@ -49,7 +49,7 @@ class BareSubscriber(Bare):
     def follow(
         self, number: int, received: Callable[[RecordedEvent], object], ready: threading.Event
     ) -> None:
-        """Pass on the next *number* events from when *ready* is set, each read when announced."""
+        """Deliver the next *number* events once *ready* is set; each notification causes a read."""
         with psycopg.connect(self.address, autocommit=True) as heard:
             heard.execute(self.statements.listen)
             position: int = self.execute(self.statements.head, ())[0][0]
@@ -68,7 +68,7 @@ class BareSubscriber(Bare):
         self._keeper.keep([progress], _LEASE, time.monotonic() + _LEASE)
 
     def append_each(self, payloads: Iterable[object]) -> None:
-        """Append an event of each payload, each to a new stream, in one commit."""
+        """Append one event per payload in one commit, each to a new stream."""
         events = [EncodedEvent(uuid7(), EVENT_TYPE, _encode(data)) for data in payloads]
         self._append(
             (StreamAppend(new_stream(), ExpectedVersion.NO_STREAM, (event,)),) for event in events

@@ -1,4 +1,4 @@
-"""What every contender can do, and what it gets to do it with."""
+"""The interface of a contender, and what it is given."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ __all__ = ["Contender", "InOneLoop", "InThreads", "Load", "Operation", "Place"]
 
 
 class Place:
-    """Where a contender keeps its events: it takes what it needs."""
+    """Storage for a contender, which uses the folder, the database, or both."""
 
     def __init__(self, folder: Path, create_database: Callable[[], str]) -> None:
         self.folder = folder
-        """A fresh folder of its own, on the disk of the server."""
+        """An empty folder on the disk of the server."""
         self._create_database = create_database
 
     @cached_property
     def dsn(self) -> str:
-        """A fresh database of its own, on the server that all share."""
+        """An empty database on the shared server, created on first use."""
         return self._create_database()
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is appended by one append."""
+    """The content of one append."""
 
     events: int
     size: int = 100
-    """Bytes of JSON of one event, about."""
+    """Approximate bytes of JSON per event."""
     existing: bool = False
-    """To one of 1,000 existing streams, at whatever version; else to a new one, expecting none."""
+    """Whether to append to one of 1,000 existing streams at any version; else to a new stream."""
 
 
 class Contender(Protocol):
-    """An event store on its way through the workloads."""
+    """An event store that runs the workloads."""
 
     name: ClassVar[str]
 
     @classmethod
     def missing(cls) -> str | None:
-        """Return why it cannot run here; None: it can."""
+        """Return why it cannot run here; None if it can."""
 
     @classmethod
     def version(cls) -> str:
@@ -59,30 +59,30 @@ class Contender(Protocol):
 
     @classmethod
     def join(cls, address: str) -> Self:
-        """Connect to one that was started, from another process."""
+        """Connect from another process to one that was started."""
 
     @property
     def address(self) -> str:
-        """What `join` needs."""
+        """The argument of `join`."""
 
     def append(self, load: Load, callers: int, seconds: float, start: float | None = None) -> Spell:
-        """Let *callers* append, each one after the other; see `measure.spell`."""
+        """Append from *callers*, each in a closed loop; see `measure.spell`."""
 
     def read(self, stream: str, length: int, readers: int, seconds: float) -> Spell:
-        """Let *readers* read and decode a stream of *length* events, again and again."""
+        """Read and decode a stream of *length* events from *readers*, each in a closed loop."""
 
     def fill(self, stream: str, number: int) -> None:
-        """Store *number* small events in a new stream of this name, in large appends."""
+        """Append *number* small events to a new stream of this name, in large appends."""
 
     def read_all(self) -> Measurement:
         """Read and decode every event, oldest first."""
 
     def close(self) -> None:
-        """Give up connections, threads and processes."""
+        """Release connections, threads and processes."""
 
 
 class InThreads(ABC):
-    """A contender that threads call, one per caller."""
+    """A contender that is called by threads, one per caller."""
 
     @abstractmethod
     def appender(self, load: Load) -> Operation:
@@ -100,11 +100,11 @@ class InThreads(ABC):
 
 
 class InOneLoop(ABC):
-    """A contender that does in one loop what all callers want, a commit for all of them."""
+    """A contender that serves all callers in one loop, with one commit for all of them."""
 
     @abstractmethod
     def appender(self, load: Load, callers: int) -> Operation:
-        """Return an operation that makes an append for each of *callers*."""
+        """Return an operation that makes one append for each of *callers*."""
 
     @abstractmethod
     def reader(self, stream: str, length: int) -> Operation:

@@ -1,4 +1,4 @@
-"""Callers in processes of their own, each with a contender connected to what was started here."""
+"""Callers in separate processes, each with its own connection to a started contender."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _spawning = multiprocessing.get_context("spawn")
 
 
 class Crew:
-    """Some processes, which start in the background."""
+    """A number of processes; they start in the background."""
 
     def __init__(self, contender: Contender, size: int) -> None:
         self._connections: list[Connection] = []
@@ -40,7 +40,7 @@ class Crew:
             connection.recv()
 
     def append(self, load: Load, callers: int, seconds: float) -> list[Spell]:
-        """Let *callers* in each process append for *seconds*, all at the same time."""
+        """Append from *callers* in each process for *seconds*, all at the same time."""
         start = time.monotonic() + _BEGIN_AFTER
         for connection in self._connections:
             connection.send((load, callers, seconds, start))
@@ -49,7 +49,7 @@ class Crew:
     def close(self) -> None:
         """End the processes; each closes its contender."""
         for connection in self._connections:
-            with suppress(BrokenPipeError):  # it failed, and said why
+            with suppress(BrokenPipeError):  # the process failed and has printed why
                 connection.send(None)
         for member in self._processes:
             member.join(_END_TIMEOUT)

@@ -1,4 +1,4 @@
-"""Emmett: an event store on PostgreSQL for Node.js, driven in a process of its own.
+"""Emmett: an event store on PostgreSQL for Node.js, run in a separate process.
 
 Its callers are concurrent tasks of that process, not threads of this one.
 """
@@ -28,7 +28,7 @@ _END_TIMEOUT = 20.0
 
 
 class Emmett:
-    """One process of Node.js, which has the store and its pool."""
+    """One process of Node.js with the store and its pool."""
 
     name: ClassVar = "emmett"
 

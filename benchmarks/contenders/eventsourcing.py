@@ -1,4 +1,4 @@
-"""The library `eventsourcing`: its recorder for PostgreSQL, in its default, safe mode."""
+"""The library `eventsourcing`: its recorder for PostgreSQL in the default, safe mode."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EventSourcing(InThreads):
-    """One application recorder with its pool; aggregates are the streams."""
+    """One application recorder with its pool; an aggregate is a stream."""
 
     name: ClassVar = "eventsourcing"
 
@@ -80,7 +80,7 @@ class EventSourcing(InThreads):
         streams = self._existing
 
         def append() -> None:
-            # There is no "any version": the callers remember it, which saves them a query.
+            # It has no "any version", so callers remember the version, which saves a query.
             stream, version = streams.popleft()
             self._insert(stream, version + 1, load.events, data)
             streams.append((stream, version + load.events))

@@ -1,4 +1,4 @@
-"""What is appended and read: small JSON events, alike for every contender."""
+"""The events that are appended and read: small JSON, the same for every contender."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ALL", "EVENT_TYPE", "EXISTING", "events", "new_stream", "payload"]
 ALL = "$all"
 EVENT_TYPE = "OrderPlaced"
 EXISTING = 1_000
-"""Streams that appends to existing streams go to."""
+"""Number of streams in the workloads that append to existing streams."""
 
 _FIELDS = {"sku": "A-4711", "quantity": 3, "price": 19.9, "customer": "c-000123"}
 _BYTES_OF_THE_REST = 76

@@ -1,4 +1,4 @@
-"""How the other stores let a reader catch up, with what they have to remember how far it came."""
+"""Catch-up in the other stores, with their own way of storing a position."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.contenders.uma import Uma
 __all__ = ["catch_up_in_eventsourcing", "catch_up_in_uma"]
 
 _PER_TRACKING = 500
-"""Events per record of the position; theirs is made for one record per event."""
+"""Events per stored position; the store itself is designed for one per event."""
 
 _decode = msgspec.json.Decoder().decode
 
 
 def catch_up_in_uma(uma: Uma, number: int) -> int:
-    """Read the newest *number* events of a subscription, and track each of its batches."""
+    """Read the newest *number* events of a subscription and track each of its batches."""
     import umadb
 
     head = uma.client.head()
@@ -34,7 +34,7 @@ def catch_up_in_uma(uma: Uma, number: int) -> int:
 
 
 def catch_up_in_eventsourcing(store: EventSourcing, number: int) -> int:
-    """Read the newest *number* notifications of a subscription, and track every 500."""
+    """Read the newest *number* notifications of a subscription and track every 500th."""
     from eventsourcing.persistence import Tracking
     from eventsourcing.postgres import PostgresTrackingRecorder
 

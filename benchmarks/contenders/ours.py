@@ -1,4 +1,4 @@
-"""Our own store, as an application uses it: the facade, the actors, real objects."""
+"""This store as an application uses it, with facade and actors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""UmaDB: a server of its own, written in Rust, with files of its own; not on PostgreSQL."""
+"""UmaDB: a server written in Rust with its own files, not PostgreSQL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Uma(InThreads):
-    """One client, and the server if it was started here; a tag is the stream."""
+    """One client, and the server if it was started here; a stream is a tag."""
 
     name: ClassVar = "umadb"
 
@@ -137,7 +137,7 @@ def _free_port() -> int:
 
 
 def _connected(address: str) -> Any:
-    """Return a client of a server that may still be starting."""
+    """Connect to a server that may still be starting."""
     import umadb
 
     deadline = time.monotonic() + _START_TIMEOUT

@@ -1,6 +1,6 @@
-"""Callers that work for a while, rounds of interleaved runs, and what they come to.
+"""Callers that repeat an operation for a while, interleaved rounds, and their statistics.
 
-Other work may share the machine: trust ratios of one run.
+Other work may share the machine, so only ratios within one run can be trusted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 _PERCENTILES = (50, 99, 100)
 
 Operation = Callable[[], None]
-"""One unit of work, done again and again by one thread."""
+"""One unit of work, repeated by one thread."""
 
 
 # ── one run ──────────────────────────────────────────────────────────────────────────────────────
@@ -38,25 +38,25 @@ Operation = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """What callers did in a while."""
+    """The work of some callers during one run."""
 
     began: float
     ended: float
-    """When the last one was done."""
+    """When the last caller finished."""
     latencies: tuple[float, ...]
     """Seconds of each operation."""
     cpu_seconds: float
     callers_at_once: int = 1
-    """How many callers one operation serves."""
+    """Number of callers that one operation serves."""
 
 
 def spell(operations: Sequence[Operation], seconds: float, start: float | None = None) -> Spell:
-    """Repeat every operation in a thread of its own for *seconds*, each at least once.
+    """Repeat each operation in a thread of its own for *seconds*, at least once.
 
     Args:
         operations: One per caller.
-        seconds: Until when a new one is begun.
-        start: Moment of `time.monotonic` at which all begin; None: once the threads are there.
+        seconds: No operation begins later than this.
+        start: Moment of `time.monotonic` at which all begin; None: as soon as the threads exist.
     """
     start = start or time.monotonic() + 0.005 + 0.0005 * len(operations)
     with ThreadPoolExecutor(len(operations)) as threads:
@@ -84,7 +84,7 @@ def _sleep_until(moment: float) -> None:
 
 
 def together(spells: Sequence[Spell], events: int) -> Measurement:
-    """Return the rate of *spells* side by side, in which a caller's operation counts *events*."""
+    """Return the total rate of simultaneous *spells* with *events* per caller and operation."""
     latencies = tuple(chain.from_iterable(one.latencies for one in spells))
     total = events * sum(len(one.latencies) * one.callers_at_once for one in spells)
     took = max(one.ended for one in spells) - min(one.began for one in spells)
@@ -97,7 +97,7 @@ def together(spells: Sequence[Spell], events: int) -> Measurement:
 
 
 def timed(work: Callable[[], int]) -> Measurement:
-    """Return how many things per second *work* does once; it returns how many it did."""
+    """Run *work* once and return its rate; it returns the number of things it did."""
     cpu, begun = time.process_time(), time.perf_counter()
     done = work()
     took = time.perf_counter() - begun
@@ -114,9 +114,9 @@ class Figure:
     values: tuple[float, ...]
     """One per run, in the unit of the workload."""
     latency_ms: Mapping[str, float]
-    """Percentiles over the operations of all runs, if those have any."""
+    """Percentiles over the operations of all runs; empty if operations were not timed."""
     cpu_us_per_event: float | None
-    """CPU time of the client, over all runs."""
+    """CPU time of the client over all runs."""
     extra: Mapping[str, float]
     """Median of every further figure."""
 
@@ -162,12 +162,12 @@ def _medians(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _rounded(value: float) -> float:
-    """Return *value* with four digits: the rounds differ by more than the fifth."""
+    """Return *value* with four significant digits; rounds differ by more than the fifth."""
     return float(f"{value:.4g}")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the least of *values* that *percent* of them do not exceed."""
+    """Return the smallest of *values* that is at least as large as *percent* of them."""
     ordered = sorted(values)
     return ordered[max(0, -int(-percent * len(ordered) // 100) - 1)]
 
@@ -178,13 +178,13 @@ def interleaved(
     began: Callable[[str, int, int], object],
     failed: Callable[[str, Exception], object],
 ) -> dict[str, Figure]:
-    """Run every contender once per round, in turn; each round another one begins.
+    """Run every contender once per round; the one that begins changes each round.
 
     Args:
         workload: What to run.
         scale: How often.
-        began: Told the contender, the round and how many there are, before each run.
-        failed: Told the contender and why; it takes no further part, and no figure is returned.
+        began: Called before each run with the contender, the round and the number of rounds.
+        failed: Called with a contender and its error; it takes no further part and has no figure.
     """
     rounds = workload.rounds or scale.rounds
     first = 0 if scale.warm_up and workload.rounds is None else 1
@@ -196,7 +196,7 @@ def interleaved(
             began(name, number, rounds)
             try:
                 measured = workload.contenders[name](Round(number, scale.seconds))
-            except Exception as error:  # noqa: BLE001 - half an hour of others is not thrown away
+            except Exception as error:  # noqa: BLE001 - one failure must not discard the others' results
                 del runs[name]
                 failed(name, error)
             else:

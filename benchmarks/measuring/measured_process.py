@@ -1,4 +1,4 @@
-"""A figure that is measured in a process of its own."""
+"""Measurements that need a separate process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TIMEOUT = 300.0
 
 
 def printed_by(module: str, *arguments: object) -> float:
-    """Run *module* with *arguments* as a program and return the figure it prints."""
+    """Run *module* as a program and return the number that it prints."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=_TIMEOUT)
     return float(done.stdout)

@@ -1,13 +1,13 @@
-"""What a benchmark is: one line of the report, which each contender runs once per round.
+"""The vocabulary: a workload is one line of the report; contenders run it once per round.
 
-A module of workloads (`appending`, `reading`, `subscribing` …) is a function
+A module of workloads (`append_workloads`, `read_workloads` …) has a function
 
     def workloads(arena: Arena) -> Iterator[Workload]
 
-in `registry.GROUPS`. It is a generator: what a workload needs (events to read, say) is prepared
-right before it is yielded, with `arena.open(Ours)` and its like; it runs before the generator goes
-on, so what follows the yield cleans up. The arena of a group has a server shared by all groups and
-a fresh database per contender, both gone when the group is over.
+that `registry.GROUPS` lists. It is a generator. Code before a yield prepares the workload, with
+`arena.open(Ours)` for instance; code after it cleans up, because the workload runs before the
+generator is resumed. All groups share one server. The arena gives each contender a fresh database
+and removes it after the group.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything."""
+    """The size of a benchmark run."""
 
     name: Literal["full", "quick", "smoke"]
     rounds: int
     """Runs that count, per contender."""
     warm_up: bool
-    """One more run before them, which does not count."""
+    """Whether one more run precedes them, which does not count."""
     seconds: float
-    """How long a run takes that has no end of its own, such as appending."""
+    """Duration of a run without an end of its own, such as appending."""
 
     def pick(self, full: T, quick: T, smoke: T) -> T:
-        """Return the one for this scale: a number of events, the workloads to run."""
+        """Return the value for this scale, such as a number of events."""
         return {"full": full, "quick": quick, "smoke": smoke}[self.name]
 
 
 FULL = Scale("full", rounds=5, warm_up=True, seconds=0.4)
-"""What the results are made of; under 30 minutes for all groups."""
+"""The scale of the published results; all groups take under 30 minutes."""
 QUICK = Scale("quick", rounds=3, warm_up=False, seconds=0.2)
-"""To see where one stands; under 3 minutes."""
+"""A quick overview; under 3 minutes."""
 SMOKE = Scale("smoke", rounds=1, warm_up=False, seconds=0.01)
-"""To see that every workload still runs; a few seconds. Its figures mean nothing."""
+"""Proves that every workload still runs, in a few seconds. Its figures mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a run is told."""
+    """The argument of a run."""
 
     number: int
     """From 1; 0 is the warm-up."""
@@ -60,18 +60,18 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one run came to."""
+    """The result of one run."""
 
     value: float
     """In the unit of the workload."""
     latencies: tuple[float, ...] = ()
-    """Seconds of every single operation, where the workload has such; percentiles are shown."""
+    """Seconds of each operation, if the workload times them; shown as percentiles."""
     cpu_seconds: float | None = None
-    """CPU time of the client: of this process and of the processes that helped it."""
+    """CPU time of the client, helper processes included."""
     operations: int | None = None
-    """How many events the CPU time was spent on."""
+    """Number of events that the CPU time was spent on."""
     extra: Mapping[str, float] = field(default_factory=dict)
-    """Further figures of this run, each under its name with unit; they go into the JSON."""
+    """Further figures by name with unit; they are kept in the JSON."""
 
 
 Run = Callable[[Round], Measurement]
@@ -82,16 +82,16 @@ class Workload:
     """One line of the report."""
 
     name: str
-    """Unique in its group; what distinguishes it, such as ``100 x 1``."""
+    """Unique in its group, such as ``100 x 1``."""
     group: str
     unit: str
-    """Of the values: ``events/s``, ``ms``, ``MB``."""
+    """Unit of the values: ``events/s``, ``ms``, ``MB``."""
     better: Better = "higher"
     contenders: Mapping[str, Run]
-    """By the contender's name: ``ours``, ``bare`` …, in the order of the table."""
+    """Runs by contender (``ours``, ``bare`` …), in the order of the table."""
     panel: str = ""
-    """Workloads of a group with the same panel are drawn side by side; its title in the plot."""
+    """Title of its panel in the plot; workloads of a group may share one."""
     label: str = ""
-    """What distinguishes it in its panel; empty: its name."""
+    """Label in its panel; its name if empty."""
     rounds: int | None = None
-    """Runs that count, where `Scale.rounds` would take too long; then there is no warm-up."""
+    """Runs that count, if `Scale.rounds` would take too long; then there is no warm-up."""

@@ -1,4 +1,4 @@
-"""Results as text: lines for the terminal, and the same as Markdown."""
+"""Results as text, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _COLUMNS = "{:<22}{:>11}  {:<22}{:>9}{:>9}{:>9}{:>9}"
 
 
 def heading() -> str:
-    """Return the heads of the columns, 91 characters wide."""
+    """Return the column headings, 91 characters wide."""
     return _COLUMNS.format("", "median", "least to most", "p50 ms", "p99 ms", "CPU us", "x ours")
 
 
 def lines(result: Result) -> Iterator[str]:
-    """Yield a workload and, below it, each contender."""
+    """Yield the name of a workload, then a line per contender."""
     yield f"{result.name}, {result.unit}"
     for name, figure in result.figures.items():
         yield _COLUMNS.format(
@@ -33,7 +33,7 @@ def lines(result: Result) -> Iterator[str]:
 
 
 def markdown(results: Sequence[Result]) -> Iterator[str]:
-    """Yield the tables of one group: what was reached, and what it cost."""
+    """Yield the tables of one group: the figures, then latency and CPU time."""
     names = list(dict.fromkeys(name for result in results for name in result.figures))
     yield from _table(
         ["", "unit", *names, "ours ÷ bare"],
@@ -61,7 +61,7 @@ def markdown(results: Sequence[Result]) -> Iterator[str]:
 
 
 def number(value: float) -> str:
-    """Return *value* with three digits or more, thousands set apart."""
+    """Return *value* with at least three significant digits and separated thousands."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Pictures of the results: per group one PNG, a panel for each kind of workload."""
+"""Plots of the results: one PNG per group with a panel for each kind of workload."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _COLOURS = {"ours": "#1f6feb", "eventsourcing": "#e69f00", "umadb": "#8c6bb1", "
 _OTHER_COLOURS = ("#56b4e9", "#d95f02", "#7f7f7f", "#a6761d")
 _LIMIT_COLOUR = "#111111"
 _BAR = 0.8
-"""Of the place of a workload, the rest is space."""
+"""Share of a workload's height that bars use; the rest is space."""
 _LABEL_WIDTH = 34
 _DPI = 90
 _PALETTE = 32
-"""Colours of a picture; more make its file larger and not clearer."""
+"""Colours per file; more make it larger and not clearer."""
 _LOGARITHMIC_FROM = 40.0
-"""Times that the greatest of a panel exceeds the least: bars could not be seen any more."""
+"""Ratio of largest to smallest median above which a linear bar would be invisible."""
 
 
 def plot(title: str, results: Sequence[Result], path: Path) -> None:
@@ -55,7 +55,7 @@ def plot(title: str, results: Sequence[Result], path: Path) -> None:
 
 
 def _save(picture: Any, path: Path) -> None:
-    """Write a small file, the same for the same picture."""
+    """Write a small file; the same plot always gives the same bytes."""
     from PIL import Image
 
     drawn = io.BytesIO()
@@ -79,13 +79,13 @@ def _colours(results: Sequence[Result]) -> dict[str, str]:
 
 
 def _draw(axes: Any, results: Sequence[Result], colours: dict[str, str], room: float) -> str:
-    """Draw a panel; return what its title must say of its scale.
+    """Draw a panel; return the suffix of its title that names the scale.
 
     Args:
         axes: Where to draw.
         results: What to draw.
         colours: By contender.
-        room: Height of the panel, as a multiple of what it needs.
+        room: Height of the panel as a multiple of the height it needs.
     """
     scale = _scale(axes, results)
     for place, result in enumerate(results):
@@ -118,7 +118,7 @@ def _scale(axes: Any, results: Sequence[Result]) -> str:
 
 
 def _draw_workload(axes: Any, place: int, result: Result, colours: dict[str, str]) -> None:
-    """Draw a bar per contender, its spread as a thin line, and the limit across all of them."""
+    """Draw a bar and a thin line for the spread per contender, and the limit across them."""
     names = _bars(result)
     height = _BAR / max(1, len(names))
     for index, name in enumerate(names):

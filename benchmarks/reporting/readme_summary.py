@@ -1,4 +1,4 @@
-"""The few figures that the project's README shows, as a table of Markdown."""
+"""The figures in the project's README, as a table of Markdown."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _ROWS = (
     ),
     ("live, p50 in ms", "live", "100 appends/s, 1 x actor", None),
 )
-"""What it is called, its group and its workload, and what Elixir's figure is called."""
+"""Label, group, workload, and name of Elixir's figure."""
 
 
 def summary(results: Results) -> Iterator[str]:
-    """Yield a line per workload that was run, with the median of each contender."""
+    """Yield a row per workload that was run, with the median of each contender."""
     yield "| events per second | " + " | ".join(_CONTENDERS) + " | Elixir, elsewhere |"
     yield "|---" + "|---:" * (len(_CONTENDERS) + 1) + "|"
     for label, group, name, elsewhere in _ROWS:

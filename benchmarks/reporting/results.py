@@ -1,4 +1,4 @@
-"""What a run of the suite came to, with machine and versions; written and read as JSON."""
+"""Results of a run of the suite with machine and versions, stored as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIBRARIES = ("psycopg", "pykka", "msgspec")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A workload and what each contender made of it."""
+    """The figures of one workload."""
 
     group: str
     name: str
@@ -33,7 +33,7 @@ class Result:
     label: str
     figures: Mapping[str, Figure]
     failed: Mapping[str, str]
-    """Why, by contender; it has no figure."""
+    """Reasons by contender; a failed contender has no figure."""
 
     @classmethod
     def of(
@@ -51,7 +51,7 @@ class Result:
         )
 
     def ratio(self, contender: str, to: str) -> float | None:
-        """Return how many times better *contender* was than *to*, by medians."""
+        """Return the ratio of medians; more than 1 if *contender* is better than *to*."""
         if not {contender, to} <= self.figures.keys():
             return None
         better, other = self.figures[contender].median, self.figures[to].median
@@ -61,7 +61,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What must be known to read the figures."""
+    """The conditions under which the figures were measured."""
 
     command: str
     date: str
@@ -69,7 +69,7 @@ class Conditions:
     python: str
     libraries: Mapping[str, str]
     contenders: Mapping[str, str]
-    """Version, or why it did not run, by name."""
+    """Version by name, or why it did not run."""
     server: Mapping[str, str]
     """Version and settings of PostgreSQL."""
 
@@ -92,7 +92,7 @@ class Results:
 
     conditions: Conditions
     seconds: dict[str, int] = field(default_factory=dict)
-    """That each group took."""
+    """Duration of each group."""
     results: list[Result] = field(default_factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""The results as a page of Markdown, with the plots beside it, and the targets as a table."""
+"""The results as a page of Markdown with plots and a table of targets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _COLUMNS = "{:<32}{:<16}{:>12}{:>18}   {}"
 
 
 def write(results: Results, path: Path) -> None:
-    """Write the page to *path*, and a plot per group into its folder."""
+    """Write the page to *path* and a plot per group into the same folder."""
     for group in results.groups:
         plots.plot(group.capitalize(), results.of_group(group), _plot_of(group, path))
     path.write_text("\n".join(_page(results, path)) + "\n")
 
 
 def target_lines(results: Results) -> Iterator[str]:
-    """Yield what this run reached of the figures it speaks of, for the terminal."""
+    """Yield the targets that this run measured, for the terminal."""
     yield _COLUMNS.format("TARGET", "against", "wanted", "reached", "").rstrip()
     for target, reached, met in compared(results):
         if reached == NOT_MEASURED:

@@ -1,4 +1,4 @@
-"""The figures to reach, as data, and how near a run came. It reports and judges nothing else."""
+"""Performance targets as data, and what a run reached of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["NOT_MEASURED", "TARGETS", "Target", "compared"]
 NOT_MEASURED = "not measured"
 
 Reached = Callable[[Results], float | None]
-"""Returns the figure of a run, or None if it did not run what is needed."""
+"""Returns the figure that a run reached; None if it did not measure it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One figure to reach."""
+    """One target."""
 
     what: str
     against: str
@@ -28,9 +28,9 @@ class Target:
     reached: Reached
     unit: str = "x"
     at_most: bool = False
-    """The bound is the most that is allowed; else the least."""
+    """Whether the bound is a maximum; else it is a minimum."""
     directly: Reached | None = None
-    """The same without the limit in between, if *reached* goes by way of it."""
+    """The same figure without the detour through the limit, if *reached* takes it."""
 
     def met(self, figure: float | None) -> bool:
         if figure is None:
@@ -43,7 +43,7 @@ class Target:
 
 
 def compared(results: Results) -> Iterator[tuple[Target, str, bool]]:
-    """Yield each target, what was reached in words, and whether that is enough."""
+    """Yield each target, the reached figure as text, and whether the target is met."""
     for target in TARGETS:
         figure = target.reached(results)
         yield target, _in_words(target, figure, results), target.met(figure)
@@ -57,7 +57,7 @@ def _in_words(target: Target, figure: float | None, results: Results) -> str:
     return f"{number(figure)} {target.unit}{beside}"
 
 
-# ── how a figure is found ────────────────────────────────────────────────────────────────────────
+# ── finding figures ─────────────────────────────────────────────────────────────────────────────
 
 
 def _matching(results: Results, group: str, name: str) -> list[Result]:
@@ -65,7 +65,7 @@ def _matching(results: Results, group: str, name: str) -> list[Result]:
 
 
 def _times(group: str, name: str, to: str, *others: str, factor: float = 1.0) -> Reached:
-    """Return how many times better ours is than *to*, in the first workload that matches *name*.
+    """Return how many times better ours is than *to* in the first workload matching *name*.
 
     Args:
         group: Of the workloads.
@@ -99,7 +99,7 @@ def _ratio_across(ours: Result, other: Result, to: str) -> float | None:
 
 
 def _directly(group: str, name: str, elixir: float) -> Reached:
-    """Return the best of ours in the workloads that match *name*, as a multiple of *elixir*."""
+    """Return our best figure in the workloads matching *name*, as a multiple of *elixir*."""
 
     def reached(results: Results) -> float | None:
         ours = [one.figures.get("ours") for one in _matching(results, group, name)]
@@ -109,7 +109,7 @@ def _directly(group: str, name: str, elixir: float) -> Reached:
 
 
 def _best_times(group: str, name: str, to: str, *, factor: float) -> Reached:
-    """Return the best ratio of ours to *to* of all workloads that match *name*."""
+    """Return the best ratio of ours to *to* in the workloads matching *name*."""
 
     def reached(results: Results) -> float | None:
         matching = _matching(results, group, name)
@@ -121,7 +121,7 @@ def _best_times(group: str, name: str, to: str, *, factor: float) -> Reached:
 
 
 def _worst(group: str, name: str) -> Reached:
-    """Return the greatest value of ours in all workloads that match *name*."""
+    """Return our largest value in the workloads matching *name*."""
 
     def reached(results: Results) -> float | None:
         ours = [one.figures.get("ours") for one in _matching(results, group, name)]
@@ -131,7 +131,7 @@ def _worst(group: str, name: str) -> Reached:
 
 
 def _live_to_elixir(results: Results) -> float | None:
-    """Return how many times shorter than Elixir's, by what a commit alone takes here and there."""
+    """Return how many times shorter our latency is than Elixir's, relative to a bare commit."""
     elixir, bare = LIVE_MS
     for live in _matching(results, "live", "100 appends/s, 1 x actor"):
         for commit in _matching(results, "append", "1 x 1"):
@@ -158,7 +158,7 @@ _BEST = rf"{_CATCH_UP}.*\[100 per stream\]"
 def _to_elixir_by_bare(
     what: str, bound: float, group: str, name: str, *, best: bool = False
 ) -> Target:
-    """Return the target of *what*: ours to bare here, times bare to Elixir there."""
+    """Return a target for (ours / bare here) x (bare / Elixir there)."""
     elixir, bare = PER_SECOND[what]
     times = _best_times if best else _times
     return Target(

@@ -1,4 +1,4 @@
-"""A store that lives on while somebody else keeps an old snapshot open, as a nightly dump does."""
+"""A store in use while a foreign transaction keeps an old snapshot open, as a dump does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COMMITS_PER_CHECKPOINT = 20
 
 
 class Aging:
-    """The store behind *dsn*, its subscription, and a foreign transaction; a context manager."""
+    """The store behind *dsn* with a subscription and a foreign transaction; a context manager."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -27,7 +27,7 @@ class Aging:
         """Stores the next checkpoint of one subscription."""
 
     def age(self, commits: int) -> None:
-        """Open the foreign snapshot and make *commits* under it, and checkpoints between them.
+        """Open the foreign snapshot, then make *commits* with checkpoints between them.
 
         The commits do not wait for the disk; afterwards they do.
         """

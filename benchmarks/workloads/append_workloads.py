@@ -28,7 +28,7 @@ _ONE: tuple[Shape, ...] = ((10, 1),)
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield them all in full; what the targets speak of, and one of each further kind, in quick."""
+    """Yield all of them in full; in quick, those with targets and one of each other kind."""
     pick = arena.scale.pick
     yield from _from_threads(arena, "", pick(_ALL, _TARGETS, _TARGETS), Load)
     existing = partial(Load, existing=True)
@@ -52,7 +52,7 @@ def _from_threads(
 
 
 def _from_processes(arena: Arena, shapes: Iterable[Shape]) -> Iterator[Workload]:
-    """Yield appends from processes, which live as long as these workloads."""
+    """Yield appends from processes; the processes end with the last of these workloads."""
     size = arena.scale.pick(4, 4, 1)
     with ExitStack() as closing:
         crews = {contender.name: Crew(contender, size) for contender in arena.contenders()}

@@ -1,4 +1,4 @@
-"""Growth: what an event costs in a large store, as a multiple of its cost in a small one.
+"""Growth: cost of an event in a large store as a multiple of its cost in a small one.
 
 Both are measured in turn, slice by slice, so that a machine with other work slows both. What is
 measured leaves little behind, lest the small store grows.
@@ -27,14 +27,14 @@ from eventstore import Events, EventStore, ExpectedVersion
 __all__ = ["workloads"]
 
 _SLICES = 5
-"""Of a run, in each of the two stores."""
+"""Slices of a run in each of the two stores."""
 _CALLERS = 10
 _APPENDS = 10
-"""Of each caller in a slice."""
+"""Operations of each caller in a slice."""
 _PER_APPEND = 10
 _PAGE = 1_000
 _CAUGHT_UP = 5_000
-"""Events of a catch-up. Appended ones are not among them: they are in memory."""
+"""Events of a catch-up; freshly appended ones are not used, as they are in memory."""
 _TIMEOUT = 60.0
 
 
@@ -56,11 +56,11 @@ class Filled:
 
 
 Cost = Callable[[Filled, float], float]
-"""Returns the seconds of one event, measured for so many seconds or in a fixed amount of work."""
+"""Returns the seconds per event, measured for the given time or for a fixed amount of work."""
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield the stores with 100 events a stream, those with one, and one under an old snapshot."""
+    """Yield stores with 100 events per stream, with one, and under an old snapshot."""
     pick = arena.scale.pick
     with ExitStack() as closing:
         rounds = pick(3, 2, 1)
@@ -116,7 +116,7 @@ def _old_snapshot(
 def _compared(cost: Cost, small: Filled, large: Filled, round_: Round) -> Measurement:
     seconds = round_.seconds / _SLICES
     pairs = [(cost(small, seconds), cost(large, seconds)) for _ in range(_SLICES)]
-    # The least of each: what else the machine does only adds to it.
+    # The minimum of each, as other work on the machine only adds to it.
     few, many = (1_000_000 * min(costs) for costs in zip(*pairs, strict=True))
     return Measurement(
         many / few,
@@ -140,7 +140,7 @@ def _append(filled: Filled, _: float) -> float:
 
 
 def _read_stream(filled: Filled, seconds: float) -> float:
-    """Read random streams, whole."""
+    """Read whole random streams."""
     read = count()
 
     def read_one() -> None:
@@ -153,7 +153,7 @@ def _read_stream(filled: Filled, seconds: float) -> float:
 
 
 def _read_all(filled: Filled, seconds: float) -> float:
-    """Read pages from random positions on."""
+    """Read pages from random positions."""
     size = min(_PAGE, filled.events)
 
     def read_page() -> None:
@@ -165,7 +165,7 @@ def _read_all(filled: Filled, seconds: float) -> float:
 
 
 def _catch_up(filled: Filled, _: float) -> float:
-    """Catch up from a random position on, acknowledging each batch."""
+    """Catch up from a random position, acknowledging each batch."""
     number = min(_CAUGHT_UP, filled.events)
     start = random.randint(0, filled.events - number)
     [last] = filled.store.read_all_streams_forward(start + number, 1)

@@ -1,4 +1,4 @@
-"""Idle: what 500 subscriptions cost a process while nothing happens.
+"""Idle: CPU time of a process with 500 subscriptions and no events.
 
 ``python -m benchmarks.workloads.idle_workload DSN SUBSCRIPTIONS SECONDS`` is that process; it
 prints the per cent of a core.
@@ -20,7 +20,7 @@ __all__ = ["workloads"]
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield one workload: a process of its own that only waits."""
+    """Yield one workload: a separate process that only waits."""
     subscriptions = arena.scale.pick(500, 500, 5)
     seconds = arena.scale.pick(20.0, 5.0, 0.1)
     dsn = arena.place("idle").dsn

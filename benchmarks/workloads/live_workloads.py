@@ -1,6 +1,6 @@
-"""Live: how long an event takes from the call of append to its subscriber, or to the answer.
+"""Live: latency from the call of append to the subscriber, or to the answer.
 
-The event carries the moment of the call; whoever receives it looks at the clock first.
+The event carries the time of the call; the receiver reads the clock before anything else.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ WRITERS = 10
 
 _TIMEOUT = 120.0
 _SIZE = 130
-"""Bytes of JSON with the moment in it."""
+"""Bytes of JSON, the time of the call included."""
 
 Append = Callable[[object], object]
-"""Appends one event of this payload to a new stream."""
+"""Appends one event with this payload to a new stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """Who appends how much, and who listens."""
+    """One case: pace of the appends, and number and kind of subscribers."""
 
     appends: int
     subscriptions: int = 1
     subscriber: Literal["actor", "function"] = "actor"
     loaded: bool = False
-    """10 writers that append one event after the other; else 100 appends a second."""
+    """Whether 10 writers append without a pause; else there are 100 appends a second."""
     rounds: int | None = None
 
     @property
@@ -66,7 +66,7 @@ class Live:
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield appends at an even pace, then under load; the limit and others with few listeners."""
+    """Yield appends at an even pace, then under load; others take part with few subscribers."""
     for case in _cases(arena):
         store, heard = arena.open(Ours).store, case.subscriptions > 0
         contenders: dict[str, Run] = {"ours": partial(_ours if heard else _ours_alone, store, case)}
@@ -87,7 +87,7 @@ def workloads(arena: Arena) -> Iterator[Workload]:
 
 
 def _cases(arena: Arena) -> list[Live]:
-    """Return the cases, without subscriptions first: a store listens once it had one."""
+    """Return the cases; those without subscriptions come first, as a store that had one listens."""
     pick = arena.scale.pick
     few, many, most = pick((10, 50, 500), (10, 50, 500), (2, 3, 4))
     even = partial(Live, appends=pick(400, 100, 3), rounds=pick(3, 1, 1))
@@ -114,7 +114,7 @@ def _cases(arena: Arena) -> list[Live]:
 
 
 def _append_all(case: Live, appends: Sequence[Append]) -> None:
-    """Make all appends of *case*; one function per writer."""
+    """Make all appends of *case* with one function per writer."""
     if case.loaded:
         with ThreadPoolExecutor(len(appends)) as threads:
             each = case.appends // len(appends)
@@ -130,7 +130,7 @@ def _one_after_the_other(number: int, append: Append) -> None:
 
 
 def _evenly(number: int, append: Append) -> None:
-    """Append when it is due; what is late because of the one before counts from when it was due."""
+    """Append at an even pace; the latency of a late append counts from when it was due."""
     start = time.perf_counter()
     for place in range(number):
         due = start + place / PER_SECOND
@@ -154,7 +154,7 @@ def _measurement(case: Live, latencies: Sequence[float], cpu_seconds: float) -> 
 
 
 def _answers(append: Append, case: Live) -> Measurement:
-    """Append at an even pace; how long each call takes."""
+    """Append at an even pace and measure how long each call takes."""
     latencies: list[float] = []
 
     def timed(data: Any) -> None:
@@ -208,7 +208,7 @@ def _ours(store: EventStore, case: Live, _: Round) -> Measurement:
 
 @contextmanager
 def _subscribed(store: EventStore, case: Live, latencies: list[float]) -> Iterator[list[Any]]:
-    """Keep the subscriptions of *case* while this lasts, live from its beginning."""
+    """Keep the subscriptions of *case* open, all of them live."""
     with ExitStack() as leaving:
         subscriptions = []
         for _ in range(case.subscriptions):
@@ -235,7 +235,7 @@ def _bare_alone(dsn: str, case: Live, _: Round) -> Measurement:
 
 
 def _bare(dsn: str, case: Live, _: Round) -> Measurement:
-    """Append in one loop, under load for all writers in one commit; listen in another thread."""
+    """Append in one loop and listen in another thread; under load a commit serves all writers."""
     latencies: list[float] = []
     with ExitStack() as closing:
         writer, listener = BareSubscriber(dsn), BareSubscriber(dsn)
@@ -269,7 +269,7 @@ def _uma_alone(uma: Uma, case: Live, _: Round) -> Measurement:
 
 
 def _uma(uma: Uma, case: Live, _: Round) -> Measurement:
-    """Append as its readers do, and follow its stream of events in a thread per subscription."""
+    """Append, and follow the stream of events in a thread per subscription."""
     latencies: list[float] = []
     with ThreadPoolExecutor(case.subscriptions) as threads:
         head = uma.client.head()

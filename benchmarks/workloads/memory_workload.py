@@ -1,4 +1,4 @@
-"""Memory: what a process needs at most whose subscriber is much slower than its events.
+"""Memory: peak of a process whose subscriber is much slower than its events.
 
 ``python -m benchmarks.workloads.memory_workload DSN SECONDS APPENDS`` is that process; it prints
 megabytes.
@@ -26,11 +26,11 @@ __all__ = ["workloads"]
 
 _PER_APPEND = 100
 _PER_EVENT = 0.005
-"""Seconds that the subscriber takes."""
+"""Seconds that the subscriber spends on an event."""
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield what waits already, and what is appended by the same process meanwhile, too."""
+    """Yield a backlog alone, then a backlog with appends by the same process."""
     backlog = arena.scale.pick(1_000_000, 100_000, 1_000)
     seconds = arena.scale.pick(20.0, 3.0, 0.1)
     appended = arena.scale.pick(200_000, 60_000, 200)
@@ -76,7 +76,7 @@ def _peak(dsn: str, seconds: float, appended: int) -> float:
 
 
 def _peak_of_this_process() -> float:
-    """Return megabytes. What getrusage tells on Linux includes the parent, up to the exec."""
+    """Return megabytes; getrusage is a fallback, as on Linux it includes the parent before exec."""
     status = Path("/proc/self/status")
     if status.exists():
         [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]

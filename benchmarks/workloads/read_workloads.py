@@ -16,7 +16,7 @@ PER_STREAM = 1_000
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield them all, at every scale; in full over a million events."""
+    """Yield all of them at every scale; in full over a million events."""
     contenders = arena.contenders()
     for length, readers in ((100, (1, 10, 50, 100)), (1_000, (1,))):
         stream = f"of-{length}"

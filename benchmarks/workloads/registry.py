@@ -1,4 +1,4 @@
-"""Every group of workloads, in the order of the report, and about how long each takes."""
+"""All groups of workloads in the order of the report, with their expected durations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["GROUPS", "Group"]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Workloads that share a server's databases and a table of the report."""
+    """Workloads that share the contenders' databases and a table of the report."""
 
     name: str
     workloads: Callable[[Arena], Iterator[Workload]]
@@ -30,7 +30,7 @@ class Group:
     seconds_quick: float
 
     def seconds(self, scale: Scale) -> float:
-        """Return about how long it takes, for the progress."""
+        """Return the expected duration."""
         return scale.pick(self.seconds_full, self.seconds_quick, 1.0)
 
 

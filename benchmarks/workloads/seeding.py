@@ -1,4 +1,4 @@
-"""Many events in an instant: written by the server itself, as the append would have left them."""
+"""Fills a store quickly: the server writes the events exactly as appends would have."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from benchmarks.contenders.load import EVENT_TYPE
 __all__ = ["RARE_TYPE", "seed"]
 
 RARE_TYPE = "OrderCancelled"
-"""Of one event in a hundred."""
+"""Type of one event in a hundred."""
 
 _STREAMS = """
     INSERT INTO {schema}.streams (stream_id, created_at)
     SELECT {prefix} || n, clock_timestamp() FROM generate_series(1, {streams}::bigint) n
 """
 
-# Ids that grow with the positions, as those of time do, and lie before every id of now.
+# Ids grow with the positions, as ids made from time do, and sort before present ones.
 _EVENTS = """
     INSERT INTO {schema}.events
            (global_position, stream_no, stream_version, created_at, event_id, event_type, data)
@@ -34,7 +34,7 @@ _EVENTS = """
 def seed(
     dsn: str, events: int, *, per_stream: int, prefix: str = "seed-", schema: str = "eventstore"
 ) -> None:
-    """Fill an empty store with *events* of about 100 bytes, *per_stream* of a stream in a row.
+    """Fill an empty store with *events* of about 100 bytes, *per_stream* consecutive per stream.
 
     The streams are called *prefix* and 1, 2, 3 … Afterwards the server knows the statistics of
     what it holds, and has cleaned up.

@@ -1,4 +1,4 @@
-"""Catching up: subscriptions that were away read what happened, and acknowledge it."""
+"""Catch-up: subscriptions receive and acknowledge everything that is stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eventstore import Events, EventStore, RecordedEvent
 __all__ = ["CatchUp", "bare_catch_up", "catch_up", "workloads"]
 
 Subscriber = Literal["function", "actor", "actor, each event"]
-"""Who acknowledges: a function by returning, an actor each batch, an actor each event."""
+"""What acknowledges: a returning function, an actor per batch, or an actor per event."""
 
 _TIMEOUT = 600.0
 _MOST_BARE = 10
@@ -35,20 +35,20 @@ _MOST_BARE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatchUp:
-    """What lies before the subscriptions, and how they take it."""
+    """One case: number of events, and number and kind of subscriptions."""
 
     events: int
-    """For each of them."""
+    """Events for each subscription."""
     subscriptions: int = 1
     subscriber: Subscriber = "function"
     batch_by: Literal["stream", "any"] = "stream"
     selects: bool = False
-    """One event in a hundred; the others are acknowledged by the store."""
+    """Whether a selector passes one event in a hundred; the store acknowledges the others."""
     rounds: int | None = None
 
     @property
     def passing(self) -> int:
-        """How many of its events each of them receives."""
+        """Number of events that each subscription receives."""
         return self.events // 100 if self.selects else self.events
 
     @property
@@ -64,7 +64,7 @@ class CatchUp:
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield the catch-ups with streams of 100 events in a row, then with a stream per event."""
+    """Yield catch-ups with 100 consecutive events per stream, then with a stream per event."""
     for per_stream, backlog, cases in (
         (100, arena.scale.pick(1_000_000, 50_000, 1_000), _in_a_row(arena)),
         (1, arena.scale.pick(1_000_000, 20_000, 1_000), _one_by_one(arena)),
@@ -92,7 +92,7 @@ def workloads(arena: Arena) -> Iterator[Workload]:
 
 
 def _others(arena: Arena, number: int) -> dict[str, Run]:
-    """Return those that can subscribe and remember a position; streams are all one to them."""
+    """Return the others that can subscribe and store a position; they do not batch by stream."""
     catch_ups: tuple[tuple[type[Contender], Callable[[Any, int], int]], ...] = (
         (EventSourcing, catch_up_in_eventsourcing),
         (Uma, catch_up_in_uma),
@@ -149,7 +149,7 @@ def _one_by_one(arena: Arena) -> list[CatchUp]:
 
 
 def catch_up(store: EventStore, case: CatchUp, _: Round) -> Measurement:
-    """Let new subscriptions catch up until everything is acknowledged; count what they got."""
+    """Run new subscriptions until everything is acknowledged; count the received events."""
     [last] = store.read_all_streams_backward(count=1)
     start = last.global_position - case.events
     with _subscribers(case) as (subscribers, received):
@@ -181,7 +181,7 @@ def _is_rare(event: RecordedEvent) -> bool:
 
 @contextmanager
 def _subscribers(case: CatchUp) -> Iterator[tuple[list[Any], Callable[[], int]]]:
-    """Make the subscribers of *case*, and a function that tells how many events they got."""
+    """Create the subscribers of *case* and a function that counts received events."""
     counters = [_Counter() for _ in range(case.subscriptions)]
     with ExitStack() as actors:
         if case.subscriber == "function":
@@ -195,7 +195,7 @@ def _subscribers(case: CatchUp) -> Iterator[tuple[list[Any], Callable[[], int]]]
 
 
 class _Counter:
-    """Counts the events of one subscription, whose batches come one at a time."""
+    """Counts the events of one subscription; its batches arrive one at a time."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -222,7 +222,7 @@ class _Acknowledging(pykka.ThreadingActor):
 
 
 def bare_catch_up(bare: BareSubscriber, case: CatchUp, _: Round) -> Measurement:
-    """Let one loop read the same as often as there are subscriptions, but ten times at most."""
+    """Read everything in one loop once per subscription, at most ten times."""
     head: int = bare.execute(bare.statements.head, ())[0][0]
     passing = 0
 
