@@ -2,7 +2,7 @@
 
 Both sides run the same workloads in processes of their own, in alternating pairs, each against a
 fresh PostgreSQL server with full durability. The exit code is 1 if a workload is surely slower, or
-costs more CPU time where its speed decides nothing.
+costs more CPU time where its speed decides nothing, or fails.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +93,8 @@ def main() -> None:
     print("\n" + "\n".join(table(comparisons)))
     save(base, comparisons)
     print(f"\nwritten to {os.path.relpath(RESULTS)}")
-    if slower := [one.workload for one in comparisons if one.verdict.is_slower]:
-        sys.exit(f"slower: {', '.join(slower)}")
+    if bad := [f"{one.workload} ({one.verdict})" for one in comparisons if one.verdict.is_bad]:
+        sys.exit(", ".join(bad))
 
 
 def compare(base: str, comparisons: Sequence[Comparison]) -> None:
@@ -100,15 +102,30 @@ def compare(base: str, comparisons: Sequence[Comparison]) -> None:
     with running_sides(base) as (old, new):
         for comparison in comparisons:
             print(f"preparing {comparison.workload}", flush=True)
-            comparison.prepare(old, new)
-        while rest := [comparison for comparison in comparisons if not comparison.is_over]:
+            with noting_failure(comparison):
+                comparison.prepare(old, new)
+        for number in count(1):
+            rest = [comparison for comparison in comparisons if not comparison.is_over]
+            if not rest:
+                break
             began = time.monotonic()
-            ratios = [
-                f"{comparison.workload} {comparison.run_pair(old, new, _SECONDS).speed_ratio:.2f}"
-                for comparison in rest
-            ]
+            ratios = []
+            for comparison in rest:
+                with noting_failure(comparison):
+                    pair = comparison.run_pair(old, new, _SECONDS)
+                    ratios.append(f"{comparison.workload} {pair.speed_ratio:.2f}")
             took = time.monotonic() - began
-            print(f"pair {len(rest[0].pairs)}, {took:.0f} s: {', '.join(ratios)}", flush=True)
+            print(f"pair {number}, {took:.0f} s: {', '.join(ratios)}", flush=True)
+
+
+@contextmanager
+def noting_failure(comparison: Comparison) -> Iterator[None]:
+    """Let the other workloads go on if a side fails in this one."""
+    try:
+        yield
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        comparison.failure = str(error)
+        print(f"{comparison.workload}: {error}", flush=True)
 
 
 @contextmanager

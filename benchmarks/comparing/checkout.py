@@ -33,8 +33,9 @@ class Side:
 
         Raises:
             RuntimeError: It failed; the message holds the end of its output.
+            subprocess.TimeoutExpired: It took minutes.
         """
-        # -P: else the folder of the script would come first, and its modules hide others.
+        # -P: else modules beside the script would hide modules of the standard library.
         command: list[str | Path] = [self.python, "-P", _PROGRAM, *map(str, arguments)]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
@@ -91,8 +92,8 @@ def install(tree: Path, folder: Path) -> Path:
     )
     [packages] = folder.glob("lib/python*/site-packages")
     shared = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    # Sorts behind the file of the editable project, which therefore comes first. The files of
-    # this kind in the shared folder are not looked at, so its own editable project stays out.
+    # The name sorts behind the file of the editable project, so the project comes first. Python
+    # ignores such files in the shared folder, so the project that is installed there stays out.
     (packages / "zz_shared_dependencies.pth").write_text("\n".join([*shared, ""]))
     return python
 

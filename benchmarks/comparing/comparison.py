@@ -55,6 +55,8 @@ class Comparison:
     workload: str
     most_pairs: int
     pairs: list[Pair] = field(default_factory=list)
+    failure: str = ""
+    """Why a side could not run it; empty if both could."""
 
     def prepare(self, old: RunRound, new: RunRound) -> None:
         """Fill the stores of both sides and run a first, short round that does not count."""
@@ -75,7 +77,7 @@ class Comparison:
     def is_over(self) -> bool:
         """Whether no further pair is needed; looked at after every `STEP` pairs."""
         number = len(self.pairs)
-        if number >= self.most_pairs:
+        if number >= self.most_pairs or self.failure:
             return True
         return number > 0 and number % STEP == 0 and self.verdict is not Verdict.UNDECIDED
 
@@ -90,6 +92,8 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
+        if self.failure:
+            return Verdict.FAILED
         if len(self.pairs) < STEP:
             return Verdict.TOO_FEW_PAIRS
         is_last = len(self.pairs) >= self.most_pairs
@@ -106,6 +110,8 @@ class Comparison:
         return _median([pair.new for pair in self.pairs])
 
     def as_json(self) -> dict[str, Any]:
+        if self.failure:
+            return {"verdict": self.verdict, "failure": self.failure}
         return {
             "verdict": self.verdict,
             "speed_ratio": asdict(self.speed),

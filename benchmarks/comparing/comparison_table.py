@@ -27,6 +27,8 @@ def heading() -> str:
 
 
 def row(comparison: Comparison) -> str:
+    if comparison.failure:
+        return f"{comparison.workload:<17} {comparison.verdict}"
     speed, old, new = comparison.speed, comparison.old, comparison.new
     is_latency = WORKLOADS[comparison.workload].is_latency
     return _COLUMNS.format(

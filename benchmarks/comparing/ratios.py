@@ -31,12 +31,15 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
     """The interval is too wide; more pairs may narrow it."""
     TOO_FEW_PAIRS = "too few pairs"
+    FAILED = "failed"
+    """A side could not run it."""
     AS_FAST_BY_CPU = "as fast, by CPU"
     SLOWER_BY_CPU = "slower, by CPU"
 
     @property
-    def is_slower(self) -> bool:
-        return self in {Verdict.SURELY_SLOWER, Verdict.SLOWER_BY_CPU}
+    def is_bad(self) -> bool:
+        """Whether a comparison with such an outcome fails."""
+        return self in {Verdict.SURELY_SLOWER, Verdict.SLOWER_BY_CPU, Verdict.FAILED}
 
 
 @dataclass(frozen=True, slots=True)

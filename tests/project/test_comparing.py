@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from benchmarks.comparing.__main__ import noting_failure
 from benchmarks.comparing.checkout import ROOT, Side
 from benchmarks.comparing.comparison import STEP, Comparison, Pair, parse_round
 from benchmarks.comparing.comparison_table import table
@@ -123,9 +124,9 @@ def test_where_the_speed_stays_undecided_the_cpu_time_decides(
     assert judge(Estimate(0.97, 0.85, 1.1), cpu_ratio, is_last=True) is verdict
 
 
-def test_slower_is_what_is_surely_slower_or_costs_more() -> None:
-    slower = {verdict for verdict in Verdict if verdict.is_slower}
-    assert slower == {Verdict.SURELY_SLOWER, Verdict.SLOWER_BY_CPU}
+def test_a_comparison_fails_where_a_side_is_slower_costs_more_or_fails() -> None:
+    bad = {verdict for verdict in Verdict if verdict.is_bad}
+    assert bad == {Verdict.SURELY_SLOWER, Verdict.SLOWER_BY_CPU, Verdict.FAILED}
 
 
 # ── pairs ────────────────────────────────────────────────────────────────────────────────────────
@@ -166,6 +167,17 @@ def test_few_pairs_allow_no_verdict() -> None:
     assert comparison.is_over
     assert comparison.verdict is Verdict.TOO_FEW_PAIRS
     assert comparison_of([0.5] * STEP, most_pairs=STEP).verdict is Verdict.SURELY_SLOWER
+
+
+def test_a_failed_workload_is_over_and_the_others_go_on() -> None:
+    failed, other = Comparison("live", 36), comparison_of([1.0], most_pairs=36)
+    with noting_failure(failed):
+        raise RuntimeError("old failed: no such option")
+    assert failed.is_over
+    assert failed.verdict is Verdict.FAILED
+    assert failed.as_json() == {"verdict": "failed", "failure": "old failed: no such option"}
+    assert not other.is_over
+    assert [line.split()[0] for line in table([failed, other])][1:] == ["live", "append-1x1"]
 
 
 def test_the_table_shows_latencies_as_times_and_the_rest_as_rates() -> None:
