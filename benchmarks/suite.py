@@ -1,4 +1,4 @@
-"""The suite: every group in its arena on one server, workload after workload."""
+"""Runs all groups of workloads, one after the other, on one server."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.arena import KINDS, Arena
-from benchmarks.measure import interleaved
-from benchmarks.progress import Progress
-from benchmarks.registry import Group
-from benchmarks.results import Conditions, Result, Results
-from benchmarks.workload import Scale, Workload
+from benchmarks.contenders.arena import KINDS, Arena
+from benchmarks.measuring.measure import interleaved
+from benchmarks.measuring.workload import Scale, Workload
+from benchmarks.reporting.results import Conditions, Result, Results
+from benchmarks.suite_progress import Progress
+from benchmarks.workloads.registry import Group
 from eventstore.embedded import EmbeddedServer
 
 __all__ = ["contenders", "run"]
 
 _SETTINGS = {"max_connections": "300"}
-"""Four processes of every contender at once, with the pools that they like; else the defaults."""
+"""Four processes of every contender, each with its default pool; other settings are defaults."""
 _SHOWN_SETTINGS = (
     "server_version",
     "fsync",
@@ -34,7 +34,7 @@ _SHOWN_SETTINGS = (
 def run(
     groups: Sequence[Group], scale: Scale, progress: Progress, told: Callable[[Result], object]
 ) -> Results:
-    """Run *groups* and return all results; each is *told* as soon as it is there."""
+    """Run *groups* and return all results; call *told* with each as soon as it is measured."""
     with _server() as (dsn, folder):
         results = Results(Conditions.of(scale, contenders(), _settings(dsn)))
         for group in groups:
@@ -74,8 +74,8 @@ def _result(workload: Workload, scale: Scale, progress: Progress) -> Result:
 
 @contextmanager
 def _server() -> Iterator[tuple[str, Path]]:
-    """Start a server with the defaults of PostgreSQL; its disk is the contenders', too."""
-    # Not in the folder for temporary files, which is often in memory, where nothing is durable.
+    """Start a server with PostgreSQL's defaults; yield its DSN and a folder on the same disk."""
+    # The system's folder for temporary files is often in memory, where nothing is durable.
     with tempfile.TemporaryDirectory(prefix="data-", dir=Path(__file__).parent) as name:
         folder = Path(name)
         with EmbeddedServer.start(folder / "server", settings=_SETTINGS) as server:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, table
-from benchmarks.arena import KINDS, Arena
-from benchmarks.measure import Figure, interleaved, percentile, spell, together
-from benchmarks.registry import GROUPS
-from benchmarks.results import Conditions, Result, Results
-from benchmarks.targets import TARGETS, Target
-from benchmarks.workload import FULL, SMOKE, Better, Measurement, Round, Run, Workload
+from benchmarks.contenders.arena import KINDS, Arena
+from benchmarks.measuring.measure import Figure, interleaved, percentile, spell, together
+from benchmarks.measuring.workload import FULL, SMOKE, Better, Measurement, Round, Run, Workload
+from benchmarks.reporting import figure_table, results_page
+from benchmarks.reporting.results import Conditions, Result, Results
+from benchmarks.reporting.speed_targets import TARGETS, Target
+from benchmarks.workloads.registry import GROUPS
 from eventstore.embedded import EmbeddedServer
 
 MISSING = {kind.name: reason for kind in KINDS if (reason := kind.missing())}
@@ -38,7 +38,7 @@ def test_every_workload_runs_and_every_target_is_measured(
     assert unmeasured(results) == []
     for result in results.results:
         assert result.figures["ours"].median > 0, result.name
-        assert list(table.lines(result)), result.name
+        assert list(figure_table.lines(result)), result.name
 
 
 def raised(_: str, error: Exception) -> None:
@@ -93,8 +93,8 @@ def test_who_fails_takes_no_further_part_and_the_others_go_on() -> None:
     assert failed == {"umadb": "round 1"}
     assert {name: figure.values for name, figure in figures.items()} == {"ours": (7, 7, 7)}
     result = Result.of(workload, figures, failed)
-    assert "failed: round 1" in "\n".join(table.lines(result))
-    assert "umadb failed, round 1" in "\n".join(table.markdown([result]))
+    assert "failed: round 1" in "\n".join(figure_table.lines(result))
+    assert "umadb failed, round 1" in "\n".join(figure_table.markdown([result]))
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -150,7 +150,7 @@ def test_the_report_shows_every_value_and_names_the_machine(tmp_path: Path) -> N
     figures = {"ours": figure(4, 9, 5), "bare": figure(20_000)}
     results.results.append(Result.of(example({}), figures, {}))
     results.save(tmp_path / "full.json")
-    report.write(results, tmp_path / "full.md")
+    results_page.write(results, tmp_path / "full.md")
 
     assert Results.load(tmp_path / "full.json") == results
     assert results.results[0].figures["ours"].values == (4, 9, 5)
@@ -158,7 +158,11 @@ def test_the_report_shows_every_value_and_names_the_machine(tmp_path: Path) -> N
     page = (tmp_path / "full.md").read_text()
     assert "| **5** (4 to 9) | **20,000** (20,000 to 20,000) |" in page
     assert "| append 1 x 1 | Elixir |" in page
-    assert (tmp_path / "append.svg").read_text().startswith("<?xml")
+    plot = (tmp_path / "append.png").read_bytes()
+    assert plot.startswith(b"\x89PNG")
+
+    results_page.write(Results.load(tmp_path / "full.json"), tmp_path / "full.md")
+    assert (tmp_path / "append.png").read_bytes() == plot
 
 
 def example(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from benchmarks.load import EVENT_TYPE, payload
-from benchmarks.seeding import RARE_TYPE, seed
+from benchmarks.contenders.load import EVENT_TYPE, payload
+from benchmarks.workloads.seeding import RARE_TYPE, seed
 from eventstore import CallerRuntime, Config, EventData, EventStore
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.admin.store_check import Checked, Finding
