@@ -56,7 +56,7 @@ class Job:
 
         def wanted(request: AppendRequest) -> bool:
             if request.deadline > latest:
-                return request.reply.sending()
+                return request.reply.begin_sending()
             request.reply.answer(self._too_late())
             return False
 
@@ -75,15 +75,15 @@ class Job:
         self.attempts += 1
         self.error = error
         self.maybe_stored = self.maybe_stored or isinstance(error, OutcomeUnknownError)
-        self.not_stored()
+        self.wait_again()
         pause = min(FIRST_PAUSE * 2.0 ** min(self.attempts - 1, 10), LONGEST_PAUSE)
         return min(pause, max(0.0, (self._latest() - now) / 2))
 
-    def not_stored(self) -> None:
+    def wait_again(self) -> None:
         """Note that the last attempt wrote nothing: who gives up now knows that."""
         if not self.maybe_stored:
             for request in self.group.requests:
-                request.reply.not_stored()
+                request.reply.wait_again()
 
     def _latest(self) -> float:
         return max(request.deadline for request in self.group.requests)

@@ -73,7 +73,7 @@ class CallerAppender:
         tree = self._tree
         if not self._has_writer() or tree.queue.queued_appends or tree.turn.shared:
             return None
-        with tree.queue.counted(size), tree.turn.of_a_caller() as session:
+        with tree.queue.counted(size), tree.turn.caller_turn() as session:
             return None if session is None else self._send(session, append, size, deadline)
 
     def _send(

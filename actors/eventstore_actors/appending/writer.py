@@ -107,7 +107,7 @@ class Writer(SupervisedActor):
     def _flush(self) -> None:
         if self._pause is not None:
             return
-        with self._shared.turn.of_the_writer():
+        with self._shared.turn.writer_turn():
             job = self._next_job(time.monotonic())
             if job is not None:
                 self._attempt(job)
@@ -176,7 +176,7 @@ class Writer(SupervisedActor):
                 # Only what is refused alone is refused for its own sake.
                 again.extend(item.requests)
         for request in again:
-            request.reply.not_stored()
+            request.reply.wait_again()
         if stored:
             self._shared.directory.tell(Child.PUBLISHER, EventsCommitted(tuple(stored)))
         events = sum(len(part.events) for append in appends for part in append)
@@ -198,7 +198,7 @@ class Writer(SupervisedActor):
         """Try each append alone; answer the one that was alone already."""
         self._jobs.popleft()
         job.maybe_stored = job.maybe_stored or not isinstance(error, EventStoreError)
-        job.not_stored()
+        job.wait_again()
         requests = job.requests
         if len(requests) == 1:
             job.refuse(error)

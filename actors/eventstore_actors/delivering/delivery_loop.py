@@ -95,7 +95,7 @@ class DeliveryLoop:
         """Stop counting; nothing of the run is ours any more."""
         self._log.warning("subscription lost", reason=str(reason))
         self.run = None
-        self._seat.lose()
+        self._seat.change_owner()
         self._handle.lost(reason)
         self._outlet.lost(reason)
 
@@ -143,7 +143,7 @@ class DeliveryLoop:
             return
         timeout = self._options.ack_timeout
         if timeout is not None and run.is_overdue(timeout):
-            raise EndOfSubscription(reasons.overdue(self._handle, timeout))
+            raise EndOfSubscription(reasons.ack_overdue(self._handle, timeout))
         self.check_subscriber()
         if not run.delivery.caught_up:
             run.delivery.announce(None)

@@ -150,7 +150,7 @@ class FunctionSubscriber(SupervisedActor):
     def _handle_next(self) -> bool:
         """Run the handler on the next batch; False: there is none."""
         # The subscriber of before a crash may still be in its handler.
-        with self._seat.turn:
+        with self._seat.handler_lock:
             letter = self._mailbox.fetch()
             if letter is None:
                 return False

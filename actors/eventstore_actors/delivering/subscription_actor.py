@@ -104,7 +104,7 @@ class SubscriptionActor(SupervisedActor):
         loop = self._loop
         match message:
             case Acknowledge():
-                loop.acknowledged(*self._handle.acknowledged(message))
+                loop.acknowledged(*self._handle.newest_ack(message))
                 self._end_if_done()
             case HeadMoved(position):
                 loop.announce(position)

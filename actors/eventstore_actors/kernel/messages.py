@@ -41,7 +41,7 @@ class EventsCommitted:
 
 @dataclass(frozen=True, slots=True)
 class HeadHeard:
-    """From the listener's thread to the publisher: the head, just read, and new events up to it."""
+    """From the listener's thread to the publisher: the new head, and events up to it."""
 
     heard: Heard
     events: tuple[StoredEvent, ...]

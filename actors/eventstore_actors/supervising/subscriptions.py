@@ -158,7 +158,7 @@ class Subscriptions:
             RestartBudget(shared.config.max_restarts, shared.config.restart_window),
         )
         self._taken[key] = taken
-        self._tree.seated(key, handle, message.subscriber)
+        self._tree.add_subscription(key, handle, message.subscriber)
         self._fill(taken, message.reply)
 
     def _fill(self, taken: _Taken, reply: Reply | None) -> None:
@@ -210,7 +210,7 @@ class Subscriptions:
 
     def _vacate(self, key: Key, reason: EventStoreError | None, *, again: bool = True) -> None:
         taken = self._taken.pop(key)
-        self._tree.unseated(key)
+        self._tree.remove_subscription(key)
         handle = taken.seat.handle
         if not handle.join_quietly(0):
             handle.stopped(reason)

@@ -140,7 +140,7 @@ class StoreSupervisor(SupervisedActor):
         if parts.permanent.up(child):
             parts.seats.tell_all(ChildRestarted(child))
         if parts.permanent.are_up:
-            self._tree.reached(Phase.UP)
+            self._tree.advance_to(Phase.UP)
 
     def _child_failed(self, urn: str, error: BaseException, parts: Children) -> None:
         child = parts.permanent.child_of(urn)
@@ -186,11 +186,11 @@ class StoreSupervisor(SupervisedActor):
         if self._failure is not None:
             log.error("the store failed", error=repr(self._failure))
             self._tree.failed(self._failure)
-        self._tree.reached(Phase.STOPPING)
+        self._tree.advance_to(Phase.STOPPING)
         try:
             self._end_everything(self._deadline())
         finally:
-            self._tree.reached(Phase.STOPPED)
+            self._tree.advance_to(Phase.STOPPED)
             if self._failure is not None:
                 try_tell(self._parent, StoreFailed(self.actor_ref, self._failure))
 
