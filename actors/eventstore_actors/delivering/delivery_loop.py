@@ -139,7 +139,7 @@ class DeliveryLoop:
         self.go_on()
 
     def announce(self, position: int | None) -> None:
-        """Note that there may be events up to *position*, None: unknown; go on."""
+        """Note that there may be events up to *position*, which may be unknown, and go on."""
         if self.run is not None:
             self.run.delivery.announce(position)
             self.go_on()

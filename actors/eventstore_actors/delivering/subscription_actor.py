@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, assert_never
 
 import pykka
 
@@ -317,8 +317,13 @@ class SubscriptionActor(SupervisedActor):
         directory.tell(Child.PUBLISHER, Watch(self._handle.stream_id, self.actor_ref))
 
     def _child_restarted(self, child: Child) -> None:
-        if child is Child.PUBLISHER:
-            self._watch()
-            self._loop.announce(None)
-        elif child is Child.KEEPER:
-            self._loop.report()
+        match child:
+            case Child.PUBLISHER:
+                self._watch()
+                self._loop.announce(None)
+            case Child.KEEPER:
+                self._loop.report()
+            case Child.WRITER:
+                pass
+            case _:
+                assert_never(child)

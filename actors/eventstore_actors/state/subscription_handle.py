@@ -209,9 +209,9 @@ class SubscriptionHandle:
 
     # ── for its actor and its supervisor ─────────────────────────────────────────────────────
 
-    def newest_ack(self, told: Acknowledge) -> tuple[int, int]:
-        """Return run and position of the newest acknowledgement, at least *told*."""
-        return self._acks.take((told.run, told.position))
+    def newest_ack(self, sent: Acknowledge) -> tuple[int, int]:
+        """Return run and position of the newest acknowledgement, at least *sent*."""
+        return self._acks.take((sent.run, sent.position))
 
     def connect(self, actor: Ref) -> None:
         """Send acknowledgements and pauses to *actor* from now on."""
@@ -368,11 +368,11 @@ class Acks:
                 self._newest = ack
         return newest is None
 
-    def take(self, told: Ack) -> Ack:
-        """Return the newest acknowledgement, at least *told*, which the message carried."""
+    def take(self, sent: Ack) -> Ack:
+        """Return the newest acknowledgement, at least *sent*, which the message carried."""
         with self._lock:
             newest, self._newest = self._newest, None
-        return told if newest is None else max(newest, told)
+        return sent if newest is None else max(newest, sent)
 
     def clear(self) -> None:
         """Forget the acknowledgement that was sent to an actor that is gone."""
