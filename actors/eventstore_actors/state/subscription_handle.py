@@ -29,10 +29,11 @@ __all__ = ["Acks", "SubscriptionHandle"]
 
 
 class SubscriptionHandle:
-    """The handle that `subscribe_*` returns; it survives restarts of its actor.
+    """The handle that `subscribe_*` returns; thread-safe. It survives restarts of its actor.
 
     The actor publishes through it. Every published value is one attribute that the actor alone
-    writes, so reading needs no lock. The condition is used only while a thread waits.
+    writes, so reading needs no lock. Acknowledging does no I/O. The condition is used only
+    while a thread waits.
     """
 
     def __init__(
@@ -263,7 +264,7 @@ class SubscriptionHandle:
         self._state = SubscriptionState.STOPPED
         self._notify()
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────
+    # ── private ──────────────────────────────────────────────────────────────────────────────
 
     @property
     def _answer_timeout(self) -> float:
