@@ -119,7 +119,7 @@ class SteppedRuntime:
             case SubscriptionLost():
                 self.losses += 1
             case _:
-                raise TypeError(f"not for a subscriber: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def acknowledge(self, position: int) -> None:
         """Acknowledge, in time or too late."""

@@ -88,7 +88,7 @@ class Follower:
         if isinstance(message, HeadMoved):
             self._announced.put(message.position)
         elif not isinstance(message, Touched):
-            raise TypeError(f"not for a subscription: {message!r}")
+            raise TypeError(f"unexpected message: {message!r}")
 
     def hear(self) -> bool:
         """Handle one announcement; return False if there is none."""

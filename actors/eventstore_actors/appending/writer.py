@@ -61,7 +61,7 @@ class Writer(SupervisedActor):
                 self._pause = None
                 self._flush()
             case _:
-                raise TypeError(f"not for the writer: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def stopping(self, deadline: float) -> None:
         """Store the appends accepted so far, as long as the storage can be reached."""

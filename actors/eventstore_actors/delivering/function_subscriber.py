@@ -45,7 +45,7 @@ class FunctionSubscriber(SupervisedActor):
                 while self._handle_next():
                     pass
             case _:
-                raise TypeError(f"not for a subscriber: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - any end is alike
         try_tell(self._subscription, SubscriberEnded())

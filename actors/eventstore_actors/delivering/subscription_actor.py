@@ -123,7 +123,7 @@ class SubscriptionActor(SupervisedActor):
             case ChildRestarted(child):
                 self._child_restarted(child)
             case _:
-                raise TypeError(f"not for a subscription: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def _subscriber_failed(self, message: HandlerFailed | SubscriberEnded) -> None:
         if isinstance(message, HandlerFailed):
@@ -151,7 +151,7 @@ class SubscriptionActor(SupervisedActor):
             self._release()
             self._handle.stopped(self._reason)
         else:
-            reason = reasons.lost(self._handle, "crashed, and may start again", error)
+            reason = reasons.lost(self._handle, "crashed and may be restarted", error)
             self._handle.lost(reason)
         self._close_outlet(reason)
 

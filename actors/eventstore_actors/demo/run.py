@@ -142,5 +142,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(f"another demo runs in {folder}; choose one with --data") from None
+            raise StorageError(
+                f"another demo runs in {folder}; choose another folder with --data"
+            ) from None
         yield

@@ -57,7 +57,7 @@ class Tally:
         with self._changed:
             self._changed.wait_for(lambda: happened() or not self.listening, timeout)
             if not happened():
-                why = f"stands still for {timeout:.0f} s" if self.listening else "ended"
+                why = f"made no progress for {timeout:.0f} s" if self.listening else "ended"
                 raise SubscriberSilentError(f"the subscriber {why} at #{self.position:,}")
 
 

@@ -93,7 +93,7 @@ class StoreSupervisor(SupervisedActor):
             case _ if self._children is not None:
                 self._receive_when_open(message, self._children)
             case _:
-                raise TypeError(f"not for a supervisor: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def _receive_when_open(self, message: Any, children: Children) -> None:
         """Handle the messages that come only while the storage is open."""
@@ -113,7 +113,7 @@ class StoreSupervisor(SupervisedActor):
             case Unsubscribe():
                 children.seats.unsubscribe(message)
             case _:
-                raise TypeError(f"not for a supervisor: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def undelivered(self, message: Any) -> None:
         match message:
