@@ -17,14 +17,11 @@ from eventstore_actors.state.append_queue import AppendRequest
 
 __all__ = ["CommitPlan", "Gathering", "Group", "Item", "one_by_one", "split", "stored_events"]
 
-
 MAX_APPENDS = 500
 """Most appends in one commit. More gain nothing, and each delays all others."""
 
-
 MAX_EVENTS = 10_000
 """Most events in one commit; an append of more is committed alone."""
-
 
 LOOK_AHEAD = 1_000
 """Most appends that are skipped in the search for others that fit the commit."""
@@ -289,10 +286,8 @@ def _stored(
 FEW_EVENTS = 5
 """Most events in a commit, or per append, for which waiting for the callers pays."""
 
-
 SECONDS_PER_EVENT = 15e-6
 """Seconds per event that the callers of a commit take to send their next appends."""
-
 
 RETURN_WINDOW = 1e-3
 """Seconds after a commit within which its callers are expected to append again."""

@@ -20,7 +20,6 @@ __all__ = ["Outlet", "outlet_for"]
 GRACE = 0.2
 """Least seconds that a running handler gets to return when its subscription ends."""
 
-
 LIVENESS = 1.0
 """Poll interval, in seconds, when the subscriber does not report its own end."""
 

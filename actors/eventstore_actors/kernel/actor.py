@@ -19,7 +19,6 @@ __all__ = ["SupervisedActor", "answer", "current_actor", "refuse", "try_tell"]
 
 _T = TypeVar("_T")
 
-
 log = get_logger()
 
 

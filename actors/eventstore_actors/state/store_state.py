@@ -32,7 +32,6 @@ class Phase(Enum):
 
 _ORDER = list(Phase)
 
-
 Key = tuple[str, str]
 """A stream's id, or ``$all``, and a subscription's name."""
 

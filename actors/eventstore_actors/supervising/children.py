@@ -26,7 +26,6 @@ from eventstore_actors.supervising.subscriptions import Subscriptions
 
 __all__ = ["Children", "start_permanent", "start_subscription", "stop_and_wait"]
 
-
 _RESERVE = 1.0
 """Seconds before the deadline at which waiting for acknowledgements ends."""
 
