@@ -1,4 +1,4 @@
-"""A private PostgreSQL server in a folder: started, shared, kept between runs, recovered."""
+"""A private PostgreSQL server in a folder. Knows nothing of events and streams."""
 
 from __future__ import annotations
 

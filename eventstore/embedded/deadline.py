@@ -1,4 +1,4 @@
-"""A moment by which something must have happened. Pure: knows the clock and nothing else."""
+"""A deadline for polling. Knows the clock and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Deadline:
-    """Counts down from *timeout* seconds; waits in growing steps of 5 to 100 ms."""
+    """The moment *timeout* seconds from now, polled in growing steps of 5 to 100 ms."""
 
     def __init__(self, timeout: float) -> None:
         if not timeout > 0:
@@ -16,7 +16,7 @@ class Deadline:
         self._step = 0.005
 
     def pause(self) -> bool:
-        """Sleep one step; False, at once, when the deadline has passed."""
+        """Sleep one step; return False, at once, if the deadline has passed."""
         left = self._end - time.monotonic()
         if left <= 0:
             return False

@@ -1,4 +1,4 @@
-"""The folder of an embedded server and what lies in it. Knows files only, no process."""
+"""The folder of an embedded server and its files. Knows no process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG_LIMIT = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """What a server wrote about itself into ``postmaster.pid``; it may be dead since."""
+    """The content of ``postmaster.pid``; the server that wrote it may be dead."""
 
     pid: int
     socket_folder: Path
@@ -25,9 +25,11 @@ class Postmaster:
 class Home:
     """The folder behind ``embedded:PATH``.
 
-    ``pgdata`` is PostgreSQL's own. ``start.lock`` is held while anybody starts, joins or leaves,
-    ``users.lock`` is shared by all users, and ``server.lock`` is inherited by every process of the
-    server, so that it is free if and only if none of them is left, whatever became of their pids.
+    - ``pgdata``: PostgreSQL's data folder.
+    - ``start.lock``: held while a user starts, joins or leaves.
+    - ``users.lock``: shared by all users.
+    - ``server.lock``: inherited by every process of the server. It is free if and only if none of
+      them is left, even if their process ids have been reused.
     """
 
     path: Path
@@ -73,10 +75,11 @@ class Home:
         return self.path / "server.log"
 
     def create(self) -> None:
-        """Create the folder, private to its owner, and refuse one that is used otherwise.
+        """Create the folder, private to its owner.
 
         Raises:
-            StorageError: It is a PostgreSQL data folder itself, or ``pgdata`` is not one.
+            StorageError: The folder is used for something else: it is a PostgreSQL data folder
+                itself, or its ``pgdata`` is not one.
         """
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if (self.path / "PG_VERSION").exists():
@@ -89,11 +92,11 @@ class Home:
     def _check_data(self) -> None:
         if not (self.data / "PG_VERSION").exists():
             raise StorageError(
-                f"{self.data} is no data folder of PostgreSQL: choose another folder"
+                f"{self.data} is not a data folder of PostgreSQL: choose another folder"
             )
 
     def major(self) -> int | None:
-        """Read the major version of the data; None if there is none yet."""
+        """Read PostgreSQL's major version from the data; None if there are no data yet."""
         try:
             return int((self.data / "PG_VERSION").read_text("ascii"))
         except FileNotFoundError:
@@ -110,7 +113,7 @@ class Home:
         return Postmaster(pid, socket_folder) if socket_folder.is_absolute() else None
 
     def adopt(self, data: Path) -> None:
-        """Make *data*, complete and on disk, the data of this home: all of it or nothing."""
+        """Make *data*, complete and on disk, the data of this home; atomic."""
         data.rename(self.data)
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -119,12 +122,12 @@ class Home:
             os.close(folder)
 
     def open_log(self) -> BinaryIO:
-        """Open the log, readable by its owner only, to write at its end."""
+        """Open the log, readable by its owner only, for appending."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         return os.fdopen(os.open(self.log, flags, 0o600), "ab")
 
-    def bound_log(self) -> None:
-        """Keep at most twice `LOG_LIMIT`: the server appends, so its file is copied and emptied."""
+    def rotate_log(self) -> None:
+        """Rotate a log over `LOG_LIMIT`, by copy and truncate since a server may hold it open."""
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             shutil.copyfile(self.log, self.log.with_suffix(".log.1"))
             os.truncate(self.log, 0)

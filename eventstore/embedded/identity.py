@@ -1,4 +1,4 @@
-"""The user a server runs as: PostgreSQL refuses to run as root, so root becomes somebody else."""
+"""The user that a server runs as. PostgreSQL refuses to run as root, so root needs another one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _NAMESPACE = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """How to run a command of PostgreSQL so that it does not see itself as root."""
+    """A way to run PostgreSQL's programs as a user that they accept."""
 
     uid: int
-    """Owner of the files that the command creates, as seen from here."""
+    """Owner of the files that they create, as seen from this process."""
     prefix: tuple[str, ...] = ()
+    """Command that creates a user namespace; empty if none is needed."""
     user: str | None = None
-    """Another user of this machine, who must be able to reach the binaries and the data."""
+    """User to switch to, who must be able to read binaries and data; None: no switch."""
 
     def run(
         self,
@@ -37,9 +38,9 @@ class Identity:
         pass_fds: Sequence[int] = (),
         env: dict[str, str] | None = None,
     ) -> int:
-        """Run *command* to its end, away from the terminal, and return its exit code.
+        """Run *command*, detached from the terminal, and return its exit code.
 
-        Output goes to a file, not to a pipe: a server started by *command* would keep a pipe open.
+        Output goes to a file, because a server started by *command* would keep a pipe open.
         """
         return subprocess.run(  # noqa: S603 - the commands of this package, no shell syntax
             [*self.prefix, *command],
@@ -49,7 +50,7 @@ class Identity:
             cwd="/",
             env=_environment() | (env or {}),
             pass_fds=pass_fds,
-            start_new_session=True,  # Ctrl-C in the terminal is not for the server
+            start_new_session=True,  # Ctrl-C in the terminal must not reach the server
             check=False,
             user=self.user,
             group=None if self.user is None else pwd.getpwnam(self.user).pw_gid,
@@ -57,13 +58,13 @@ class Identity:
         ).returncode
 
     def own(self, folder: Path) -> None:
-        """Give a folder that we created to the server's user."""
+        """Make the server's user the owner of a new *folder*."""
         if self.user is not None:
             os.chown(folder, self.uid, pwd.getpwnam(self.user).pw_gid)
 
     @property
     def hint(self) -> str:
-        """What to know about this identity when a command failed."""
+        """Advice for the error message of a failed command; empty if there is none."""
         if self.user is None:
             return ""
         return (
@@ -73,10 +74,10 @@ class Identity:
 
 
 def choose_identity(data: Path) -> Identity:
-    """Pick the user for the server of *data*: the folder's owner, if the folder exists.
+    """Choose the user for the server of *data*: the folder's owner, if the folder exists.
 
     Raises:
-        StorageError: The folder belongs to a user we cannot act for.
+        StorageError: This process cannot act for the owner of the folder.
     """
     owner = data.stat().st_uid if data.exists() else None
     return _for_root(data, owner) if os.geteuid() == 0 else _for_user(data, owner)
@@ -111,7 +112,10 @@ def _for_root(data: Path, owner: int | None) -> Identity:
 
 @functools.cache
 def _may_unshare() -> bool:
-    """Prefer a user namespace, which works below a private /root, too; some containers deny it."""
+    """Return whether root may create a user namespace here; some containers deny it.
+
+    A namespace is preferred to the user `nobody`, who cannot enter a private ``/root``.
+    """
     try:
         result = subprocess.run(  # noqa: S603 - constant
             [*_NAMESPACE, "true"], capture_output=True, check=False
@@ -136,6 +140,6 @@ def _name(uid: int | None) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without what steers PostgreSQL's programs, and with messages in English."""
+    """Return this process's environment without PostgreSQL's variables, with English messages."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return kept | {"LC_ALL": "C"}

@@ -1,4 +1,4 @@
-"""From a folder to a server that answers, and back: initdb, start, attach, stop."""
+"""Starts, attaches to and stops the server of a folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from eventstore.embedded.identity import Identity
 
 _IN_BACKGROUND = ("/bin/sh", "-c", '"$@" &', "sh")
-"""Leaves the server to init, which reaps it whenever it ends: it may outlive us, or we it."""
+"""Makes the server a child of init, which reaps it: it may outlive this process."""
 
 _DEFAULTS = {
     "cluster_name": "eventstore",
@@ -47,16 +47,16 @@ _DEFAULTS = {
 RESERVED = frozenset(
     {"listen_addresses", "port", "unix_socket_directories", "data_directory", "logging_collector"}
 )
-"""Settings that the launcher itself depends on."""
+"""Settings that the launcher sets itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Launch:
-    """A server on its way."""
+    """A server that was started and does not answer yet."""
 
     socket_folder: Path
     log_start: int
-    """Where its lines in the log begin."""
+    """Offset of its first line in the log."""
 
 
 def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) -> Path:
@@ -66,8 +66,8 @@ def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) 
         The folder of its socket.
 
     Raises:
-        StorageError: The server cannot be started here; says why.
-        StorageUnavailableError: It runs, but accepts no connection before the deadline.
+        StorageError: The server cannot be started here; the message says why.
+        StorageUnavailableError: It runs, but accepted no connection before the deadline.
     """
     launched: _Launch | None = None
     while True:
@@ -81,7 +81,7 @@ def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) 
                     raise _ended(home, launched)
                 launched = _launch(home, settings, guard)
         finally:
-            # Also after an error: a process that was started may live on, and keeps the lock.
+            # Also after an error: a process that was started may still run and hold the lock.
             guard.hand_over()
         _pause(home, deadline, reason)
 
@@ -91,10 +91,10 @@ def dsn_of(socket_folder: Path) -> str:
 
 
 def stop(home: Home, socket_folder: Path, deadline: Deadline) -> None:
-    """Stop the server of *home*, if it runs, and wait for the end of its last process.
+    """Stop the server of *home* if it runs, and wait until its last process has ended.
 
     Raises:
-        StorageUnavailableError: It has not ended before the deadline.
+        StorageUnavailableError: It did not end before the deadline.
     """
     postmaster = home.postmaster()
     with FileLock(home.server_lock) as guard:
@@ -107,7 +107,11 @@ def stop(home: Home, socket_folder: Path, deadline: Deadline) -> None:
 
 
 def _attach(home: Home) -> tuple[Path | None, psycopg.Error | None]:
-    """Prove by a connection that a server runs, and that it is the one of this folder."""
+    """Connect to the server of this folder, as the only proof that it runs.
+
+    Returns:
+        Its socket folder if it answered, and the error if the connection failed.
+    """
     postmaster = home.postmaster()
     if postmaster is None or not is_private(postmaster.socket_folder, home.data.stat().st_uid):
         return None, None
@@ -117,21 +121,21 @@ def _attach(home: Home) -> tuple[Path | None, psycopg.Error | None]:
             row = connection.execute("SHOW data_directory").fetchone()
     except psycopg.Error as error:
         return None, error
-    # A copied folder brings along the postmaster.pid of the server it was copied from.
+    # A copy of a folder contains the postmaster.pid of the original's server.
     return (postmaster.socket_folder if row == (str(home.data),) else None), None
 
 
 def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> _Launch:
-    """Start the server, not waiting for it."""
+    """Start the server without waiting for it."""
     identity = choose_identity(home.data)
     binaries = find_binaries(identity, home.major())
     if not home.data.exists():
         _initdb(home, binaries, identity, guard)
     socket_folder = create_socket_folder(home, identity)
-    home.bound_log()
+    home.rotate_log()
     stale = home.postmaster()
-    # The server lock was free, so this pid is not a server's any more, but may be a zombie's or
-    # a stranger's. PostgreSQL ignores that of its grandparent, and still checks shared memory.
+    # The server lock was free, so this pid is no longer the server's; it may be a zombie's or
+    # another program's. PostgreSQL ignores its grandparent's pid and still checks shared memory.
     env = {} if stale is None else {"PG_GRANDPARENT_PID": str(stale.pid)}
     with home.open_log() as log:
         launch = _Launch(socket_folder, log.tell())
@@ -145,9 +149,9 @@ def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> _Launch
 
 
 def _ended(home: Home, launch: _Launch) -> StorageError:
-    """Tidy up after a server that did not live; the error to raise."""
+    """Clean up after a server that ended at its start, and return the error to raise."""
     remove_socket_folder(launch.socket_folder)
-    return StorageError(f"the server ended at once:\n{_tail(home.log, launch.log_start)}")
+    return StorageError(f"the server ended at its start:\n{_tail(home.log, launch.log_start)}")
 
 
 def _command(
@@ -166,7 +170,7 @@ def _command(
 
 
 def _initdb(home: Home, binaries: Binaries, identity: Identity, guard: FileLock) -> None:
-    """Create the data aside and rename it, so that there is all of it or nothing."""
+    """Create the data in a temporary folder and rename it: a crash leaves no partial data."""
     shutil.rmtree(home.unfinished_data, ignore_errors=True)
     home.unfinished_data.mkdir(mode=0o700)
     identity.own(home.unfinished_data)
@@ -184,7 +188,7 @@ def _initdb(home: Home, binaries: Binaries, identity: Identity, guard: FileLock)
         "--no-instructions",
     ]
     with tempfile.TemporaryFile() as output:
-        # An initdb that outlives us keeps the guard, and the next start waits for its end.
+        # An initdb that outlives this process holds the lock, so the next start waits for it.
         if identity.run(command, output=output, pass_fds=(guard.fd,)) != 0:
             output.seek(0)
             raise StorageError(

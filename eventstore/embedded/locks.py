@@ -1,4 +1,4 @@
-"""Locks between processes and threads that the kernel frees when their holder dies (flock)."""
+"""Locks between processes and threads (flock), which the kernel frees when their holder dies."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _open: set[FileLock] = set()
 
 
 class FileLock:
-    """A lock file opened once more: each instance excludes the others, also in one process.
+    """A lock on a file. Instances exclude each other, also within one process.
 
     The lock belongs to the open file, which child processes may inherit. A forked child closes its
-    copy at once, so that only the parent can give the lock up.
+    copy at once, so that only the parent can release the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class FileLock:
 
     @classmethod
     def exclusive(cls, path: Path, deadline: Deadline) -> Self:
-        """Wait until nobody else holds *path*.
+        """Open *path* and wait for its lock.
 
         Raises:
             StorageUnavailableError: The deadline passed.
@@ -56,11 +56,15 @@ class FileLock:
 
     @property
     def is_open(self) -> bool:
-        """False once it is released, handed over, or this process is a fork of the holder."""
+        """The lock was neither released nor handed over, nor is this process a forked child."""
         return self.fd >= 0
 
     def try_exclusive(self) -> bool:
-        """Take or widen the lock without waiting; a shared lock may be lost when this fails."""
+        """Take the exclusive lock without waiting.
+
+        Returns:
+            False if it is held elsewhere; a shared lock held here may be lost then.
+        """
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -75,14 +79,14 @@ class FileLock:
                 )
 
     def release(self) -> None:
-        """Give the lock up for every process that inherited it; again is no error."""
+        """Release the lock, also for the processes that inherited it; idempotent."""
         if self.is_open:
-            # Unlock first: a child between its fork and its exec still has the file open.
+            # Unlock before closing: a child between fork and exec still has the file open.
             fcntl.flock(self.fd, fcntl.LOCK_UN)
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Close our copy: from now on the lock lives as long as the processes that inherited it."""
+        """Close the file here; the lock is then held by the processes that inherited it."""
         if self.is_open:
             fd, self.fd = self.fd, -1
             _open.discard(self)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server for the processes that use one folder."""
+"""A private PostgreSQL server, shared by the processes that use one folder."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 class EmbeddedServer:
     """One use of the server in a folder; a context manager.
 
-    Any number of processes and threads may use the same folder: the first starts the server, the
-    last that closes stops it. A use that ends by a signal leaves the server running, and the next
-    one attaches to it. The server listens on a unix socket in a folder that only its owner can
-    enter, and syncs every commit to disk.
+    Any number of processes and threads may use the same folder: the first one starts the server,
+    the last one that closes stops it. A process that is killed leaves the server running, and the
+    next user attaches to it. The server listens on a unix socket in a folder that only its owner
+    can enter, and syncs every commit to disk.
     """
 
     def __init__(self, home: Home, use: FileLock, socket_folder: Path) -> None:
-        """Not for callers: see `start`."""
+        """Internal; use `start`."""
         self.dsn = dsn_of(socket_folder)
         """Connection string for libpq."""
         self._home = home
@@ -53,15 +53,15 @@ class EmbeddedServer:
         running server, and as long as PostgreSQL needs to recover after a crash.
 
         Args:
-            path: Folder of the server; created if missing. All that is kept lies in it.
+            path: Folder of the server and of all its data; created if missing.
             settings: PostgreSQL settings by name, used only if this call starts the server.
             timeout: Seconds until the server must accept connections.
 
         Raises:
             ValueError: *path*, *timeout* or a setting's name is refused.
-            StorageError: The server cannot run here: no binaries, other data in the folder, the
-                folder of another user, a bad setting. The message says what to do.
-            StorageUnavailableError: It runs, but does not answer in time; it may later.
+            StorageError: The server cannot run here: no binaries, other data in the folder,
+                another user's folder, a bad setting. The message says what to do.
+            StorageUnavailableError: It runs, but did not answer in time; retry later.
         """
         _check(settings)
         home, deadline = Home.of(path), Deadline(timeout)
@@ -97,7 +97,7 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """Process id of the server, also after somebody started it again.
+        """Process id of the server; the new one after a restart.
 
         Raises:
             StorageUnavailableError: It was stopped.
@@ -108,7 +108,7 @@ class EmbeddedServer:
         return postmaster.pid
 
     def close(self, timeout: float = 60.0) -> None:
-        """End this use; the last one stops the server. Again, or in a forked child: does nothing.
+        """End this use; the last one stops the server. Idempotent; a no-op in a forked child.
 
         Raises:
             StorageUnavailableError: The server has not ended within *timeout* seconds.
@@ -123,7 +123,7 @@ class EmbeddedServer:
                     if self._use.try_exclusive():
                         stop(self._home, self._socket_folder, deadline)
                 finally:
-                    # Before the start lock, so that who starts next finds no trace of us.
+                    # Before the start lock is released, so that the next start sees no user.
                     self._use.release()
         finally:
             self._use.release()

@@ -1,4 +1,4 @@
-"""The folder of a server's unix socket: short, private, and the same at every start."""
+"""The folder of a server's unix socket: short, private, the same at every start."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 PORT = 5432
 _LONGEST = 103
-"""Bytes in the path of a socket: 107 on Linux, 103 on macOS."""
+"""Most bytes in the path of a socket: 107 on Linux, 103 on macOS."""
 
 
 def create_socket_folder(home: Home, identity: Identity) -> Path:
-    """Create the socket folder of *home*, or find it again.
+    """Create the socket folder of *home*, or return the existing one.
 
-    The name is made from the path of *home*, so clients find a server that was started again where
-    it was. It is never below *home*, whose path may be too long for a socket.
+    Its name is derived from the path of *home*, so clients find a restarted server at the same
+    place. It is never below *home*, whose path may be too long for a socket.
 
     Raises:
-        StorageError: No place is short enough, writable, and free of other users' folders.
+        StorageError: No candidate has a short path, is writable and is private to the user.
     """
     digest = hashlib.sha256(os.fsencode(home.path)).hexdigest()[:12]
     refused = []
@@ -44,7 +44,7 @@ def create_socket_folder(home: Home, identity: Identity) -> Path:
 
 
 def is_private(folder: Path, uid: int) -> bool:
-    """Tell whether *folder* is a real folder that only *uid* can enter or change."""
+    """Return whether *folder* is a real folder that only *uid* can enter or change."""
     try:
         found = folder.lstat()
     except OSError:
@@ -53,7 +53,7 @@ def is_private(folder: Path, uid: int) -> bool:
 
 
 def remove_socket_folder(folder: Path) -> None:
-    """Remove what a stopped server left; a folder that is in use or not ours stays."""
+    """Remove the socket folder of a stopped server; one in use, or of another user, stays."""
     with suppress(OSError):
         for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
             (folder / name).unlink(missing_ok=True)
@@ -61,15 +61,15 @@ def remove_socket_folder(folder: Path) -> None:
 
 
 def _bases() -> Iterator[Path]:
-    # First what is the same in every environment, so that a server started again by another process
-    # is found where it was; the runtime folder last, which vanishes when its user logs out.
+    # First the folder that is the same in every environment, so that a server restarted by another
+    # process is found; last the runtime folder, which vanishes when its user logs out.
     for base in ("/tmp", tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR")):  # noqa: S108
         if base:
             yield Path(base).resolve()
 
 
 def _claim(folder: Path, identity: Identity) -> str | None:
-    """Make *folder* ours; the reason, if that is impossible."""
+    """Create *folder* for *identity*, or reuse it; return the reason if that is impossible."""
     if len(os.fsencode(folder / f".s.PGSQL.{PORT}")) > _LONGEST:
         return "is too long for a socket"
     try:
@@ -79,4 +79,4 @@ def _claim(folder: Path, identity: Identity) -> str | None:
         pass
     except OSError as error:
         return f"cannot be created: {error.strerror}"
-    return None if is_private(folder, identity.uid) else "is not private to us"
+    return None if is_private(folder, identity.uid) else "is not private to this user"

@@ -1,4 +1,4 @@
-"""Run the real console script, and hold every run to what all of them promise."""
+"""Runs the real console script, and checks the exit code and the output of each run."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Shell:
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("EVENTSTORE_")
         }
-        # As most shells are: what is printed waits for the end.
+        # As in most shells: output is buffered until the end.
         self.environment.pop("PYTHONUNBUFFERED", None)
-        # Warnings of a command would be output of it.
+        # So that a warning shows up in the output of a command.
         self.environment["PYTHONWARNINGS"] = "default"
         for name, value in (("EVENTSTORE_DSN", dsn), ("EVENTSTORE_SCHEMA", schema)):
             if value is not None:
                 self.environment[name] = value
 
     def run(self, *arguments: str, stdin: str | bytes = b"", code: int = 0) -> str:
-        """Run a command that must end with *code* and without complaint; return what it printed."""
+        """Run a command that must exit with *code* and an empty stderr; return its stdout."""
         done = self._ended(arguments, stdin)
         assert (done.returncode, done.stderr) == (code, b""), done
         return done.stdout.decode()
 
     def refused(self, *arguments: str, stdin: str | bytes = b"", code: int) -> str:
-        """Run a command that must end with *code*; return its complaint: one line, no traceback."""
+        """Run a command that must exit with *code* and one line on stderr; return that line."""
         done = self._ended(arguments, stdin)
         complaint = done.stderr.decode()
         assert done.returncode == code, done
@@ -47,7 +47,7 @@ class Shell:
         return complaint.removeprefix("eventstore: ").rstrip()
 
     def found(self, *arguments: str) -> list[str]:
-        """Run a command that finds fault: it says what, and ends with 1 and how much it was."""
+        """Run a command that must find problems and exit with 1; return the lines it printed."""
         done = self._ended(arguments, b"")
         lines = done.stdout.decode().splitlines()
         assert done.returncode == 1, done
@@ -67,12 +67,12 @@ class Shell:
         )
 
     def json(self, *arguments: str, stdin: str | bytes = b"") -> list[Any]:
-        """Run a command with ``--json``; return what its lines hold."""
+        """Run a command with ``--json``; return the decoded lines."""
         printed = self.run(*arguments, "--json", stdin=stdin)
         return [json.loads(line) for line in printed.splitlines()]
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command that goes on."""
+        """Start a command without waiting for its end."""
         return subprocess.Popen(
             [SCRIPT, *arguments],
             env=self.environment,

@@ -1,9 +1,9 @@
-"""Clocks that a test moves: that of a storage, and one for each runtime.
+"""Clocks that a test moves: one of the storage, and one for each runtime.
 
-Nothing of the product is changed. A runtime looks at `time.monotonic` and nothing else; a `Watch`
-takes the place of the module `time` where it looks. A store in PostgreSQL asks `clock_timestamp`;
-its functions get a search path on which a function of the test's own comes first. A store in
-memory asks `Moment.now`.
+The product is not changed. A runtime reads `time.monotonic` and nothing else; a `Watch` replaces
+the module `time` in its modules. A store in PostgreSQL calls `clock_timestamp`; its functions get
+a search path on which the test's function of that name comes first. A store in memory calls
+`Moment.now`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OF_LEASES = (
     "owning.keeper",
     "state.subscription_handle",
 )
-"""The modules of a runtime that look at the time where subscriptions are owned and kept."""
+"""The modules that read the clock for leases and checkpoints."""
 
 OF_RESTARTS = (
     "kernel.timer",
@@ -47,23 +47,23 @@ OF_RESTARTS = (
     "supervising.subscriptions",
     "supervising.supervisor",
 )
-"""Those that look at it where crashed actors are restarted."""
+"""The modules that read the clock for restarts."""
 
 _ASK_THE_SERVER = ("claim_subscription", "keep_subscriptions", "look_at_subscriptions")
 
 NOON = 1_700_000_000.0
-"""What the clock of a storage shows in the beginning, in seconds of Unix time."""
+"""The first time of a storage's clock, in seconds of Unix time."""
 
 
 @dataclass(slots=True)
 class Clock:
-    """The clock of one runtime; it stands still until somebody moves it."""
+    """The clock of one runtime; it moves only when a test sets it."""
 
     now: float
 
 
 class Watch:
-    """Shows whoever acts just now its own clock, in the place of the module `time`."""
+    """Replaces the module `time` and shows the clock of the runtime that acts now."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, modules: Iterable[str]) -> None:
         self.worn = Clock(0.0)
@@ -75,7 +75,7 @@ class Watch:
 
 
 class StoredRow(NamedTuple):
-    """A subscription as it is stored, whatever a storage says of it."""
+    """A subscription's row, read past the storage."""
 
     position_id: int
     checkpoint: int
@@ -122,7 +122,7 @@ class TimedMemory:
 
 
 class TimedPostgres:
-    """A store in PostgreSQL whose functions ask a table what time it is."""
+    """A store in PostgreSQL whose functions read the time from a table."""
 
     def __init__(
         self, storage: PostgresStorage, psql: psycopg.Connection[tuple[object, ...]], schema: str

@@ -1,4 +1,4 @@
-"""A primary and two streaming standbys, any one of which must have a commit before it counts."""
+"""A primary and two streaming standbys; one of them must confirm each commit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Node:
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self._path = path
-        # A standby introduces itself to its primary by the name of its cluster.
+        # The cluster name is the name under which a standby connects to its primary.
         self._server = EmbeddedServer.start(path, settings={**_SETTINGS, "cluster_name": name})
         self.dsn = self._server.dsn
 
@@ -63,13 +63,13 @@ class Node:
         data.chmod(0o700)
 
     def follow(self, primary: Node | None) -> None:
-        """Receive from *primary* from now on, or from nobody."""
+        """Follow *primary* from now on, or no server."""
         self._set("primary_conninfo", "" if primary is None else primary.dsn)
         if primary is None:
             wait_until(lambda: self.query("SELECT pid FROM pg_stat_wal_receiver") is None)
 
     def wait_for(self, standby_names: str) -> None:
-        """Let commits count when these standbys have them; none: at once."""
+        """Require these standbys to confirm each commit; empty: none."""
         self._set("synchronous_standby_names", standby_names)
 
     def _set(self, name: str, value: str) -> None:
@@ -79,18 +79,18 @@ class Node:
             connection.execute("SELECT pg_reload_conf()")
 
     def received(self) -> int:
-        """How much of the write-ahead log it has."""
+        """Return the number of bytes of write-ahead log that it has received."""
         return int(self.query("SELECT pg_last_wal_receive_lsn() - '0/0'"))
 
     def promote(self) -> None:
         assert self.query("SELECT pg_promote(true, 30)")
 
     def standbys(self) -> int:
-        """How many standbys receive from it right now."""
+        """Return the number of standbys that stream from it now."""
         return int(self.query("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"))
 
     def kill9(self) -> None:
-        """End all its processes at once, as a power cut does."""
+        """Kill all its processes at once, as a power cut does."""
         postmaster = psutil.Process(self._server.pid)
         processes = [postmaster, *postmaster.children(recursive=True)]
         for process in processes:
@@ -103,7 +103,7 @@ class Node:
 
 
 class Cluster:
-    """Three nodes; *dsn* leads to whichever can be written to."""
+    """Three nodes; *dsn* leads to the one that accepts writes."""
 
     def __init__(self) -> None:
         self.primary = Node(_NAMES[0], prepare(_folder()))
@@ -123,7 +123,7 @@ class Cluster:
         wait_until(lambda: self.primary.standbys() == count, timeout=20)
 
     def newest_standby(self) -> Node:
-        """Return the one that has every commit that counts, once the primary is dead."""
+        """Return the standby that has every confirmed commit; the primary must be dead."""
         return max(self.standbys, key=Node.received)
 
     def fail_over_to(self, chosen: Node) -> None:

@@ -1,4 +1,4 @@
-"""A listener's connection that hears what a test says, and reads a real store."""
+"""A listener's connection that returns the heads a test gives it, and reads a real store."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _WOKEN = object()
 
 
 class ScriptedHeads:
-    """Hears what `say` is given, nothing else. Reads go to the store itself."""
+    """Returns the heads given to `say`, and no others. Reads go to the real store."""
 
     def __init__(self, real: HeadListener) -> None:
         self._real = real
         self._said: queue.Queue[object] = queue.Queue()
         self._last = Heard(head=0, reconnected=False)
         self.reads: list[int] = []
-        """The positions after which was read."""
+        """The position after which each read began."""
         self.prompt: bool | None = None
-        """Whether the last call was in a hurry."""
+        """The argument `prompt` of the last call."""
         self.before_reading: Callable[[], object] = lambda: None
         self.closed = False
 
@@ -34,7 +34,7 @@ class ScriptedHeads:
 
     @property
     def all_heard(self) -> bool:
-        """The listener took everything that was said."""
+        """The listener has taken everything given to `say`."""
         return self._said.empty()
 
     @staticmethod
@@ -94,4 +94,4 @@ def touched(head: int, *subscriptions: int) -> Heard:
 
 
 def away() -> StorageUnavailableError:
-    return StorageUnavailableError("the database is away")
+    return StorageUnavailableError("the database cannot be reached")

@@ -1,7 +1,6 @@
-"""What the protocol of leases promises, said once more and in few words, to judge each answer by.
+"""A model of the lease protocol, which judges each answer of a storage.
 
-Pure: it knows neither a storage nor a runtime; it is told what was asked, what was answered, and
-what the clocks showed.
+Pure: it knows neither a storage nor a runtime. It is given each request, its answer and the times.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ __all__ = ["LeaseJudge"]
 
 @dataclass(slots=True)
 class _Row:
-    """The one subscription that everybody wants."""
+    """The row of the one subscription that all runtimes want to own."""
 
     position_id: int
     checkpoint: int
@@ -46,11 +45,12 @@ class _Row:
 
 @dataclass
 class LeaseJudge:
-    """Follows the row through everything that is done to it; an `AssertionError` is the verdict.
+    """Follows the row through every change; raises `AssertionError` on a wrong answer.
 
-    G15, G16: only the newest fence counts, its checkpoint never goes back and never beyond what
+    G15, G16: only the newest fence counts. Its checkpoint never goes back, and never beyond what
     its subscriber acknowledged. A claim is granted if and only if the row is free, or its lease
-    ran out by the storage's clock, or the claimant saw its mark unchanged for a lease by its own.
+    has expired by the storage's clock, or the claimant saw its mark unchanged for the length of a
+    lease by its own clock.
     """
 
     lease: float
@@ -65,18 +65,18 @@ class LeaseJudge:
 
     @property
     def fence(self) -> Fence | None:
-        """The only one that counts."""
+        """The only fence that counts."""
         row = self.row
         if row is None or row.owner is None:
             return None
         return Fence(row.position_id, row.owner, row.epoch)
 
-    # ── what runtimes ask ────────────────────────────────────────────────────────────────────
+    # ── requests of runtimes ─────────────────────────────────────────────────────────────────
 
     def claimed(
         self, owner: UUID, watched: LeaseMark | None, waited: float, answer: Claimed | Held
     ) -> None:
-        """*waited*: how long *watched* has not changed by the claimant's own clock."""
+        """Judge a claim; *waited*: seconds for which *watched* was unchanged, by its own clock."""
         row = self.row
         is_free = row is None or row.is_free_for(owner, self.now)
         is_dead = row is not None and watched is not None and watched == row.mark
@@ -86,7 +86,7 @@ class LeaseJudge:
             assert row is not None
             assert answer.mark == row.mark
         else:
-            assert is_free or (is_dead and waited >= self.lease), "taken from who renews in time"
+            assert is_free or (is_dead and waited >= self.lease), "taken from a live owner"
             self._granted_now(owner, answer)
 
     def _granted_now(self, owner: UUID, answer: Claimed) -> None:
@@ -125,7 +125,7 @@ class LeaseJudge:
             self.row.end_ownership()
 
     def acknowledged(self, fence: Fence, position: int) -> None:
-        """A subscriber told its runtime, which holds *fence*, that it is done."""
+        """Note an acknowledgement to the runtime that holds *fence*."""
         self._acknowledged[fence] = max(self._acknowledged[fence], position)
 
     def _store(self, asked: Progress) -> None:
@@ -133,7 +133,7 @@ class LeaseJudge:
         assert asked.checkpoint <= self._acknowledged[asked.fence], "nobody acknowledged that"
         self.row.checkpoint = max(self.row.checkpoint, asked.checkpoint)
 
-    # ── what operators do ────────────────────────────────────────────────────────────────────
+    # ── actions of operators ─────────────────────────────────────────────────────────────────
 
     def was_paused(self, *, paused: bool) -> None:
         assert self.row is not None
@@ -149,7 +149,7 @@ class LeaseJudge:
         self.row = None
 
     def inspect(self, stored: StoredRow | None) -> None:
-        """Compare with what is really stored."""
+        """Compare the model with the stored row."""
         row = self.row
         wanted = row and StoredRow(
             row.position_id,

@@ -1,4 +1,4 @@
-"""A state machine over the protocol of leases: what may happen, and what holds whatever does."""
+"""A state machine that tests the lease protocol: rules, invariants, liveness."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LeaseMachine(RuleBasedStateMachine):
     # ── runtimes ─────────────────────────────────────────────────────────────────────────────
 
     def some(self, which: int) -> SteppedRuntime:
-        """Return a runtime; one that is not there is started."""
+        """Return a runtime; start it if it does not run."""
         if which not in self.running:
             self.running[which] = SteppedRuntime(self.world, self.world.clocks[which])
         return self.running[which]
@@ -72,7 +72,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.forget_if_ended(which)
 
     def forget_if_ended(self, which: int) -> None:
-        """It may have found its subscription deleted."""
+        """Drop a runtime that ended because its subscription was deleted."""
         if self.running[which].has_ended:
             del self.running[which]
 
@@ -91,7 +91,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(which=runtimes)
     def work(self, which: int) -> None:
-        """What a runtime does as long as nothing is wrong."""
+        """Let a runtime work for a while without a fault."""
         runtime = self.some(which)
         for _ in range(3):
             runtime.turn()
@@ -102,7 +102,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(which=runtimes)
     def stop(self, which: int) -> None:
-        """G27: what was released is free at once, by any clock."""
+        """G27: a released subscription is free at once, by any clock."""
         runtime = self.some(which)
         reached = runtime.line.reach is Reach.UP
         owned = runtime.run is not None and runtime.run.fence == self.world.judge.fence
@@ -120,7 +120,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(which=runtimes)
     def crash_subscription(self, which: int) -> None:
-        """Right after an acknowledgement, which the keeper stores when the next run has begun."""
+        """Crash after an acknowledgement, which the keeper stores after the next run has begun."""
         self.turn(which)
         runtime = self.some(which)
         if runtime.delivered:
@@ -176,7 +176,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.judge.row)
     @rule(number=numbers, heard=st.sets(runtimes), crashes=st.booleans())
     def reset(self, number: int, heard: set[int], *, crashes: bool) -> None:
-        """Set it anywhere; its owner may crash before it heard of that, and claim as who it was."""
+        """Reset to any position; the owner may crash before it knows, and claim with its old id."""
         judge = self.world.judge
         position = judge.start + number % (judge.head - judge.start + 1)
         self.store.storage.reset_subscription(*self.world.key, position, soon())
@@ -199,30 +199,30 @@ class LeaseMachine(RuleBasedStateMachine):
         for which in heard & self.running.keys():
             self.running[which].touch()
 
-    # ── what holds at every moment ───────────────────────────────────────────────────────────
+    # ── invariants ───────────────────────────────────────────────────────────────────────────
 
     @invariant()
     def the_row_is_what_the_one_owner_and_the_operators_made_it(self) -> None:
-        """G15, G16: nobody else's progress counts, and the checkpoint never goes back."""
+        """G15, G16: only the owner's progress counts, and the checkpoint never goes back."""
         self.world.judge.inspect(self.store.row(*self.world.key))
 
     @invariant()
     def no_two_believe_in_the_same_fence(self) -> None:
-        """G16: of all who believe, at most one has checkpoints that count."""
+        """G16: of all runtimes that believe to own it, at most one has the fence that counts."""
         fences = [r.run.fence for r in self.running.values() if r.run is not None]
         assert len(fences) == len(set(fences))
 
     @invariant()
     def two_deliver_at_once_only_if_clocks_jumped(self) -> None:
-        """G16: where all clocks go at one rate, a lease ends before the next begins."""
+        """G16: if all clocks run at the same rate, a lease ends before the next begins."""
         if not self.clocks_jump and not self.fenced_from_outside:
             assert sum(runtime.believes for runtime in self.running.values()) <= 1
 
-    # ── what must happen when the clocks have settled ────────────────────────────────────────
+    # ── liveness ─────────────────────────────────────────────────────────────────────────────
 
     @rule()
     def go_on_in_peace(self) -> None:
-        """G16: while all clocks go on alike and answers come, who owns it goes on owning it."""
+        """G16: while all clocks run alike and answers arrive, the owner stays the owner."""
         for runtime in self.running.values():
             runtime.line.reach, runtime.line.trip = Reach.UP, 0.0
         self.let_all_turn(times=3)
@@ -238,10 +238,10 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(behind=st.sampled_from([0.0, 3600.0]), finishes=st.booleans(), stops=st.booleans())
     def take_over(self, behind: float, *, finishes: bool, stops: bool) -> None:
-        """G13, G27: the owner is frozen, the clocks go on alike: a standby gets it in time.
+        """G13, G27: a standby takes over in time from a frozen owner, while the clocks run alike.
 
-        However far the storage's clock is behind what it was when the lease was given. Then who was
-        frozen wakes up, perhaps to be stopped.
+        This holds however far the storage's clock was set back since the lease was granted. Then
+        the frozen owners wake up; some are stopped.
         """
         frozen = {which: each for which, each in self.running.items() if each.run is not None}
         if len(frozen) == len(self.world.clocks):
@@ -263,12 +263,12 @@ class LeaseMachine(RuleBasedStateMachine):
         began = self.world.judge.now
         self.some(standby)
         while self.owner() is None:
-            assert self.world.judge.now - began <= LEASE + 2 * POLL, "nobody took over"
+            assert self.world.judge.now - began <= LEASE + 2 * POLL, "no standby took over"
             self.let_all_turn(times=1)
             self.some(standby)
 
     def finish(self) -> None:
-        """G13: everything that is stored is delivered, acknowledged and counted."""
+        """G13: every stored event is delivered, acknowledged and counted."""
         owner, judge = self.owner(), self.world.judge
         assert owner is not None
         assert judge.row is not None

@@ -1,4 +1,4 @@
-"""The ways of runtimes to one storage: they may be cut, slow, or lose the answer. All is judged."""
+"""Links between runtimes and one storage, which may be cut, slow, or lose answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class World:
-    """What all runtimes have in common: a storage with its clock, and a judge."""
+    """The parts that all runtimes share: a storage with its clock, and a judge."""
 
     config: Config
     store: TimedStore
@@ -43,7 +43,7 @@ class World:
     clocks: list[Clock] = field(default_factory=list)
 
     def pass_time(self, seconds: float) -> None:
-        """Let every clock go on, all at the same rate."""
+        """Advance every clock by the same time."""
         for clock in self.clocks:
             clock.now += seconds
         self.jump_storage(seconds)
@@ -55,16 +55,19 @@ class World:
 
 
 class Reach(Enum):
-    """How far a runtime's questions and their answers get."""
+    """State of the link between a runtime and the storage."""
 
     UP = "up"
     CUT = "cut"
     MUTE = "mute"
-    """The storage does what it is asked to, and its answer is lost."""
+    """The storage handles the request, and its answer is lost."""
 
 
 class Line:
-    """A runtime's way to the storage, as `Storage` and as `KeeperSession`."""
+    """The link of one runtime to the storage, as `Storage` and as `KeeperSession`.
+
+    The judge checks every answer.
+    """
 
     def __init__(self, world: World, clock: Clock) -> None:
         self._world = world
@@ -72,17 +75,17 @@ class Line:
         self._clock = clock
         self.reach = Reach.UP
         self.trip = 0.0
-        """Seconds that the next question is on its way, and its answer as long."""
+        """Seconds that the next request takes to arrive, and its answer to return."""
         self.good_until: dict[Fence, float] = {}
-        """When the lease of each fence ends: counted from when the last good question was sent."""
+        """End of the lease per fence, counted from when the last good request was sent."""
         self.claim_answered: Claimed | None = None
         self.lost: Fence | None = None
-        """The fence that an answer called void last."""
+        """The fence that an answer last called lost."""
         self._seen: LeaseMark | None = None
         self._seen_at = 0.0
 
     def _ask(self, question: Callable[[float], Answer], hear: Callable[[Answer], None]) -> Answer:
-        """Put a question; *hear* judges the answer where it is given. Deadlines are real ones."""
+        """Send a request; *hear* judges the answer when it is given. Deadlines are in real time."""
         if self.reach is Reach.CUT:
             raise StorageUnavailableError("cut off")
         trip, self.trip = self.trip, 0.0
@@ -156,7 +159,7 @@ class Line:
         return seen
 
     def close(self) -> None:
-        """The session belongs to the test, which has one for all."""
+        """Do nothing: the test owns the session, which all runtimes share."""
 
     def _renewed(self, fence: Fence, sent_at: float) -> None:
         until = sent_at + self._world.config.lease
@@ -164,4 +167,4 @@ class Line:
 
 
 def _no(_: object) -> None:
-    """Nothing to judge."""
+    """Judge nothing."""

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test's own, to be hurt: kills, restarts, lost backends."""
+"""A private PostgreSQL server for fault tests: kills, restarts, lost backends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ server.close()
 
 @functools.cache
 def _template() -> Path:
-    """Data as initdb makes it, once for the whole run: a copy is ready in a tenth of the time."""
+    """Return the data of a new server, made once per run: a copy takes a tenth of an initdb."""
     path = Path(tempfile.mkdtemp(prefix="eventstore-template-"))
     atexit.register(shutil.rmtree, path)
     EmbeddedServer.start(path).close()
@@ -49,7 +49,7 @@ def prepare(path: Path) -> Path:
 
 
 class ServerUser:
-    """Another process that uses the embedded server in *path*, from its start until it leaves."""
+    """Another process that uses the embedded server in *path*."""
 
     def __init__(self, path: Path, script: str = _USER_SCRIPT) -> None:
         self.process = subprocess.Popen(
@@ -60,12 +60,12 @@ class ServerUser:
         )
 
     def server_pid(self) -> int:
-        """Wait until it uses the server; the postmaster's process id."""
+        """Wait until it uses the server; return the postmaster's process id."""
         assert self.process.stdout is not None
         return int(self.process.stdout.readline())
 
     def leave(self) -> int:
-        """Let the script go on to its end; its exit code."""
+        """Let the script run to its end; return its exit code."""
         self.process.communicate("\n", timeout=30)
         return self.process.returncode
 
@@ -78,7 +78,7 @@ class TestServer:
     """A private server; its connection string stays the same through every restart."""
 
     Mode = Literal["smart", "fast", "immediate"]
-    __test__ = False  # not a test class, whatever its name
+    __test__ = False  # pytest would collect it because of its name
 
     def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self.path = prepare(Path(tempfile.mkdtemp(prefix="eventstore-test-")))
@@ -95,7 +95,7 @@ class TestServer:
         return psycopg.connect(self.dsn, autocommit=True)
 
     def kill9_postmaster(self) -> None:
-        """Kill the server as a power cut would; returns when nobody can connect any more."""
+        """Kill the server as a power cut would; return when it accepts no connection."""
         os.kill(self.pid, signal.SIGKILL)
         wait_until(lambda: not self._accepts())
 
@@ -103,7 +103,7 @@ class TestServer:
         """Start the server again after it was killed or stopped."""
         previous = self._server
         self._server = EmbeddedServer.start(self.path, settings=self._settings)
-        previous.close()  # joined first, so that this is not the last user
+        previous.close()  # after the new use began, so that this is not the last user
         assert self._server.dsn == self.dsn
 
     def restart(self, mode: Mode = "immediate") -> None:
@@ -112,12 +112,12 @@ class TestServer:
         self.start()
 
     def stop(self, mode: Mode = "fast") -> None:
-        """Take the server away until `start`."""
+        """Stop the server until `start`."""
         os.kill(self.pid, _SIGNALS[mode])
         wait_until(lambda: not self._accepts())
 
     def backends(self, application_name_like: str = "%") -> list[int]:
-        """Process ids of client connections, for signals of the test's own (SIGSTOP, SIGKILL)."""
+        """Return the process ids of client connections, for SIGSTOP or SIGKILL."""
         with self.connect() as connection:
             rows = connection.execute(
                 "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
@@ -127,7 +127,7 @@ class TestServer:
             return [pid for (pid,) in rows]
 
     def terminate_backends(self, application_name_like: str = "%") -> int:
-        """Cut client connections as an administrator would; returns how many, once they ended."""
+        """Terminate client connections and wait for their end; return their number."""
         pids = self.backends(application_name_like)
         with self.connect() as connection:
             connection.execute(

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode: whose session a statement gets is different each time."""
+"""PgBouncer in transaction mode: each transaction may run in another session."""
 
 from __future__ import annotations
 

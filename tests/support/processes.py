@@ -1,4 +1,4 @@
-"""Services in processes of their own, and what they reported."""
+"""Starts services in their own processes, sends them commands and reads their reports."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Service:
                 self._reports.append(json.loads(line))
 
     def do(self, command: str, **arguments: Any) -> Service:
-        """Tell it a command; returns at once."""
+        """Send it a command without waiting for the result."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
         self._process.stdin.flush()
         return self
 
     def reports(self, what: str, **like: Any) -> list[Report]:
-        """Return what it reported so far under the name *what*, oldest first."""
+        """Return its reports named *what* so far, oldest first."""
         return [
             report
             for report in list(self._reports)
@@ -67,21 +67,21 @@ class Service:
         ]
 
     def all_reports(self) -> list[Report]:
-        """Return whatever it reported so far, oldest first."""
+        """Return all its reports so far, oldest first."""
         return list(self._reports)
 
     def wait(self, what: str, *, count: int = 1, timeout: float = 20.0, **like: Any) -> Report:
-        """Return its *count*-th report of that kind.
+        """Wait for its *count*-th report of that kind, and return it.
 
         Raises:
-            TimeoutError: It did not come within *timeout* seconds.
-            AssertionError: It reported an error instead, or ended.
+            TimeoutError: *timeout* seconds passed.
+            AssertionError: It reported an error or ended.
         """
         self.until(lambda: len(self.reports(what, **like)) >= count, timeout=timeout)
         return self.reports(what, **like)[count - 1]
 
     def until(self, condition: Callable[[], object], timeout: float = 20.0) -> None:
-        """Wait until *condition* is true, and fail early if the service fails."""
+        """Wait until *condition* is true; fail at once if the service fails."""
         wait_until(lambda: condition() or self._failed(), timeout)
         if not condition():
             assert not self.reports("error"), self.reports("error")
@@ -100,7 +100,7 @@ class Service:
         return [position for position, *_ in self.delivered(name)]
 
     def wait_delivered(self, name: str, count: int, timeout: float = 20.0) -> list[int]:
-        """Wait until *count* events were delivered, in all; return the positions of all."""
+        """Wait until *count* events in total are delivered; return the positions of all."""
         self.until(lambda: len(self.delivered(name)) >= count, timeout)
         return self.positions(name)
 
@@ -108,18 +108,18 @@ class Service:
         self._process.send_signal(number)
 
     def kill9(self) -> None:
-        """Kill it as a crash would, and wait until everything that it reported is here."""
+        """Kill it as a crash would, and wait until all its reports are read."""
         self._process.kill()
         self._ended(timeout=10)
 
     def end(self, timeout: float = 20.0) -> int:
-        """Let it close its store and end; its exit code."""
+        """Let it close its store and end; return its exit code."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         return self._ended(timeout)
 
     def exit_code(self, timeout: float = 20.0) -> int:
-        """Wait for its own end."""
+        """Wait until it ends by itself; return its exit code."""
         return self._ended(timeout)
 
     def _ended(self, timeout: float) -> int:

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, of the version that the embedded servers have."""
+"""PostgreSQL's programs, in the version of the embedded servers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["dump", "identity", "programs", "restore"]
 
 @functools.cache
 def identity() -> Identity:
-    """Whom servers run as whose data are new."""
+    """Return the user of a server with new data."""
     return choose_identity(Path(tempfile.gettempdir()) / "eventstore-no-data-yet")
 
 
 @functools.cache
 def programs() -> Path:
-    """The folder of the programs."""
+    """Return the folder of the programs."""
     return find_binaries(identity(), major=None).folder
 
 
@@ -31,7 +31,7 @@ def dump(dsn: str, file: Path) -> None:
 
 
 def restore(dsn: str, file: Path) -> None:
-    """Put what was dumped into a database, in one transaction, in place of what is there."""
+    """Restore a dump into a database, in one transaction, replacing its content."""
     options = ("--single-transaction", "--clean", "--if-exists", "--no-owner")
     _run("pg_restore", *options, f"--dbname={dsn}", str(file))
 

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a PostgreSQL server, to be a bad network: slow, silent, or cut."""
+"""A TCP proxy in front of a PostgreSQL server that simulates a slow, silent or cut network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Passes bytes on both ways until told otherwise. Each test that uses it has its own."""
+    """Forwards bytes in both directions until it is told to interfere. One per test."""
 
     def __init__(self, dsn: str) -> None:
         """Listen on loopback, in front of the server that *dsn* names."""
@@ -30,7 +30,7 @@ class Proxy:
         self._changed = threading.Lock()
         self._swallowed: int | None = None
         self.lost_bytes = 0
-        """What was swallowed so far, in both directions."""
+        """Bytes swallowed so far, in both directions."""
         self._delay = 0.0
         self._pause = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -39,23 +39,23 @@ class Proxy:
         self._start(self._accept)
 
     def swallow(self, after_bytes_to_server: int = 0) -> None:
-        """Be a black hole: everybody stays connected and nothing arrives, in either direction.
+        """Act as a black hole: connections stay open, and nothing arrives in either direction.
 
         Args:
-            after_bytes_to_server: So many bytes still reach the server.
+            after_bytes_to_server: Number of bytes that still reach the server.
         """
         with self._changed:
             self._swallowed = after_bytes_to_server
 
     def delay(self, seconds: float) -> None:
-        """Hold back everything that arrives for so long, in both directions."""
+        """Delay everything by *seconds*, in both directions."""
         self._delay = seconds
 
     def pass_on(self, *, cut: bool = True) -> None:
-        """Let new connections through again; old ones have lost bytes and are cut.
+        """Forward again. Old connections have lost bytes and are cut.
 
         Args:
-            cut: False: nobody tells the old ones, they wait for what was lost.
+            cut: False: keep the old connections open, waiting for the bytes they lost.
         """
         if cut:
             self.cut()
@@ -63,7 +63,7 @@ class Proxy:
             self._swallowed = None
 
     def cut(self) -> None:
-        """End every connection at once."""
+        """Close every connection at once."""
         with self._changed:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
@@ -72,7 +72,7 @@ class Proxy:
                     side.shutdown(socket.SHUT_RDWR)
 
     def reset(self) -> None:
-        """End every connection with an error instead of an end (RST)."""
+        """Reset every connection (RST) instead of closing it."""
         with self._changed:
             pairs, self._pairs = self._pairs, []
         for client, server in pairs:
@@ -82,7 +82,7 @@ class Proxy:
 
     def close(self) -> None:
         self._closed = True
-        # Wakes the accept, which a close alone does not.
+        # Wakes the thread in accept; a close alone does not.
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
@@ -111,7 +111,7 @@ class Proxy:
                 return
             try:
                 server = self._connect()
-            except OSError:  # there is no server for the moment
+            except OSError:  # the server is down
                 client.close()
                 continue
             with self._changed:
@@ -131,7 +131,7 @@ class Proxy:
         return socket.create_connection((host, port))
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
-        """Carry bytes between one client and the server until either side ends."""
+        """Forward bytes between one client and the server until either side closes."""
         with client, server, selectors.DefaultSelector() as selector, contextlib.suppress(OSError):
             selector.register(client, selectors.EVENT_READ, server)
             selector.register(server, selectors.EVENT_READ, client)

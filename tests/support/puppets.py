@@ -1,4 +1,4 @@
-"""A supervisor's children that live, die and report as a test says, and a stage for them."""
+"""Fake children of a supervisor, which die and report as a test says, and their stage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Report = ChildFailed | ChildStopped
 
 
 class Puppet:
-    """Stands in for an actor, and for its reference."""
+    """A fake actor, and at the same time its reference."""
 
     def __init__(self, what: Child | Key | str, stage: Stage | None = None) -> None:
         self.what = what
@@ -51,14 +51,14 @@ class Puppet:
 
 
 class _StillTimer(Timer):
-    """A timer without its thread: a test looks what is due."""
+    """A timer without a thread: a test sends the due messages."""
 
     def start(self) -> None:
-        """Not at all."""
+        """Start no thread."""
 
 
 class Stage:
-    """Where the children of supervisors are puppets, and time is what the test says."""
+    """Makes the children of supervisors puppets, and sets their time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Watch(monkeypatch, OF_RESTARTS).worn
@@ -74,22 +74,22 @@ class Stage:
     def clear(self) -> None:
         self.clock.now = 1_000.0
         self.started: list[Puppet] = []
-        """Every child, in the order of their starts."""
+        """Every child, in the order of the starts."""
         self.reports: list[Report] = []
-        """What children told in their last moment, and their supervisor has not read yet."""
+        """Last reports of children that their supervisor has not read yet."""
         self.timer: Timer
 
     def newest(self, what: Child | Key) -> Puppet | None:
-        """Return the last one that was started in the place *what*."""
+        """Return the puppet last started in the place *what*."""
         return next((each for each in reversed(self.started) if each.what == what), None)
 
     def told_last_at(self) -> float:
-        """Return when that will be told which was given to the timer last."""
+        """Return when the message last given to the timer is due."""
         due, _, _ = max(self.timer._waiting, key=lambda waiting: waiting[1])
         return due
 
     def pass_time(self, seconds: float) -> None:
-        """Go on, and tell what is due."""
+        """Advance the clock, and send the messages that are due."""
         self.clock.now += seconds
         for handle in self.timer._pop_due(self.clock.now):
             handle._tell()

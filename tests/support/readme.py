@@ -1,4 +1,4 @@
-"""The README as its tests see it: code blocks with their outputs, sections, rows of tables."""
+"""Parses the README: code blocks with their outputs, sections, rows of tables."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 class Block:
     language: str
     mode: str
-    """How the block is tested; empty: it runs as it is."""
+    """How the block is tested; empty: it is run unchanged."""
     code: str
     output: str
-    """What the README says it prints; empty: nothing is said."""
+    """The output shown in the README; empty: none is shown."""
 
 
 BLOCKS = [Block(*match) for match in _BLOCK.findall(README)]
@@ -35,7 +35,7 @@ def blocks(language: str, mode: str = "") -> list[Block]:
 
 
 def section(title: str) -> str:
-    """Return the text below a heading, up to the next one of its kind."""
+    """Return the text below a heading, up to the next heading of its level."""
     _, found, rest = README.partition(f"\n{title}\n")
     assert found, title
     level = title.count("#")
@@ -43,5 +43,5 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> dict[str, tuple[str, str]]:
-    """Return the table below a heading: by the first cell, which is code, the other two."""
+    """Return the table below a heading: the first cell, which is code, maps to the other two."""
     return {name: (second.strip(), third) for name, second, third in _ROW.findall(section(title))}

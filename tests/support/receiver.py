@@ -1,4 +1,4 @@
-"""What a service reports, and the subscriber that reports what it is told."""
+"""The reports of a service, and a subscriber that reports its messages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _OUTPUT = threading.Lock()
 
 
 def report(what: str, **details: Any) -> None:
-    """Write one line, whole, before the next thing happens: what was reported is certain.
+    """Write one line and flush it, so that a later crash cannot lose the report.
 
-    *at* is a moment of the one clock that all processes of a machine share.
+    *at* is the monotonic clock, which all processes of a machine share.
     """
     line = json.dumps({"what": what, "at": time.monotonic(), **details}) + "\n"
     with _OUTPUT:
@@ -33,9 +33,9 @@ def shown(events: Events | list[RecordedEvent]) -> list[list[Any]]:
 
 
 class Receiver(pykka.ThreadingActor):
-    """Reports what it is told; acknowledges every *ack_every*-th batch, or none if that is 0.
+    """Reports its messages, and acknowledges every *ack_every*-th batch; 0: none.
 
-    Its work on each batch takes *work* seconds.
+    It works on each batch for *work* seconds.
     """
 
     def __init__(self, name: str, ack_every: int, work: float) -> None:

@@ -1,4 +1,4 @@
-"""Subscribers that keep what they are told: an actor and a function."""
+"""Subscribers that record their messages: an actor and a function."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Recorder", "Seen", "Stuck"]
 
 
 class Seen:
-    """What a subscriber was told, in order."""
+    """The messages of a subscriber, in order."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
 
     def handle(self, events: Events) -> None:
-        """Keep a batch and acknowledge it: a subscriber that is a function."""
+        """Record a batch and acknowledge it; the function subscriber."""
         self.messages.append(events)
 
     @property
@@ -36,7 +36,7 @@ class Seen:
         return [event.position for event in self.events]
 
     def wait(self, count: int, timeout: float = 10.0) -> list[int]:
-        """Wait until *count* events came, in all; return the positions of all."""
+        """Wait until *count* events in total have come; return the positions of all."""
         wait_until(lambda: len(self.events) >= count, timeout)
         return self.positions
 
@@ -50,7 +50,7 @@ class Seen:
 
 
 class Recorder(pykka.ThreadingActor):
-    """Keeps what it is told in *seen*; acknowledges every batch if *acks*."""
+    """Records its messages in *seen*; acknowledges every batch if *acks*."""
 
     def __init__(self, seen: Seen, *, acks: bool = True) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""What the design says of restarts, in few words: a budget per child, waits that grow, giving up.
+"""A model of restarts: a budget per child, growing delays, giving up.
 
-Pure, and independent of the product: written from the text alone.
+Pure, and independent of the product: written from the design alone.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
 __all__ = ["ROUNDING", "Place"]
 
 LONGEST_DELAY = 2.0
-"""Seconds that no restart waits longer for: everything resumes by itself within seconds."""
+"""Upper bound for the delay of a restart, in seconds."""
 
 ROUNDING = 1e-6
-"""Seconds that sums of moments may be off."""
+"""Tolerance for sums of moments, in seconds."""
 
 
 @dataclass(eq=False)
@@ -27,15 +27,15 @@ class Place:
     limit: int
     window: float
     _crashes: list[float] = field(default_factory=list)
-    """Moments of those that count."""
+    """Moments of the crashes that count."""
     _delays: dict[int, float] = field(default_factory=dict)
-    """How long a restart waited, by the crashes within the window."""
+    """Delay of a restart by the number of crashes within the window."""
 
     def may_restart(self, error: BaseException, now: float) -> bool:
-        """Note a crash.
+        """Note a crash; return whether a restart is allowed.
 
-        G24: one more than the limit within the window is too much. G25: a database that is away
-        is nobody's fault, and never counts.
+        G24: more crashes than the limit within the window are too many. G25: a crash because the
+        database cannot be reached never counts.
         """
         if _is_away(error):
             return True
@@ -43,14 +43,14 @@ class Place:
         return self._within_the_window(now) <= self.limit
 
     def check_delay(self, delay: float, error: BaseException, now: float) -> None:
-        """Judge how long its child waits for its restart after *error*."""
+        """Check the delay of the restart after *error*."""
         if _is_away(error):
             assert 0 < delay <= LONGEST_DELAY, "not in a tight loop"
         else:
             self._check_that_it_grows(delay, self._within_the_window(now))
 
     def _check_that_it_grows(self, delay: float, crashes: int) -> None:
-        """At first it does not wait; never so long that the window forgets the first crash."""
+        """Check that the first restart has no delay, and that later ones stay within the window."""
         assert delay == pytest.approx(self._delays.setdefault(crashes, delay))
         assert (delay == 0) == (crashes == 1)
         assert delay <= min(LONGEST_DELAY, self.window / (2 * self.limit)) + ROUNDING

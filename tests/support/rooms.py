@@ -1,4 +1,4 @@
-"""A writer and a publisher without their supervisor: a test stands in for it, and sees it all."""
+"""Runs a writer and a publisher without a supervisor; the test takes its place."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from eventstore_actors.state.recent_events import RecentEvents
 
 ANY = int(ExpectedVersion.ANY)
 LONG = 20.0
-"""Seconds that nothing in a test should need."""
+"""Seconds that no step of a test should take."""
 
 
 def encoded(
@@ -80,7 +80,7 @@ def claim(
 
 
 class Witness(pykka.ThreadingActor):
-    """Hears what a supervisor or a subscription is told."""
+    """An actor that records its messages, in the place of a supervisor or a subscription."""
 
     use_daemon_thread = True
 
@@ -93,14 +93,14 @@ class Witness(pykka.ThreadingActor):
 
 
 class Ear:
-    """A witness, and how a test waits for what it hears."""
+    """A witness, and ways to wait for its messages."""
 
     def __init__(self) -> None:
         self.heard: queue.Queue[Any] = queue.Queue()
         self.ref: Ref = Witness.start(self.heard)
 
     def next(self, wanted: type | tuple[type, ...] = object, timeout: float = LONG) -> Any:
-        """Return the next message of the kind *wanted*; what comes before it is dropped."""
+        """Return the next message of the kind *wanted*; drop those before it."""
         deadline = time.monotonic() + timeout
         while True:
             message = self.heard.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -108,7 +108,7 @@ class Ear:
                 return message
 
     def so_far(self) -> list[Any]:
-        """Return what it was told before this moment, and has not been asked for."""
+        """Return the messages that were sent so far and not taken yet."""
         self.ref.ask(None, timeout=LONG)
         messages = []
         while not self.heard.empty():
@@ -117,7 +117,7 @@ class Ear:
 
 
 class Rooms:
-    """What the actors of one runtime share, and the actors that a test started."""
+    """The shared objects of one runtime, and ways to start its actors."""
 
     def __init__(self, config: Config, storage: Storage, timer: Timer, supervisor: Ear) -> None:
         self.config = config
@@ -125,7 +125,7 @@ class Rooms:
         self.supervisor = supervisor
         self.limit = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
         recent = RecentEvents()
-        # As if a subscription were there: the writer tells, and the listener listens.
+        # As with a subscription: the writer announces, and the listener listens.
         recent.watched = True
         self.shared = Context(
             config=config,
@@ -149,26 +149,26 @@ class Rooms:
         return publisher
 
     def listen_as(self, child: Child) -> Ear:
-        """Return what hears all that is told to *child*."""
+        """Take the place of *child*, and return what receives its messages."""
         ear = Ear()
         self.shared.directory.enter(child, ear.ref)
         return ear
 
     def send(self, append: Append, timeout: float = LONG) -> Waiting:
-        """Tell the writer *append*; its answer is waited for later."""
+        """Send *append* to the writer without waiting for the answer."""
         size = sum(payload_bytes(part.events) for part in append)
         deadline = time.monotonic() + timeout
         reply = self.limit.admit(size)
         request = AppendRequest(append, size, deadline, reply)
         if not self.shared.directory.tell(Child.WRITER, request):
-            reply.answer(StorageUnavailableError("the writer is not there"))
+            reply.answer(StorageUnavailableError("there is no writer"))
         return Waiting(reply, deadline)
 
     def append(self, append: Append, timeout: float = LONG) -> Committed:
         return self.send(append, timeout).get()
 
     def stored(self) -> list[tuple[int, str, int, UUID]]:
-        """Return what is stored: position, stream, version and id of every event."""
+        """Return position, stream, version and id of every stored event."""
         events: list[StoredEvent] = []
         while page := self.storage.read_after("$all", len(events), 1_000, 10**9, soon()):
             events += page
@@ -176,7 +176,7 @@ class Rooms:
 
 
 class Waiting:
-    """An append on its way."""
+    """An append whose answer is awaited."""
 
     def __init__(self, reply: AppendReply, deadline: float) -> None:
         self._reply = reply
@@ -216,7 +216,7 @@ def soon() -> float:
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> None:
-    """Run *work* in *count* threads at once, and raise what one of them raised."""
+    """Run *work* in *count* threads at once; raise the error of one of them, if any."""
     errors: list[BaseException] = []
 
     def run(number: int) -> None:
@@ -238,9 +238,9 @@ Step = Callable[[Sequence[Append], float], list[Outcome]]
 
 
 class ScriptedSession:
-    """Stands between the writer and its session: a test decides about each attempt.
+    """A session between the writer and the real one, in which a test decides about each attempt.
 
-    An attempt that is not scripted goes through.
+    An attempt without a scripted step goes to the real session.
     """
 
     def __init__(self, real: AppendSession) -> None:
@@ -270,7 +270,7 @@ class ScriptedSession:
 
 
 class Gate:
-    """A step of a script that waits until the test lets it go on."""
+    """A step of a script that blocks until the test opens it."""
 
     def __init__(self, step: Step) -> None:
         self._step = step

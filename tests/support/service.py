@@ -1,6 +1,6 @@
-"""A service in a process of its own: obeys commands on stdin, reports on stdout, as JSON lines.
+"""A service in its own process: takes commands on stdin, reports on stdout, as lines of JSON.
 
-It knows only the public API. Start it with `tests.support.processes.Service`.
+Knows only the public API. Started by `tests.support.processes.Service`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.receiver import Receiver, report, shown
 
 
 class Service:
-    """What a service can be told to do: one method per command."""
+    """The commands of a service, one method each."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class Service:
     # ── appending ────────────────────────────────────────────────────────────────────────────
 
     def race(self, stream: str, until: int) -> None:
-        """Append one event at a time at the version believed, until the stream is long enough."""
+        """Append one event at a time at the version last seen, until the stream is long enough."""
         version = 0
         while version < until:
             event = EventData("Raced", {"from": version})
@@ -59,7 +59,7 @@ class Service:
         report("raced")
 
     def transfer(self, pair: list[str], until: int, seed: int) -> None:
-        """Append to both streams at once, in changing order, at the versions believed."""
+        """Append to both streams at once, in random order, at the versions last seen."""
         rng, versions = random.Random(seed), dict.fromkeys(pair, 0)
         while min(versions.values()) < until:
             order = rng.sample(pair, 2)
@@ -119,7 +119,7 @@ class Service:
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
     def tail(self) -> None:
-        """Read everything behind what was read last, again and again."""
+        """Read new events in a loop."""
         position = 0
         while not self._stopping.is_set():
             events = self._store.read_all_streams_forward(position + 1)
@@ -130,7 +130,7 @@ class Service:
                 self._stopping.wait(0.002)
 
     def scan(self, stream: str, batch_size: int) -> None:
-        """Iterate lazily; report how much the process grew after the first page."""
+        """Iterate lazily; report the growth of the process's memory after the first page."""
         events = self._store.stream_forward(stream, batch_size=batch_size)
         for _ in itertools.islice(events, batch_size):
             pass
@@ -159,7 +159,7 @@ class Service:
         self._subscribe(name, stream, receiver, options)
 
     def bury(self, name: str) -> None:
-        """Let the actor that `subscribe` connected die."""
+        """Stop the actor that `subscribe` connected."""
         self._receivers[name].stop()
         report("buried", name=name)
 
@@ -205,7 +205,7 @@ class Service:
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 
     def stop(self) -> None:
-        """Let loops end; each reports its end."""
+        """End all loops; each reports its end."""
         self._stopping.set()
 
     def close(self) -> None:
@@ -215,7 +215,7 @@ class Service:
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process holds."""
+    """Return the resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 
@@ -223,14 +223,14 @@ _LOOPS = {"race", "transfer", "write", "tail", "scan"}
 
 
 def obey(service: Service, command: dict[str, Any]) -> None:
-    """Do what *command* says; loops in a thread of their own."""
+    """Run *command*; loops run in their own threads."""
     name = command.pop("do")
     method: Callable[..., None] = getattr(service, name)
 
     def run() -> None:
         try:
             method(**command)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the test wants to know
+        except Exception as error:  # noqa: BLE001 - reported to the test
             report("error", do=name, error=type(error).__name__, text=str(error))
 
     if name in _LOOPS:
@@ -245,7 +245,7 @@ def commands() -> Iterator[dict[str, Any]]:
 
 
 def main(settings: dict[str, Any], runtime: str) -> None:
-    """Serve until stdin ends, or join the store when told to."""
+    """Serve until stdin ends, or until the command to join the store."""
     chosen = CallerRuntime if runtime == "caller" else None
     store = EventStore.connect(Config(**settings), runtime=chosen)
     service = Service(store)

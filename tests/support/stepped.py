@@ -1,7 +1,7 @@
-"""Runtimes whose actors are driven by hand: no thread, one message at a time, by a clock of theirs.
+"""Runtimes that a test drives step by step: no thread, one message at a time, a clock each.
 
-The actors are the product's own: a keeper, a subscription, their timer. What they ask the storage
-goes over a `Line`.
+The actors are the product's: a keeper, a subscription, their timer. Their requests to the storage
+go through a `Line`.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from tests.support.lines import Line, World
 __all__ = ["SteppedRuntime"]
 
 ENDLESS = 1_000
-"""More messages than one turn of a runtime is about, unless its actors never come to rest."""
+"""Most messages in one turn of a runtime; more means that its actors never come to rest."""
 
 
 class _Neighbours(Directory):
-    """A release is waited for, so the keeper has to answer it at once."""
+    """A directory whose keeper answers a release at once, because the sender waits for it."""
 
     def __init__(self, answer_now: Callable[[], None]) -> None:
         super().__init__()
@@ -61,9 +61,9 @@ class _Neighbours(Directory):
 
 
 class SteppedRuntime:
-    """A keeper and a subscription, which do nothing until they are told to; and a subscriber.
+    """A keeper and a subscription, which act only when stepped, and their subscriber.
 
-    To freeze it is to leave it alone, and to kill it is to forget it.
+    A runtime that is not stepped is frozen; one that is dropped is killed.
     """
 
     actor_urn = "the subscriber"
@@ -73,9 +73,9 @@ class SteppedRuntime:
         self.clock = clock
         self.line = Line(world, clock)
         self.delivered: list[int] = []
-        """Positions of the present run."""
+        """Positions delivered in the current run."""
         self.losses = 0
-        """How often the subscriber was told that the subscription is not its own any more."""
+        """Number of `SubscriptionLost` messages to the subscriber."""
         self._next = 0
         storage = cast(Storage, self.line)
         self._wear()
@@ -105,7 +105,7 @@ class SteppedRuntime:
         return True
 
     def tell(self, message: object) -> None:
-        """G14, G16: nothing comes after the lease ended, and nothing out of order."""
+        """G14, G16: no event comes after the lease has ended, and none out of order."""
         match message:
             case Subscribed():
                 assert self.line.claim_answered is not None
@@ -122,29 +122,29 @@ class SteppedRuntime:
             case SubscriptionLost():
                 self.losses += 1
             case _:
-                raise TypeError(f"not for a subscriber: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def acknowledge(self, position: int) -> None:
-        """Say that it is done, in time or too late."""
+        """Acknowledge, in time or too late."""
         self._wear()
         run = self.run
         try:
             self._handle.ack(position)
         except SubscriptionLostError:
             return
-        assert run is not None, "nobody is there who could count it"
+        assert run is not None, "acknowledged without a run"
         self._world.judge.acknowledged(run.fence, position)
 
     # ── its actors ───────────────────────────────────────────────────────────────────────────
 
     @property
     def run(self) -> Run | None:
-        """The run that it believes to be in."""
+        """Its current run, as it believes."""
         return self.subscription._loop.run
 
     @property
     def believes(self) -> bool:
-        """Whether it would deliver just now."""
+        """It would deliver now."""
         self._wear()
         return self.run is not None and self.run.is_held()
 
@@ -153,7 +153,7 @@ class SteppedRuntime:
         return self.subscription._ended
 
     def hear(self, message: HeadMoved) -> None:
-        """Tell what its publisher would tell."""
+        """Send what its publisher would send."""
         self.subscription.actor_ref.tell(message)
 
     def touch(self) -> None:
@@ -163,9 +163,10 @@ class SteppedRuntime:
             self.keeper.actor_ref.tell(Touched(frozenset({known})))
 
     def turn(self) -> None:
-        """Do all there is to do at this moment.
+        """Handle all messages that are due now.
 
-        G16: whoever finds at a renewal that it lost tells its subscriber, and stops counting.
+        G16: a runtime that learns at a renewal of its loss tells its subscriber, and stops
+        counting acknowledgements.
         """
         self._wear()
         fence, losses, self.line.lost = self._kept_fence(), self.losses, None
@@ -179,16 +180,17 @@ class SteppedRuntime:
             assert self.run is None or self.run.fence != fence
 
     def _kept_fence(self) -> Fence | None:
-        """Return what the keeper renews for the present actor; it may know of an earlier one."""
+        """Return the fence that the keeper renews for the current actor, not for an earlier one."""
         entry = self.keeper._entries.get(self.run.fence) if self.run else None
         if entry is None or entry.subscription != self.subscription.actor_ref:
             return None
         return entry.progress.fence
 
     def step(self, actor: SupervisedActor) -> bool:
-        """Let *actor* handle one message; False: there is none.
+        """Let *actor* handle one message; return False if there is none.
 
-        G16: nobody believes in a lease for longer than that after it asked, by its own clock.
+        G16: by its own clock, a runtime believes in its lease no longer than a lease after it sent
+        the request.
         """
         self._wear()
         for due in self._shared.timer._pop_due(self.clock.now):
@@ -206,7 +208,7 @@ class SteppedRuntime:
         return True
 
     def start_keeper(self) -> None:
-        """Start it, or start it again after a crash: it knows of nothing, and is told."""
+        """Start the keeper, or restart it after a crash; it has no state then."""
         self._wear()
         self.keeper = Keeper(self._shared)
         self.keeper.setup()
@@ -217,13 +219,13 @@ class SteppedRuntime:
         self.subscription.actor_ref.tell(ChildRestarted(Child.KEEPER))
 
     def crash_subscription(self) -> None:
-        """Restart it as its supervisor does: the same owner claims again."""
+        """Restart it as its supervisor does: it claims again with the same owner id."""
         self._wear()
         self.subscription._end(RuntimeError("crashed"))
         self._sit()
 
     def stop(self) -> None:
-        """End in order, at once."""
+        """Stop it in order, without waiting for acknowledgements."""
         self._wear()
         self.subscription.on_receive(Stop(self.clock.now, pykka.ThreadingFuture[None]()))
         assert self.has_ended

@@ -1,6 +1,6 @@
-"""A publisher and its listener, driven by hand: no thread, one message or one announcement a time.
+"""A publisher and its listener that a test drives step by step, without threads.
 
-They are the product's own, over a real storage. What the listener hears is what the test says.
+They are the product's, over a real storage. The test decides what the listener hears.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from tests.support.rooms import soon
 __all__ = ["Follower", "SteppedPublisher", "step_listeners"]
 
 ENDLESS = 1_000
-"""More steps than anything here takes, unless it never comes to rest."""
+"""Most steps of anything here; more means that it never comes to rest."""
 
 
 class _SteppedListener(Listener):
-    """A thread that never runs; its turns are taken by the test."""
+    """A listener without a thread: the test takes its turns."""
 
     def start(self) -> None:
-        """Not at all."""
+        """Start no thread."""
 
     def end(self, timeout: float) -> None:
         self._heads.close()
 
 
 def step_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every publisher's listener one that is stepped, and never wait in a turn."""
+    """Replace every publisher's listener by a stepped one, whose turns never wait."""
     monkeypatch.setattr("eventstore_actors.announcing.publisher.Listener", _SteppedListener)
     monkeypatch.setattr("eventstore_actors.announcing.listener.PAUSE", 0.0)
     monkeypatch.setattr("eventstore_actors.announcing.listener.GRACE", 0.0)
 
 
 class _ScriptedStorage:
-    """A storage whose listeners hear what `ScriptedHeads` are told."""
+    """A storage whose listeners get their heads from `ScriptedHeads`."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -64,7 +64,7 @@ class _ScriptedStorage:
 
     def head_listener(self) -> ScriptedHeads:
         real = self._storage.head_listener()
-        # What it heard is not told; it is connected, and can read.
+        # Connects it, so that it can read; the head is not passed on.
         real.wait(10)
         self.heads = ScriptedHeads(real)
         return self.heads
@@ -74,7 +74,7 @@ class _ScriptedStorage:
 
 
 class Follower:
-    """Reads on as a subscription does: from the memory, or from the storage what that lacks."""
+    """Reads as a subscription does: from memory if it holds the events, else from the storage."""
 
     def __init__(self, stream_id: str, recent: RecentEvents, storage: Storage, start: int) -> None:
         self.stream_id = stream_id
@@ -86,14 +86,14 @@ class Follower:
         self.found: list[StoredEvent] = []
 
     def tell(self, message: object) -> None:
-        """From the publisher."""
+        """Receive a message from the publisher."""
         if isinstance(message, HeadMoved):
             self._announced.put(message.position)
         elif not isinstance(message, Touched):
-            raise TypeError(f"not for a subscription: {message!r}")
+            raise TypeError(f"unexpected message: {message!r}")
 
     def hear(self) -> bool:
-        """Take one announcement in; False: there is none."""
+        """Handle one announcement; return False if there is none."""
         if self._announced.empty():
             return False
         announced = self._announced.get()
@@ -103,7 +103,7 @@ class Follower:
         raise AssertionError(f"{announced} was announced and cannot be read")
 
     def read_on(self) -> bool:
-        """Read a page; False: there is nothing more."""
+        """Read a page; return False if it is empty."""
         page = self._recent.after(self.stream_id, self.position, 3, 60)
         if page is None:
             page = tuple(self._storage.read_after(self.stream_id, self.position, 3, 60, soon()))
@@ -133,7 +133,7 @@ class SteppedPublisher:
         self.start()
 
     def tell(self, message: object) -> None:
-        """As a supervisor: nothing of what happens here is a reason to end anything."""
+        """Receive a message as the supervisor; only `ChildUp` is expected."""
         assert isinstance(message, ChildUp)
 
     @property
@@ -141,7 +141,7 @@ class SteppedPublisher:
         return self._scripted.heads
 
     def start(self) -> None:
-        """Start it, or start it again after a crash; what it was told and had not read is lost."""
+        """Start it, or restart it after a crash; unread messages are lost."""
         self._publisher = Publisher(self._shared)
         self._publisher.setup()
         self._inbox = cast("queue.SimpleQueue[Any]", self._publisher.actor_inbox)
@@ -153,11 +153,11 @@ class SteppedPublisher:
         self._inbox.put(_Envelope(Watch(follower.stream_id, cast(Ref, follower))))
 
     def committed(self, events: tuple[StoredEvent, ...]) -> None:
-        """From the writer."""
+        """Announce *events* as the writer does."""
         self._inbox.put(_Envelope(EventsCommitted(events)))
 
     def listen(self, *said: Heard | StorageUnavailableError) -> None:
-        """Let the listener hear what is said, and what else it has to look at."""
+        """Give the listener these heads, and let it take its turns."""
         for each in said:
             self.heads.say(each)
         listener = self._publisher._listener
@@ -166,7 +166,7 @@ class SteppedPublisher:
             listener._turn()
 
     def step(self) -> bool:
-        """Let it handle one message; False: there is none."""
+        """Let it handle one message; return False if there is none."""
         if self._inbox.empty():
             return False
         self._publisher.on_receive(self._inbox.get().message)
@@ -176,7 +176,7 @@ class SteppedPublisher:
 
 
 class _Envelope:
-    """As pykka wraps a message."""
+    """Wraps a message as pykka does."""
 
     def __init__(self, message: object) -> None:
         self.message = message

@@ -1,4 +1,4 @@
-"""A terminal of 80 columns, for what people see."""
+"""Runs commands on a pseudo-terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = 80
 
 
 class Terminal:
-    """A command that runs on a terminal of its own."""
+    """A command that runs on its own terminal."""
 
     def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
         self.process = process

@@ -1,4 +1,4 @@
-"""Wait for an observation, with a deadline: the one way in which tests wait."""
+"""Waits for an observation, with a deadline. Tests wait in no other way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> None:
     """Return when *condition* is true.
 
     Raises:
-        TimeoutError: It still is not after *timeout* seconds.
+        TimeoutError: It is still false after *timeout* seconds.
     """
     deadline = time.monotonic() + timeout
     while not condition():

@@ -1,5 +1,5 @@
-"""Writers, runtimes and a server that are hurt for a while, and the proof that nothing went wrong.
+"""A stress test with faults: writers, runtimes and a server are hurt, then the result is judged.
 
-``python -m tests.torture --seconds 300 --seed 1`` runs it; each process keeps a journal of its own,
-and `verdict` compares those with what the database holds.
+``python -m tests.torture --seconds 300 --seed 1`` runs it. Each process keeps a journal, and
+`verdict` compares the journals with the content of the database.
 """

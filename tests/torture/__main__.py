@@ -1,4 +1,4 @@
-"""Tortures a store, prints figures and the seed, and exits with 1 if a promise did not hold."""
+"""Tortures a store, prints figures and the seed, exits with 1 if a guarantee was broken."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.torture.verdict import verdict
 
 
 def main() -> int:
-    """Run as the command line says; the exit code."""
+    """Run with the options of the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=300.0, help="how long faults happen")
-    parser.add_argument("--seed", type=int, default=1, help="what the schedule is drawn from")
+    parser.add_argument("--seconds", type=float, default=300.0, help="duration of the faults")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the schedule")
     parser.add_argument("--writers", type=int, default=3, help="processes that append")
     parser.add_argument("--readers", type=int, default=3, help="processes with subscriptions")
     parser.add_argument("--mutation", type=Mutation, choices=list(Mutation), help="break the build")
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     )
     violations = verdict(evidence)
     print(*report(evidence), sep="\n")
-    print(*(reasons(violations) if violations else ["every promise held"]), sep="\n")
+    print(*(reasons(violations) if violations else ["every guarantee held"]), sep="\n")
     return 1 if violations else 0
 
 

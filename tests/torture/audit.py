@@ -1,4 +1,4 @@
-"""The database's own journal: every change of a checkpoint or an owner, and who made it."""
+"""The audit table in the database: every change of a checkpoint or an owner, and its author."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def install_audit(connection: psycopg.Connection, schema: str) -> None:
 
 
 def stored_events(connection: psycopg.Connection, schema: str) -> list[StoredEvent]:
-    """Return everything that is stored, in order, past all functions of the store."""
+    """Return every stored event, in order, without using a function of the store."""
     return [StoredEvent(*row) for row in connection.execute(_of(_EVENTS, schema)).fetchall()]
 
 
 def changes(connection: psycopg.Connection, schema: str) -> list[Change]:
-    """Return them, oldest first, on the clock of the journals."""
+    """Return the changes, oldest first, with times on the clock of the journals."""
     ahead = time.time() - time.monotonic()
     rows = connection.execute(_of(_CHANGES, schema), [ahead]).fetchall()
     return [Change(*row) for row in rows]

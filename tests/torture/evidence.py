@@ -1,4 +1,4 @@
-"""What is known at the end: the notes of every process and the rows of the database. Pure."""
+"""The evidence for the verdict: the notes of every process, the rows of the database. Pure."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An update of a subscription's row, as its trigger saw it."""
+    """An update of a subscription's row, as the trigger recorded it."""
 
     name: str
     process: str
-    """Who wrote it."""
+    """The process that made the update."""
     epoch_before: int
     epoch: int
     owner_before: str | None
@@ -46,7 +46,7 @@ class Change:
     checkpoint_before: int
     checkpoint: int
     idle: float | None
-    """Seconds since the lease before it was renewed."""
+    """Seconds since the last renewal before the update."""
     at: float
 
     @property
@@ -55,7 +55,7 @@ class Change:
 
 
 class Outcome(Enum):
-    """What a writer knows of an attempt in the end."""
+    """The final result of an attempt, as the writer knows it."""
 
     STORED = "stored"
     NOT_STORED = "not stored"
@@ -64,13 +64,13 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Attempt:
-    """An append to one or several streams, and what became of it."""
+    """An append to one or several streams, and its result."""
 
     ids: Mapping[str, Sequence[str]]
     outcome: Outcome = Outcome.NOT_STORED
-    """Nothing was sent yet."""
+    """At first nothing has been sent."""
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Per stream: the first version and the first position that were reported."""
+    """Per stream, the reported first version and first position."""
     doubtful: bool = False
     """A try ended without an answer."""
     duplicate: bool = False
@@ -78,7 +78,7 @@ class Attempt:
     began_at: float = 0.0
     timeout: float = 0.0
     overdue: float = 0.0
-    """Most seconds that an answer came after its deadline."""
+    """Most seconds by which an answer came after its deadline."""
 
     @property
     def events(self) -> int:
@@ -93,14 +93,14 @@ class NoteKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What one process noted about one subscription."""
+    """A note of one process about one subscription."""
 
     kind: NoteKind
     at: float
     events: tuple[tuple[int, str], ...] = ()
-    """Position and id of each event that was received."""
+    """Position and id of each received event."""
     position: int = 0
-    """What was acknowledged."""
+    """The acknowledged position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +110,33 @@ class Trouble:
     kind: Kind
     began: float
     ended: float
-    """Of a runtime that was killed or replaced: when its successor was ready."""
+    """When it ended; for a killed or replaced runtime, when its successor was ready."""
     runtimes: frozenset[int]
-    """The places of those that it kept from working."""
+    """The places of the runtimes that it kept from working."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that the verdict goes by."""
+    """Everything that the verdict is based on."""
 
     stored: Sequence[StoredEvent]
     attempts: Sequence[Attempt]
     subscriptions: Mapping[str, str]
-    """The stream of each, by name."""
+    """The stream of each subscription, by its name."""
     notes: Mapping[tuple[str, str], Sequence[Note]]
-    """By process and name of the subscription."""
+    """Notes by process and name of the subscription."""
     changes: Sequence[Change]
     checkpoints: Mapping[str, int]
-    """As stored in the end, by name."""
+    """The stored checkpoints at the end, by name."""
     calm_since: float
-    """When the last fault was over."""
+    """When the last fault ended."""
     lease: float
     poll_interval: float
     runtimes: frozenset[int]
-    """Their places: a runtime that was killed has a successor at the same place."""
+    """The places of the runtimes; a killed runtime has a successor at the same place."""
     troubles: Sequence[Trouble] = ()
     incidents: Sequence[str] = ()
-    """What nobody asked for: processes that ended, threads that crashed."""
+    """Unplanned failures: processes that ended, threads that crashed."""
 
     def expected(self, name: str) -> list[tuple[int, str]]:
         """Return position and id of every event that the subscription has to deliver."""
@@ -146,7 +146,7 @@ class Evidence:
         return [(e.version, e.event_id) for e in self.stored if e.stream_id == stream_id]
 
     def notes_about(self, name: str) -> dict[str, Sequence[Note]]:
-        """Return what each process noted about one subscription."""
+        """Return the notes about one subscription, by process."""
         return {process: notes for (process, n), notes in self.notes.items() if n == name}
 
 
@@ -185,7 +185,7 @@ def _follow(attempt: Attempt, entry: Entry) -> None:
 
 
 def notes(journal: Iterable[Entry]) -> dict[str, list[Note]]:
-    """Return what one reader noted, by subscription."""
+    """Return the notes of one reader, by subscription."""
     found: dict[str, list[Note]] = defaultdict(list)
     for entry in journal:
         match entry["what"]:

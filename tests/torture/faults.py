@@ -1,4 +1,4 @@
-"""Does what the plan says: each fault begins here, and returns how it ends."""
+"""Injects the planned faults: begins each one, and returns the function that ends it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Heal = Callable[[], None]
 
 
 def _nothing() -> None:
-    """Heal what is over at once."""
+    """Heal a fault that is over at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Injector:
-    """Everything that can be hurt."""
+    """Injects faults into the server, the network and the processes."""
 
     server: TestServer
     proxy: Proxy
@@ -52,7 +52,7 @@ class Injector:
                 return frozenset()
 
     def begin(self, fault: Fault) -> Heal:
-        """Let a fault happen; returns what ends it."""
+        """Begin a fault; return the function that ends it."""
         match fault.kind:
             case Kind.CUT_LISTENERS:
                 self.server.terminate_backends(f"{PREFIX}%-listen")
@@ -97,14 +97,14 @@ class Injector:
             case Kind.PAUSE:
                 return self._pause(fault)
             case _:
-                raise AssertionError(f"no way to do {fault.kind}")
+                raise AssertionError(f"unknown fault: {fault.kind}")
 
     def _victim(self, program: Program, fault: Fault) -> Process:
         living = self.crew.living(program)
         return living[int(fault.dice * len(living))]
 
     def _roll(self, victim: Process) -> Heal:
-        """Start a successor; that may take until the network is better."""
+        """Start a successor of *victim*; the end of *victim* ends the fault."""
         self.crew.start(victim.program, victim.index)
         return lambda: self.crew.end_oldest(victim.program, victim.index)
 

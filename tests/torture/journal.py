@@ -1,4 +1,4 @@
-"""What one process did, as lines of a file that nobody else writes: it survives ``kill -9``."""
+"""A journal: one file of JSON lines per process, which survives ``kill -9``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Entry = dict[str, Any]
 
 
 class Journal:
-    """Takes notes, each in the file before the next thing happens. From any thread."""
+    """Writes notes at once, without a buffer; thread-safe."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._writing = threading.Lock()
 
     def note(self, what: str, **details: Any) -> None:
-        """Write one line; ``at`` is the monotonic clock, which all processes here share."""
+        """Write one line; ``at`` is the monotonic clock, which all processes of a machine share."""
         with self._writing:
             line = json.dumps({"what": what, "at": time.monotonic(), **details}) + "\n"
             os.write(self._file, line.encode())
@@ -33,7 +33,7 @@ class Journal:
 
 
 def entries(path: Path) -> Iterator[Entry]:
-    """Return the notes, oldest first, without one that a kill cut short."""
+    """Yield the notes, oldest first, without a last one that a kill cut short."""
     if not path.exists():
         return
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Builds that are broken on purpose: a torture that does not notice them proves nothing."""
+"""Deliberately broken builds, which the torture must detect; else it proves nothing."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["FAULTS", "Mutation", "install_mutation"]
 
 class Mutation(StrEnum):
     UNLOCKED_SEQUENCE = "unlocked-sequence"
-    """Positions come from a sequence, and nothing keeps commits in their order."""
+    """Positions come from a sequence, so commit order may differ from position order."""
     UNFENCED_CHECKPOINT = "unfenced-checkpoint"
-    """A checkpoint is stored for whoever sends it, owner or not."""
+    """A checkpoint is stored even if its sender is not the owner."""
     REWINDING_CHECKPOINT = "rewinding-checkpoint"
-    """The same, and it may go back."""
+    """As before, and the checkpoint may go back."""
     EAGER_CHECKPOINT = "eager-checkpoint"
-    """As soon as something is acknowledged, all there is counts as acknowledged."""
+    """The first acknowledgement counts for all events."""
 
     SLUGGISH_TAKEOVER = "sluggish-takeover"
-    """An owner may be silent for three leases."""
+    """A lease expires after three times its length."""
     ABSENT_TAKEOVER = "absent-takeover"
-    """What was not released is its owner's for ever."""
+    """A lease never expires."""
 
 
 FAULTS: dict[Mutation, tuple[Kind, ...]] = {
@@ -37,12 +37,12 @@ FAULTS: dict[Mutation, tuple[Kind, ...]] = {
     Mutation.SLUGGISH_TAKEOVER: (Kind.KILL_RUNTIME,),
     Mutation.ABSENT_TAKEOVER: (Kind.KILL_RUNTIME,),
 }
-"""The faults of a short torture that should bring each to light."""
+"""The faults of a short torture that reveal each mutation."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """In the source of *function*, *old* becomes *new*, each time."""
+    """Replaces every *old* in the source of *function* by *new*."""
 
     function: str
     old: str
@@ -92,7 +92,7 @@ _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
     ),
 }
 
-# The places of one call are consecutive, which is more than most do who order by a sequence.
+# The positions of one call are consecutive, which is better than most sequence-based stores.
 _SEQUENCE = """
 CREATE SEQUENCE {schema}.mutant_position;
 CREATE FUNCTION {schema}.mutant_places(p_count integer) RETURNS bigint
@@ -117,7 +117,7 @@ SELECT pg_get_functiondef(p.oid) FROM pg_proc p
 
 
 def install_mutation(connection: psycopg.Connection, schema: str, mutation: Mutation) -> None:
-    """Replace functions of the store in *schema* by worse ones."""
+    """Replace functions of the store in *schema* by broken ones."""
     if mutation is Mutation.UNLOCKED_SEQUENCE:
         names = {"schema": sql.Identifier(schema), "name": sql.Literal(f"{schema}.mutant_position")}
         connection.execute(sql.SQL(_SEQUENCE).format(**names))

@@ -1,4 +1,4 @@
-"""Which fault comes when: drawn from a seed, so that a schedule can be run again. Pure."""
+"""Draws the schedule of faults from a seed, so that it can be repeated. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ALL_KINDS", "NETWORK", "Fault", "Kind", "plan"]
 
 
 class Kind(StrEnum):
-    """What can be done to a store."""
+    """A kind of fault."""
 
     CUT_LISTENERS = "cut listeners"
     CUT_POOLS = "cut pools"
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 ALL_KINDS = tuple(Kind)
 
 NETWORK = frozenset({Kind.DELAY, Kind.BLACK_HOLE, Kind.HALF_OPEN})
-"""They share one proxy, which is bad in one way at a time."""
+"""Faults of the network. They use the same proxy, so they must not overlap."""
 
 _SECONDS: dict[Kind, tuple[float, float]] = {
     Kind.FREEZE_RUNTIME: (2.0, 3.5),
@@ -46,25 +46,25 @@ _SECONDS: dict[Kind, tuple[float, float]] = {
     Kind.FOREIGN_OTHER: (2.0, 8.0),
     Kind.PAUSE: (0.3, 1.5),
 }
-"""How long a fault lasts; the others are over at once. A freeze outlives the lease."""
+"""Shortest and longest duration; other faults are over at once. A freeze outlasts the lease."""
 
 _MEAN_GAP = 1.0
-"""Seconds between two faults."""
+"""Mean seconds between two faults."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something bad, *at* seconds after the start, for a number of *seconds*."""
+    """A fault that begins *at* seconds after the start and lasts *seconds*."""
 
     at: float
     kind: Kind
     seconds: float
     dice: float
-    """0 up to 1: decides who is hit."""
+    """Random number in [0, 1), which selects the victim."""
 
 
 def plan(seed: int, seconds: float, kinds: Sequence[Kind] = ALL_KINDS) -> list[Fault]:
-    """Return faults that begin in the next *seconds*, by time; each kind comes once per round."""
+    """Return the faults of the next *seconds*, by time; each kind comes once per round."""
     rng = random.Random(seed)
     faults: list[Fault] = []
     at, network_free_at = 0.5, 0.0

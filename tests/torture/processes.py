@@ -1,4 +1,4 @@
-"""The writers and readers of a torture: started, hurt, replaced, and their journals."""
+"""Starts, signals, replaces and ends the writer and reader processes of a torture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.torture.journal import Entry, entries
 __all__ = ["PREFIX", "Crew", "Process", "Program"]
 
 PREFIX = "torture-"
-"""What the names of all their connections start with."""
+"""Prefix of the application names of all their connections."""
 
 _ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ class Program(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process, with the number of its kind and of its generation in its name."""
+    """One process; its name contains its program, its place and its generation."""
 
     program: Program
     index: int
@@ -40,7 +40,7 @@ class Process:
     popen: subprocess.Popen[bytes]
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; harmless if it has ended."""
+        """Send a signal; a no-op if the process has ended."""
         self.popen.send_signal(number)
 
     def kill9(self) -> None:
@@ -53,7 +53,7 @@ class Process:
 
     @property
     def ready_at(self) -> float | None:
-        """Return when it was connected, if it ever was."""
+        """The moment of its first connection; None if there was none."""
         return next((entry["at"] for entry in self.entries() if entry["what"] == "ready"), None)
 
     def entries(self) -> Iterator[Entry]:
@@ -61,7 +61,7 @@ class Process:
 
 
 class Crew:
-    """All processes, dead and alive; each of an odd index uses the bad network."""
+    """All processes, dead and alive. Those with an odd index use the proxy."""
 
     def __init__(
         self, folder: Path, seed: int, settings: dict[str, Any], dsn: str, remote_dsn: str
@@ -75,7 +75,7 @@ class Crew:
         self.incidents: list[str] = []
 
     def start(self, program: Program, index: int) -> Process:
-        """Start another process of that kind."""
+        """Start the next generation of a process."""
         generation = sum(1 for p in self.all if (p.program, p.index) == (program, index))
         name = f"{PREFIX}{program}-{index}-{generation}"
         journal = self._folder / f"{name}.jsonl"
@@ -106,26 +106,26 @@ class Crew:
 
     @staticmethod
     def is_remote(index: int) -> bool:
-        """Return whether such a process uses the bad network."""
+        """Return whether a process with this index uses the proxy."""
         return index % 2 == 1
 
     def living(self, program: Program) -> list[Process]:
         return [process for process in self.alive if process.program is program]
 
     def replace(self, victim: Process) -> None:
-        """Kill one as a crash would, and start it anew."""
+        """Kill *victim* as a crash would, and start its successor."""
         victim.kill9()
         self._retire(victim)
         self.start(victim.program, victim.index)
 
     def end_oldest(self, program: Program, index: int) -> None:
-        """End the one that has a successor already, in order; a kill may have been quicker."""
+        """End the older of two generations in order, unless it has been killed already."""
         oldest, *successors = [p for p in self.living(program) if p.index == index]
         if successors:
             self.end(oldest)
 
     def end(self, process: Process, timeout: float = 30.0) -> None:
-        """End a process in order; it is an incident if it does not."""
+        """End a process in order; an exit code other than 0 is an incident."""
         process.signal(signal.SIGCONT)
         process.signal(signal.SIGTERM)
         try:
@@ -134,13 +134,13 @@ class Crew:
             code = None
             process.kill9()
         if code != 0 and (process.is_ready or process.program is Program.WRITER):
-            self.incidents.append(f"{process.name} was told to end, and its exit code was {code}")
+            self.incidents.append(f"{process.name} was told to end and exited with {code}")
         self._retire(process)
 
     def look(self) -> None:
-        """Note who ended without being told to, and start it anew."""
+        """Note every process that ended by itself as an incident, and start its successor."""
         for process in [p for p in self.alive if p.popen.poll() is not None]:
-            self.incidents.append(f"{process.name} ended with {process.popen.returncode}")
+            self.incidents.append(f"{process.name} exited with {process.popen.returncode}")
             self._retire(process)
             self.start(process.program, process.index)
 
@@ -150,7 +150,7 @@ class Crew:
             self._retire(process)
 
     def crashes(self) -> Iterator[str]:
-        """Return what threads died of."""
+        """Yield the errors that threads crashed with."""
         for process in self.all:
             for entry in process.entries():
                 if entry["what"] == "crashed":

@@ -1,4 +1,4 @@
-"""What writers and readers have in common: they connect, however long it takes."""
+"""Shared by the writer and reader programs: arguments, signals, connecting with retries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Stopping = threading.Event
 
 
 def arguments() -> tuple[Journal, dict[str, Any], int, int]:
-    """Return what the command line says: journal, settings, place among its kind, seed."""
+    """Read the command line: journal, settings, place, seed."""
     _, path, settings, index, seed = sys.argv
     journal = Journal(Path(path))
     journal.note("begin", pid=os.getpid())
@@ -37,7 +37,7 @@ def end_on_sigterm(stopping: Stopping) -> None:
 def connected(
     settings: dict[str, Any], journal: Journal, stopping: Stopping
 ) -> Iterator[EventStore]:
-    """Connect as soon as the server and the network let us; close at the end."""
+    """Connect, with retries until the server can be reached; close at the end of the block."""
     while True:
         try:
             store = EventStore.connect(Config(**settings))

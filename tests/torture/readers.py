@@ -1,4 +1,4 @@
-"""A process that subscribes to everything: owner of some subscriptions, standby for the others."""
+"""A process with a runtime that subscribes in every role, as an owner or a standby."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.torture.subscribers import ROLES, Notes, Role
 __all__: list[str] = []
 
 _HEAD_START = 1.0
-"""Seconds that the others leave to the runtime that should own a subscription first."""
+"""Seconds that other runtimes wait, so that the intended owner subscribes first."""
 
 
 def keep_subscribed(
     store: EventStore, role: Role, notes: Notes, stopping: Stopping, wait: float
 ) -> None:
-    """Subscribe again whenever the subscription ended: the subscriber died, hung, was fenced."""
+    """Subscribe again whenever the subscription has ended, for whatever reason."""
     stopping.wait(wait)
     while not stopping.is_set():
         subscriber = role.start(notes)
@@ -43,7 +43,11 @@ def subscribe(store: EventStore, role: Role, subscriber: object) -> Subscription
 
 
 def serve(store: EventStore, journal: Journal, index: int, seed: int) -> None:
-    """Keep every role subscribed until SIGTERM, and raise what made the store fail."""
+    """Keep every role subscribed until SIGTERM.
+
+    Raises:
+        EventStoreError: The store failed.
+    """
     stopping = Stopping()
     threads = []
     for number, role in enumerate(ROLES):

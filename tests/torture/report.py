@@ -1,4 +1,4 @@
-"""The figures of a torture, for people with a terminal of 80 columns. Pure."""
+"""The report of a torture, in lines of 80 columns. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LABEL = 13
 
 
 def report(evidence: Evidence) -> Iterator[str]:
-    """Return the lines of the report."""
+    """Yield the lines of the report."""
     yield from _line("appends", _appends(evidence))
     yield from _line("events", f"{len(evidence.stored):,} stored")
     yield from _line("faults", _faults(evidence))
@@ -34,7 +34,7 @@ def report(evidence: Evidence) -> Iterator[str]:
 
 
 def reasons(violations: Sequence[Violation]) -> Iterator[str]:
-    """Return a line for each broken promise, with a few of its cases below."""
+    """Yield a line for each broken guarantee, and a few of its cases below."""
     for broken, count in Counter(violation.broken for violation in violations).items():
         yield f"BROKEN, {count:,} times: {broken}"
         cases = [violation.details for violation in violations if violation.broken is broken]

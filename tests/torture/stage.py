@@ -1,4 +1,4 @@
-"""A whole torture: set up, hurt, let it calm down, and collect the evidence."""
+"""Runs a torture: sets up, injects the faults, waits for calm, collects the evidence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SETTINGS: dict[str, Any] = {
     "connect_timeout": 3.0,
 }
 _CALM = 2.0
-"""Seconds for which the writers go on after the last fault."""
+"""Seconds for which the writers continue after the last fault."""
 
 
 def torture(
@@ -54,16 +54,16 @@ def torture(
     settle: float = 60.0,
     mutation: Mutation | None = None,
 ) -> Evidence:
-    """Run *faults* against a store with writers and readers; returns what is known of it.
+    """Run *faults* against a store with writers and readers, and return the evidence.
 
     Args:
-        faults: By time, as `plan` draws them.
-        folder: Where the journals are written; empty.
-        seed: What writers and readers draw from.
-        writers: Processes that append.
-        readers: Processes with a runtime that subscribes to everything.
-        settle: Most seconds to wait at the end until every subscription caught up.
-        mutation: How the build is broken, if it is.
+        faults: The faults, by time, as `plan` draws them.
+        folder: An empty folder for the journals.
+        seed: Seed of the writers and readers.
+        writers: Number of processes that append.
+        readers: Number of processes with a runtime that subscribes in every role.
+        settle: Most seconds to wait at the end until every subscription has caught up.
+        mutation: The broken build to use; None: the real one.
     """
     with _stage(folder, seed, mutation) as stage:
         for program, count in ((Program.READER, readers), (Program.WRITER, writers)):
@@ -83,7 +83,7 @@ def torture(
 
 
 def _hurt(injector: Injector, faults: Sequence[Fault]) -> list[Trouble]:
-    """Begin and end every fault when its time has come, or as soon as the one before allows."""
+    """Begin and end every fault at its time, or as soon as the one before has begun or ended."""
     troubles: list[Trouble] = []
     order = itertools.count()
     due: list[tuple[float, int, Fault | Callable[[], Trouble]]]
@@ -103,7 +103,7 @@ def _hurt(injector: Injector, faults: Sequence[Fault]) -> list[Trouble]:
 
 
 def _begin(injector: Injector, fault: Fault) -> Callable[[], Trouble]:
-    """Let a fault happen; returns what ends it and tells of it."""
+    """Begin a fault; return the function that ends it and describes it."""
     began, runtimes = time.monotonic(), injector.hurt_runtimes(fault)
     heal = injector.begin(fault)
 
@@ -115,12 +115,12 @@ def _begin(injector: Injector, fault: Fault) -> Callable[[], Trouble]:
 
 
 def _pass_by(seconds: float) -> None:
-    """Let time pass: that is all there is to wait for between faults."""
+    """Wait *seconds*; between faults there is nothing to observe."""
     threading.Event().wait(max(0.0, seconds))
 
 
 def _settle(observer: EventStore, timeout: float) -> None:
-    """Wait until every subscription caught up; that one did not is for the verdict to say."""
+    """Wait until every subscription has caught up, or *timeout*; the verdict reports the rest."""
 
     def caught_up() -> bool:
         return all(info.lag_events == 0 for info in observer.subscriptions())
@@ -141,7 +141,7 @@ class _Stage(Injector):
 
 @contextmanager
 def _stage(folder: Path, seed: int, mutation: Mutation | None) -> Iterator[_Stage]:
-    """A server, a proxy before it, a store, a crew; all gone afterwards."""
+    """Set up a server, a proxy before it, a store and a crew, for the time of the block."""
     with ExitStack() as stack:
         server = stack.enter_context(TestServer())
         config = Config(dsn=server.dsn, **_SETTINGS)
@@ -160,7 +160,7 @@ def _stage(folder: Path, seed: int, mutation: Mutation | None) -> Iterator[_Stag
 
 
 def _create_streams(observer: EventStore, folder: Path) -> None:
-    """Begin every stream, so that expecting one to exist is never wrong."""
+    """Create every stream, so that an append may expect it to exist."""
     journal = Journal(folder / "setup.jsonl")
     appender = Appender(observer, journal, random.Random(0))
     groups = [(stream, 0, [EventData("Begun", {})]) for stream in STREAMS]
@@ -204,7 +204,7 @@ def _collect(stage: _Stage, troubles: Sequence[Trouble], calm_since: float) -> E
 
 
 def _until_replaced(trouble: Trouble, readers: Sequence[Process]) -> Trouble:
-    """Let the end of a runtime last until a successor at its place is ready."""
+    """Extend the kill or the replacement of a runtime until its successor is ready."""
     if trouble.kind not in (Kind.KILL_RUNTIME, Kind.ROLL_RUNTIME):
         return trouble
     ready = [p.ready_at for p in readers if p.index in trouble.runtimes]

@@ -1,4 +1,7 @@
-"""Subscribers with habits: prompt, slow, late, hanging, raising, dying; all note what they get."""
+"""Well and badly behaved subscribers: prompt, slow, late, hanging, raising, dying.
+
+All note what they receive and acknowledge.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,11 @@ class Notes:
         self.note("received", events=[[e.position, str(e.event_id)] for e in events])
 
     def acking(self, position: int) -> None:
-        """Note it before it is done, so that no stored checkpoint is ahead of the notes."""
+        """Note an acknowledgement that follows, so that no checkpoint is ahead of the notes."""
         self.note("acking", position=position)
 
     def ack(self, subscription: Subscription, what: Events | RecordedEvent) -> None:
-        """Acknowledge; what is not ours any more may be refused."""
+        """Acknowledge; ignore a refusal, which a lost subscription causes."""
         self.acking(what.last_position if isinstance(what, Events) else what.position)
         with contextlib.suppress(EventStoreError):
             subscription.ack(what)
@@ -67,7 +70,7 @@ def prompt(notes: Notes) -> Callable[[Events], None]:
 
 
 def slow(notes: Notes) -> Callable[[Events], None]:
-    """Work on each batch for a while: that is what is slow about it."""
+    """Return a handler that works on each batch for a while."""
     work = threading.Event()
 
     def handle(events: Events) -> None:
@@ -89,7 +92,7 @@ def raising(notes: Notes) -> Callable[[Events], None]:
 
 
 def hanging_function(notes: Notes) -> Callable[[Events], None]:
-    """Hang longer than its `ack_timeout` now and then, and raise in the end: that is no ack."""
+    """Return a handler that sometimes hangs longer than its `ack_timeout`, and then raises."""
     never = threading.Event()
 
     def handle(events: Events) -> None:
@@ -106,7 +109,7 @@ def hanging_function(notes: Notes) -> Callable[[Events], None]:
 
 
 class OneByOne(pykka.ThreadingActor):
-    """Acknowledges each event on its own."""
+    """Acknowledges each event separately."""
 
     use_daemon_thread = True
 
@@ -126,7 +129,7 @@ class OneByOne(pykka.ThreadingActor):
                 self.take(message)
 
     def begin(self) -> None:
-        """A delivery run starts."""
+        """Note that a delivery run starts; for subclasses."""
 
     def take(self, events: Events) -> None:
         for event in events:
@@ -134,7 +137,7 @@ class OneByOne(pykka.ThreadingActor):
 
 
 class Late(OneByOne):
-    """Acknowledges each batch half a second after it came, from another thread."""
+    """Acknowledges each batch half a second late, from another thread."""
 
     def __init__(self, notes: Notes) -> None:
         super().__init__(notes)
@@ -158,7 +161,7 @@ class Late(OneByOne):
 
 
 class Hanging(OneByOne):
-    """Now and then stops acknowledging, until somebody starts a new run."""
+    """Sometimes stops acknowledging, until a new run starts."""
 
     hangs = False
 
@@ -172,7 +175,7 @@ class Hanging(OneByOne):
 
 
 class Dying(OneByOne):
-    """Now and then dies of a batch."""
+    """Sometimes dies of a batch."""
 
     def take(self, events: Events) -> None:
         if self.notes.happens(0.02):
@@ -183,12 +186,12 @@ class Dying(OneByOne):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A subscription that every runtime wants, and what kind of subscriber it has."""
+    """A subscription that every runtime wants to own, and its kind of subscriber."""
 
     name: str
     stream_id: str
     start: Callable[[Notes], Any]
-    """Makes a new subscriber."""
+    """Creates a subscriber."""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

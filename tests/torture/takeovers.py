@@ -1,4 +1,4 @@
-"""How long subscriptions had no owner, and how much of that nobody could have helped. Pure."""
+"""Measures the takeovers: how long a subscription had no owner, and how much is excused. Pure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tests.torture.evidence import Change, Evidence, Trouble
 __all__ = ["Takeover", "takeovers"]
 
 _RECOVERY = 2.0
-"""Seconds until a runtime is connected and subscribed again, on a busy machine."""
+"""Seconds that a runtime needs to connect and subscribe again, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """A claim of a subscription that had an owner before."""
+    """The claim of a subscription that had another owner before."""
 
     name: str
     due: float
-    """When it was released, or its lease ran out."""
+    """When the lease was released or expired."""
     at: float
     was_released: bool
     excused: float
-    """Seconds of the time from *due* in which every other runtime was hurt, too."""
+    """Seconds after *due* in which every other runtime was hurt, too."""
 
     @property
     def waited(self) -> float:
@@ -36,7 +36,7 @@ class Takeover:
 
 
 def takeovers(evidence: Evidence) -> Iterator[Takeover]:
-    """Return every one of them, in the order of the claims."""
+    """Yield every takeover, in the order of the claims."""
     owners: dict[str, str] = {}
     released: dict[str, float] = {}
     for change in evidence.changes:
@@ -62,14 +62,14 @@ def _takeover(
 
 
 def _place(process: str) -> int:
-    """Return the place among the runtimes, the same for a successor: torture-readers-PLACE-N."""
+    """Return the place of a runtime from its name, torture-readers-PLACE-GENERATION."""
     return int(process.rsplit("-", 2)[1])
 
 
 def _all_hurt(
     troubles: Sequence[Trouble], runtimes: frozenset[int], begin: float, end: float
 ) -> float:
-    """Return the seconds between *begin* and *end* in which none of *runtimes* was unhurt."""
+    """Return the seconds between *begin* and *end* in which all of *runtimes* were hurt."""
     hurt = [
         (max(begin, trouble.began), min(end, _over(trouble)), trouble.runtimes)
         for trouble in troubles

@@ -1,4 +1,4 @@
-"""Judges the evidence: what was promised and did not hold. Pure."""
+"""Judges the evidence: finds every broken guarantee. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from tests.torture.evidence import Attempt, Change, Evidence, Note, NoteKind, Outcome, StoredEvent
 from tests.torture.takeovers import takeovers
@@ -15,21 +16,21 @@ __all__ = ["Bounds", "Broken", "Violation", "stalls", "verdict"]
 
 
 class Broken(StrEnum):
-    """Which promise."""
+    """A broken guarantee."""
 
     LOST_APPEND = "a reported append is not stored as reported (G5)"
     STORED_TWICE = "an event is stored twice (G6)"
-    GHOST = "something is stored that was refused, or that nobody appended (G1)"
+    GHOST = "an event is stored that was refused, or never appended (G1)"
     TORN = "an append is stored in part (G1, G9)"
-    HOLE = "positions or versions have holes or disagree (G3)"
+    HOLE = "positions or versions have gaps or disagree (G3)"
     DUPLICATE = "a retry with the same ids was refused (G6)"
     OVERDUE = "a call outlived its deadline (G25)"
     UNDELIVERED = "a committed event was never delivered (G13)"
-    WRONG_EVENT = "another event was delivered than is stored there (G10)"
+    WRONG_EVENT = "the delivered event is not the one stored at its position (G10)"
     DISORDER = "a delivery run is not in order from its checkpoint (G14)"
-    UNACKNOWLEDGED = "a checkpoint covers what was not acknowledged (G15)"
+    UNACKNOWLEDGED = "a checkpoint covers an event that was not acknowledged (G15)"
     BACKWARDS = "a checkpoint went back within an epoch (G16)"
-    TWO_OWNERS = "the acknowledgement of a process that was not the owner counted (G16)"
+    TWO_OWNERS = "an acknowledgement counted though its process was not the owner (G16)"
     BEHIND = "a subscription did not catch up (G32)"
     STALLED = "a subscription stalled after the last fault (G23, G27)"
     LATE_TAKEOVER = "a takeover came later than promised (G27)"
@@ -47,21 +48,21 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """In seconds, with room for a busy machine."""
+    """Bounds in seconds, with room for a busy machine."""
 
     stall: float = 5.0
-    """Longest stop of a subscription that has events to deliver, once the faults are over: the
-    last fault may cost a takeover, and a subscriber may hang until its `ack_timeout`."""
+    """Longest stop of a subscription with events to deliver, after the last fault: that may cost a
+    takeover, and a subscriber may hang until its `ack_timeout`."""
     handover: float = 1.0
-    """Promised from a release to the next owner; it is `poll_interval` after a lease ran out."""
+    """Promised time from a release to the next claim; after an expiry it is `poll_interval`."""
     room: float = 1.0
-    """How much later than promised a takeover may come."""
+    """Tolerance for a takeover beyond the promised time."""
     overdue: float = 3.0
-    """Longest time that an append takes beyond its deadline."""
+    """Most seconds that an append may take beyond its deadline."""
 
 
 def verdict(evidence: Evidence, bounds: Bounds = Bounds()) -> list[Violation]:
-    """Return every promise that did not hold, and where."""
+    """Return every violation of a guarantee."""
     found = [Violation(Broken.INCIDENT, incident) for incident in evidence.incidents]
     found += _judge_orders(evidence.stored)
     found += _judge_attempts(evidence, bounds)
@@ -124,7 +125,7 @@ def _is_as_reported(attempt: Attempt, by_id: Mapping[str, StoredEvent]) -> bool:
 
 
 def _is_whole(attempt: Attempt, by_id: Mapping[str, StoredEvent]) -> bool:
-    """All of it is there, and each stream's part is one run of it."""
+    """Return whether all of *attempt* is stored, each stream's part without a gap."""
     for stream, ids in attempt.ids.items():
         if not all(i in by_id for i in ids):
             return False
@@ -161,10 +162,10 @@ def _judge_deliveries(evidence: Evidence, name: str) -> Iterator[Violation]:
 def _judge_runs(
     name: str, process: str, notes: Sequence[Note], claims: set[int]
 ) -> Iterator[Violation]:
-    """Each batch goes on where the one before it ended, or starts at a checkpoint.
+    """Check that each batch continues the one before, or starts a run.
 
-    A run starts where the process claimed the subscription, or after what it acknowledged itself.
-    Functions are not told of new runs, so for them that may happen at any batch.
+    A run starts at the checkpoint of a claim, or after a position that the process acknowledged.
+    Functions are not told of new runs, so any batch of theirs may start one.
     """
     is_told = any(note.kind is NoteKind.RUN for note in notes)
     starts, may_start, after = set(claims), not is_told, -1
@@ -183,6 +184,8 @@ def _judge_runs(
                         Broken.DISORDER, f"{name} in {process}: {positions[:5]} after {after}"
                     )
                 after, may_start = positions[-1], not is_told
+            case _:
+                assert_never(note.kind)
 
 
 # ── what was acknowledged ────────────────────────────────────────────────────────────────────────
@@ -247,10 +250,10 @@ def _judge_takeovers(evidence: Evidence, bounds: Bounds) -> Iterator[Violation]:
 
 
 def stalls(evidence: Evidence, name: str, since: float) -> Iterator[float]:
-    """Return how long each event was the next one due, from the moment *since* on.
+    """Yield for how long each event was the next one due, from the moment *since* on.
 
-    Due is what was reported as stored, once everything before it was delivered. What never came
-    stalled for ever.
+    An event is due when it is reported as stored and everything before it is delivered. One that
+    was never delivered stalled for ever.
     """
     stored_at = _stored_at(evidence.attempts)
     delivered_at = _delivered_at(evidence.notes_about(name))

@@ -1,4 +1,4 @@
-"""A process that appends: random batches to random streams with random expectations."""
+"""A process that appends random batches to random streams with random expected versions."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _LONGEST_PAUSE = 0.25
 _TIMEOUTS = [0.3, 1.0, 15.0]
 _MOST_TRIES = 30
 _AGAIN = 0.05
-"""How often an append whose outcome is certain is sent again: nothing may come of that."""
+"""Probability of repeating an append whose outcome is certain; that must be a no-op."""
 
 
 class Appender:
-    """Appends and notes what it tried and what it was told."""
+    """Appends, and notes every try and its result."""
 
     def __init__(self, store: EventStore, journal: Journal, rng: random.Random) -> None:
         self._store = store
@@ -45,20 +45,20 @@ class Appender:
         self._believed = dict.fromkeys(STREAMS, 0)
 
     def append_something(self, stopping: Stopping) -> None:
-        """Append to one to three streams at once; most unknown answers are asked for again."""
+        """Append to one to three streams at once; most unknown outcomes are retried."""
         streams = self._rng.sample(STREAMS, self._rng.choice([1, 1, 2, 3]))
         groups = [(stream, self._expected(stream), self._events()) for stream in streams]
         if self._rng.random() < 0.05:
             groups.append((f"fresh-{uuid4()}", 0, self._events()))
-        patience = self._rng.choice([1, _MOST_TRIES, _MOST_TRIES])
-        self.append(groups, patience, stopping)
+        tries = self._rng.choice([1, _MOST_TRIES, _MOST_TRIES])
+        self.append(groups, tries, stopping)
 
-    def append(self, groups: Sequence[Group], patience: int, stopping: Stopping) -> None:
-        """Try the same events up to *patience* times, mostly until the outcome is certain."""
+    def append(self, groups: Sequence[Group], tries: int, stopping: Stopping) -> None:
+        """Append the same events up to *tries* times, mostly until the outcome is certain."""
         attempt = uuid4().hex
         ids = {stream: [str(e.event_id) for e in events] for stream, _, events in groups}
         self._journal.note("attempt", attempt=attempt, ids=ids)
-        for _ in range(patience):
+        for _ in range(tries):
             certain = self._is_certain(attempt, groups)
             if (certain and self._rng.random() >= _AGAIN) or stopping.is_set():
                 return
@@ -100,7 +100,7 @@ class Appender:
 
 
 def main() -> None:
-    """Append in several threads, so that the writer has groups to form, until SIGTERM."""
+    """Append in several threads, so that group commits happen, until SIGTERM."""
     journal, settings, _, seed = arguments()
     stopping = Stopping()
     end_on_sigterm(stopping)

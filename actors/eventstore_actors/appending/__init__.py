@@ -1,3 +1,3 @@
-"""From a caller's append to a commit."""
+"""Appending: from a caller's append to a commit. Knows no subscription."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A group on its way to the storage: how often and how long it is tried, what its callers hear.
+"""Attempts to store a group: their deadlines, their retries, the errors for the callers.
 
 Pure: no thread, no clock, no storage.
 """
@@ -17,47 +17,51 @@ from eventstore.model.errors import (
 from eventstore_actors.appending.commit_plan import Group, one_by_one
 from eventstore_actors.state.append_queue import AppendRequest
 
-__all__ = ["LAST_CHANCE", "Job", "attempt_until", "patience_with", "unsent"]
+__all__ = ["LAST_CHANCE", "Job", "attempt_deadline", "attempt_timeout", "not_sent_error"]
 
 FIRST_PAUSE = 0.02
+"""Seconds before the second attempt; doubled for each further one."""
+
 LONGEST_PAUSE = 1.0
-"""Seconds between two attempts, doubled each time."""
+"""Upper bound for the pause between two attempts, in seconds."""
 
 LAST_CHANCE = 0.1
-"""Seconds before its deadline after which nothing is tried again: no answer would come in time."""
+"""Seconds before the deadline after which there is no retry: no answer would come in time."""
 
-SLOWEST = 1024 * 1024
-"""Bytes per second: a connection that takes less is taken for dead, and made anew."""
+MIN_BYTES_PER_SECOND = 1024 * 1024
+"""Bytes per second; a slower connection counts as dead and is replaced."""
 
 
 @dataclass(slots=True)
 class Job:
-    """Sent again, with the same ids, until each of its requests is answered."""
+    """A group that is sent, with the same event ids, until each of its requests is answered."""
 
     group: Group
     maybe_stored: bool = False
+    """The outcome of an attempt is not known."""
     attempts: int = 0
+    """Failed attempts."""
     error: BaseException | None = None
-    """Why the last attempt failed."""
+    """The error of the last failed attempt."""
 
     @property
     def requests(self) -> list[AppendRequest]:
         return list(self.group.requests)
 
-    def alone(self, requests: Iterable[AppendRequest]) -> list[Job]:
+    def one_each(self, requests: Iterable[AppendRequest]) -> list[Job]:
         """Return a job for each of *requests*, to be sent one after the other."""
         return [Job(group, self.maybe_stored, error=self.error) for group in one_by_one(requests)]
 
-    # ── how long ─────────────────────────────────────────────────────────────────────────────
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
 
-    def drop_unwanted(self, now: float) -> bool:
-        """Drop the requests nobody waits for any more; False if none is left."""
+    def drop_expired(self, now: float) -> bool:
+        """Answer and drop the requests whose deadline passed; return False if none is left."""
         latest = now + LAST_CHANCE if self.attempts else now
 
         def wanted(request: AppendRequest) -> bool:
             if request.deadline > latest:
-                return request.reply.sending()
-            request.reply.answer(self._too_late())
+                return request.reply.begin_sending()
+            request.reply.answer(self._deadline_passed())
             return False
 
         group = self.group.keeping(wanted)
@@ -65,46 +69,51 @@ class Job:
             self.group = group
         return group is not None
 
-    def attempt_until(self, now: float, connect_timeout: float) -> float:
-        """Return when the attempt ends."""
-        patience = patience_with(self.group.size, connect_timeout) * 2.0 ** min(self.attempts, 10)
-        return attempt_until(self._latest(), now, patience)
+    def attempt_deadline(self, now: float, connect_timeout: float) -> float:
+        """Return when the next attempt times out, on `time.monotonic`."""
+        timeout = attempt_timeout(self.group.size, connect_timeout) * 2.0 ** min(self.attempts, 10)
+        return attempt_deadline(self._latest(), now, timeout)
 
     def failed(self, error: EventStoreError, now: float) -> float:
-        """Note a failed attempt; return the seconds until the next."""
+        """Note a failed attempt; return the seconds to wait before the next."""
         self.attempts += 1
         self.error = error
         self.maybe_stored = self.maybe_stored or isinstance(error, OutcomeUnknownError)
-        self.not_stored()
+        self.wait_again()
         pause = min(FIRST_PAUSE * 2.0 ** min(self.attempts - 1, 10), LONGEST_PAUSE)
         return min(pause, max(0.0, (self._latest() - now) / 2))
 
-    def not_stored(self) -> None:
-        """Note that the last attempt wrote nothing: who gives up now knows that."""
+    def wait_again(self) -> None:
+        """Note that nothing is stored, if that is certain; a caller may then give up safely."""
         if not self.maybe_stored:
             for request in self.group.requests:
-                request.reply.not_stored()
+                request.reply.wait_again()
 
     def _latest(self) -> float:
         return max(request.deadline for request in self.group.requests)
 
-    # ── what its callers hear ────────────────────────────────────────────────────────────────
+    # ── errors for its callers ───────────────────────────────────────────────────────────────
 
     def refuse(self, error: Exception) -> None:
-        """Answer that it was sent alone, and failed because of itself."""
+        """Answer the single request of this job with *error*."""
         (request,) = self.group.requests
         certain = isinstance(error, EventStoreError) and not self.maybe_stored
         request.reply.answer(error if certain else self._unknown(error))
 
     def give_up(self, crash: BaseException | None, *, was_sent: bool) -> None:
-        """Answer that the writer ended before it knew more."""
+        """Answer all requests when the writer ends.
+
+        Args:
+            crash: The writer's crash; None if it was stopped.
+            was_sent: An attempt was under way.
+        """
         for request in self.group.requests:
             if self.maybe_stored or was_sent:
                 request.reply.answer(self._unknown(crash or self.error))
             else:
-                request.reply.answer(unsent(crash))
+                request.reply.answer(not_sent_error(crash))
 
-    def _too_late(self) -> EventStoreError:
+    def _deadline_passed(self) -> EventStoreError:
         if self.maybe_stored:
             return self._unknown(self.error)
         error = StorageUnavailableError(f"the deadline passed: {self.error}")
@@ -113,25 +122,31 @@ class Job:
 
     @staticmethod
     def _unknown(cause: BaseException | None) -> OutcomeUnknownError:
-        error = OutcomeUnknownError(f"the append was sent, but its answer is not known: {cause}")
+        error = OutcomeUnknownError(f"the append was sent, but its outcome is not known: {cause}")
         error.__cause__ = cause
         return error
 
 
-def patience_with(size: int, connect_timeout: float) -> float:
+def attempt_timeout(size: int, connect_timeout: float) -> float:
     """Return the seconds that a first attempt to send *size* bytes may take."""
-    return connect_timeout + size / SLOWEST
+    return connect_timeout + size / MIN_BYTES_PER_SECOND
 
 
-def attempt_until(deadline: float, now: float, patience: float) -> float:
-    """Return when an attempt ends: a dead connection must not cost a long deadline."""
+def attempt_deadline(deadline: float, now: float, timeout: float) -> float:
+    """Return when an attempt times out, so that a dead connection does not cost all the time left.
+
+    Args:
+        deadline: When the callers give up.
+        now: The start of the attempt.
+        timeout: Most seconds for the attempt.
+    """
     left = deadline - now
-    # A little before the callers give up, so that they hear the exact reason.
-    return now + min(left - min(0.1, left / 4), patience)
+    # A little before the callers give up, so that they get the exact error.
+    return now + min(left - min(0.1, left / 4), timeout)
 
 
-def unsent(crash: BaseException | None) -> EventStoreError:
-    """Return what a caller hears whose append no attempt was made for."""
+def not_sent_error(crash: BaseException | None) -> EventStoreError:
+    """Return the error for a caller whose append was never sent."""
     if crash is None:
         return NotRunningError("the store was closed before the append was sent")
     error = StorageUnavailableError(f"the writer crashed before the append was sent: {crash!r}")

@@ -1,4 +1,4 @@
-"""The caller's side of an append: hands it to the writer, whichever there is, and waits."""
+"""The caller's side of an append: commits in the caller's thread, or hands over to the writer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eventstore.model.errors import (
 )
 from eventstore.ports.storage import AppendSession
 from eventstore.ports.stored_events import Append, Committed, payload_bytes
-from eventstore_actors.appending.attempt import LAST_CHANCE, attempt_until, patience_with
+from eventstore_actors.appending.attempt import LAST_CHANCE, attempt_deadline, attempt_timeout
 from eventstore_actors.appending.commit_plan import stored_events
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Child, EventsCommitted, Ref
@@ -23,7 +23,7 @@ from eventstore_actors.state.store_state import Phase, StoreState
 __all__ = ["CallerAppender"]
 
 _RESTART_POLL = 0.005
-"""Seconds between two looks whether the next writer is there."""
+"""Poll interval for a writer that is being restarted, in seconds."""
 
 
 class CallerAppender:
@@ -33,7 +33,7 @@ class CallerAppender:
         self._tree = tree
 
     def append(self, append: Append, deadline: float) -> Committed:
-        """Store *append*, or have it stored; again, with the same ids, if that failed.
+        """Store *append*; retry with the same event ids after a lost answer or a writer's crash.
 
         Raises:
             AppendError, OutcomeUnknownError, StorageUnavailableError, NotRunningError: As the
@@ -65,30 +65,33 @@ class CallerAppender:
                 raise reason
 
     def _append_alone(self, append: Append, size: int, deadline: float) -> Committed | None:
-        """Do what the writer would do, if nobody else wants to append; None: the writer has to.
+        """Commit in this thread if no other append is under way.
+
+        Returns:
+            None if the append was not stored and must go through the writer.
 
         Raises:
-            AppendError: It was refused.
-            OutcomeUnknownError: It may be stored.
+            AppendError: The append was refused.
+            OutcomeUnknownError: The append may be stored.
         """
         tree = self._tree
         if not self._has_writer() or tree.queue.queued_appends or tree.turn.shared:
             return None
-        with tree.queue.counted(size), tree.turn.of_a_caller() as session:
+        with tree.queue.counted(size), tree.turn.caller_turn() as session:
             return None if session is None else self._send(session, append, size, deadline)
 
     def _send(
         self, session: AppendSession, append: Append, size: int, deadline: float
     ) -> Committed | None:
         tree = self._tree
-        patience = patience_with(size, tree.config.connect_timeout)
-        until = attempt_until(deadline, time.monotonic(), patience)
+        timeout = attempt_timeout(size, tree.config.connect_timeout)
+        until = attempt_deadline(deadline, time.monotonic(), timeout)
         tree.recent.writing = True
         try:
             (outcome,) = session.append([append], until)
         except OutcomeUnknownError:
             raise
-        except Exception:  # noqa: BLE001 - the writer tries it again, and says what became of it
+        except Exception:  # noqa: BLE001 - nothing was stored; the writer retries and reports
             return None
         finally:
             tree.recent.writing = False
@@ -102,7 +105,7 @@ class CallerAppender:
         return outcome
 
     def _tell_writer(self, request: AppendRequest) -> Ref:
-        """Tell the writer, or the next one if it is being restarted; return which one."""
+        """Send *request* to the writer, after its restart if need be; return the writer."""
         while self._tree.failure is None:
             writer = self._tree.directory.find(Child.WRITER)
             if try_tell(writer, request):
@@ -111,7 +114,7 @@ class CallerAppender:
             if self._tree.phase is not Phase.UP or not _pause_until(request.deadline):
                 break
         reason = self._refusal()
-        # Nobody else knows of the request: so it stops counting.
+        # No writer has the request, so it is answered here; else it would count for ever.
         request.reply.answer(reason)
         raise reason
 
@@ -126,12 +129,12 @@ class CallerAppender:
         return self._tree.reason()
 
     def _has_crashed(self, writer: Ref | None) -> bool:
-        """Tell whether another writer will come after this one."""
+        """Return whether *writer* is dead and will be restarted."""
         return writer is not None and not writer.is_alive() and self._tree.phase is Phase.UP
 
 
 def _pause_until(deadline: float) -> bool:
-    """Wait a little; False: there is no time for that before *deadline*."""
+    """Sleep for one poll interval; return False, at once, if *deadline* would pass."""
     if time.monotonic() + _RESTART_POLL >= deadline:
         return False
     time.sleep(_RESTART_POLL)

@@ -1,4 +1,7 @@
-"""Which of the waiting appends share the next commit. Pure: no actor, no thread, no clock."""
+"""Group commit: which waiting appends share a commit, when to wait for more, what each stored.
+
+Pure: no actor, no thread, no clock.
+"""
 
 from __future__ import annotations
 
@@ -20,68 +23,18 @@ from eventstore_actors.state.append_queue import AppendRequest
 
 __all__ = ["CommitPlan", "Gathering", "Group", "Item", "one_by_one", "split", "stored_events"]
 
-FEW = 5
-"""Events in a commit up to which waiting for its callers is worth it; and in an append, sharing."""
-
-EACH = 15e-6
-"""Seconds that a caller takes to come back, each after the other."""
-
-SOON = 1e-3
-"""Seconds after a commit in which its callers may be on their way."""
-
-
-class Gathering:
-    """Lets a few callers that append one event after the other share their commits.
-
-    Else half of them commit while the others come back, in turn, and two callers are no faster than
-    one. After a commit of many it would gain nothing: they come back while the next one runs.
-    """
-
-    def __init__(self) -> None:
-        self._events = 0
-        self._ended = 0.0
-
-    def committed(self, appends: int, events: int, now: float) -> bool:
-        """Note a commit; tell whether its callers had better share the next one, too.
-
-        Args:
-            appends: How many it had; each of them has a caller.
-            events: How many all of them had together.
-            now: When it ended.
-        """
-        self._events, self._ended = events, now
-        return appends > 1 and events <= FEW * appends
-
-    def pause(self, now: float) -> float:
-        """Return the seconds to wait before the next commit; 0 when asked again."""
-        events, self._events = self._events, 0
-        return events * EACH if events <= FEW and now < self._ended + SOON else 0.0
-
-
-def stored_events(append: Append, committed: Committed) -> Iterator[StoredEvent]:
-    """Yield the events of *append* as ``$all`` shows them, in order."""
-    now = committed.created_at
-    for part, result in zip(append, committed.results, strict=True):
-        version, position = result.first_version, result.first_global_position
-        if version is None or position is None:
-            continue
-        for place, event in enumerate(part.events):
-            created_at = now if event.created_at is None else event.created_at.astimezone(UTC)
-            yield as_stored(event, part.stream_id, version + place, position + place, created_at)
-
-
 MAX_APPENDS = 500
-"""Appends that share one commit: more gain nothing, and each delays all the others."""
+"""Most appends in one commit. More gain nothing, and each delays all others."""
 
 MAX_EVENTS = 10_000
-"""Events that share one commit; an append of more goes alone."""
+"""Most events in one commit; an append of more is committed alone."""
 
 LOOK_AHEAD = 1_000
-"""Appends that may stay behind while those after them are looked at."""
+"""Most appends that are skipped in the search for others that fit the commit."""
 
 
 class Item(msgspec.Struct, frozen=True):
-    """What the storage sees as one append: one request, or several ANY appends to one stream."""
+    """One append to the storage: one request, or several merged ANY appends to one stream."""
 
     requests: tuple[AppendRequest, ...]
 
@@ -96,7 +49,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """The appends of one commit: no stream and no event id occurs in two of its items."""
+    """The appends of one commit. No stream and no event id occurs in two of its items."""
 
     items: tuple[Item, ...]
 
@@ -106,11 +59,11 @@ class Group(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of its payloads."""
+        """Payload bytes of all requests."""
         return sum(request.size for request in self.requests)
 
     def keeping(self, wanted: Callable[[AppendRequest], bool]) -> Group | None:
-        """Return the group with the *wanted* requests only; None if there are none."""
+        """Return the group without the requests that are not *wanted*; None if none is left."""
         dropped = {request.reply for request in self.requests if not wanted(request)}
         if not dropped:
             return self
@@ -123,10 +76,10 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class CommitPlan:
-    """The appends that wait, in the order of their arrival.
+    """The waiting appends, in the order of their arrival.
 
-    An append never overtakes one before it that shares a stream or an event id with it. One that
-    is larger than a commit goes alone, and never twice in a row while smaller ones could go.
+    An append never overtakes one that shares a stream or an event id with it. An append larger
+    than a commit is committed alone, and never twice in a row while a smaller one waits.
     """
 
     def __init__(
@@ -136,13 +89,13 @@ class CommitPlan:
         self._max_appends = max_appends
         self._max_events = max_events
         self._waiting: deque[AppendRequest] = deque()
-        self._large_went = False
+        self._last_was_large = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, request: AppendRequest) -> None:
-        """Take *request* as the last one."""
+        """Append *request* to the queue."""
         self._waiting.append(request)
 
     def next_group(self, now: float) -> tuple[Group | None, list[AppendRequest]]:
@@ -152,39 +105,39 @@ class CommitPlan:
             now: Moment of `time.monotonic`.
 
         Returns:
-            The group, or None if nothing waits; and the requests whose deadline passed: they are
-            in no group.
+            The group, or None if nothing waits; and the requests that were dropped because their
+            deadline passed.
         """
         expired: list[AppendRequest] = []
-        draft = self._drafted(now, expired, large_too=not self._large_went)
+        draft = self._draft(now, expired, large_too=not self._last_was_large)
         if draft.is_empty:
-            draft = self._drafted(now, expired, large_too=True)
+            draft = self._draft(now, expired, large_too=True)
         if not draft.is_empty:
-            self._large_went = draft.is_large
+            self._last_was_large = draft.is_large
         return draft.group(), expired
 
     def drain(self) -> list[AppendRequest]:
-        """Take everything out of the plan."""
+        """Remove and return all requests."""
         drained = list(self._waiting)
         self._waiting.clear()
         return drained
 
-    def _drafted(self, now: float, expired: list[AppendRequest], *, large_too: bool) -> _Draft:
+    def _draft(self, now: float, expired: list[AppendRequest], *, large_too: bool) -> _Draft:
         draft = _Draft(self._max_bytes, self._max_appends, self._max_events, large_too=large_too)
-        behind: list[AppendRequest] = []
+        skipped: list[AppendRequest] = []
         waiting = self._waiting
-        while waiting and len(behind) < LOOK_AHEAD and not draft.is_full:
+        while waiting and len(skipped) < LOOK_AHEAD and not draft.is_full:
             request = waiting.popleft()
             if request.deadline <= now:
                 expired.append(request)
             elif not draft.take(request):
-                behind.append(request)
-        waiting.extendleft(reversed(behind))
+                skipped.append(request)
+        waiting.extendleft(reversed(skipped))
         return draft
 
 
 class _Draft:
-    """A group while it is formed."""
+    """A group under construction."""
 
     def __init__(
         self, max_bytes: int, max_appends: int, max_events: int, *, large_too: bool
@@ -198,11 +151,11 @@ class _Draft:
         self._appends_left = max_appends
         self._items: list[list[AppendRequest]] = []
         self._mergeable: dict[str, list[AppendRequest]] = {}
-        """Per stream the item that further ANY appends to it may join."""
+        """Per stream, the item that further ANY appends join."""
         self._closed: set[str] = set()
-        """Streams that nothing more may go to: of other items, and of what stays behind."""
+        """Streams closed for this commit: used by another item, or by an append that must wait."""
         self._used: set[int] = set()
-        """Event ids, as numbers, of the items and of what stays behind."""
+        """Event ids, as numbers, of the items and of the appends that must wait."""
 
     @property
     def is_empty(self) -> bool:
@@ -217,12 +170,12 @@ class _Draft:
         return Group(items) if items else None
 
     def take(self, request: AppendRequest) -> bool:
-        """Take *request* into the group; False if it has to stay behind."""
+        """Add *request* to the group; return False if it must wait for a later commit."""
         append = request.append
         ids = [event.event_id.int for part in append for event in part.events]
         free = self._used.isdisjoint(ids)
         self._used.update(ids)
-        if free and self._fits(request.size, len(ids)) and self._place(request):
+        if free and self._fits(request.size, len(ids)) and self._add_to_item(request):
             self._bytes_left -= request.size
             self._events_left -= len(ids)
             self._appends_left -= 1
@@ -237,8 +190,8 @@ class _Draft:
             return self.is_large
         return size <= self._bytes_left and events <= self._events_left
 
-    def _place(self, request: AppendRequest) -> bool:
-        """Put *request* into an item; False if its streams are not free."""
+    def _add_to_item(self, request: AppendRequest) -> bool:
+        """Add *request* to a new or a mergeable item; return False if a stream is taken."""
         append = request.append
         if _is_mergeable(append):
             return self._merge(request, append[0].stream_id)
@@ -274,12 +227,12 @@ def _is_mergeable(append: Append) -> bool:
 
 
 def one_by_one(requests: Iterable[AppendRequest]) -> list[Group]:
-    """Return a group for each request alone, in order."""
+    """Return a group of its own for each request, in order."""
     return [Group((Item((request,)),)) for request in requests]
 
 
 def split(item: Item, outcome: Committed) -> list[Committed]:
-    """Return what each request of *item* stored, in order."""
+    """Return the result of each request of *item*, in order."""
     if len(item.requests) == 1:
         return [outcome]
     (whole,) = outcome.results
@@ -304,3 +257,60 @@ def _result(stream_id: str, version: int, position: int, count: int) -> AppendRe
         first_global_position=position,
         last_global_position=position + count - 1,
     )
+
+
+def stored_events(append: Append, committed: Committed) -> Iterator[StoredEvent]:
+    """Yield the events of *append* as they are stored in ``$all``, in order."""
+    now = committed.created_at
+    for part, result in zip(append, committed.results, strict=True):
+        version, position = result.first_version, result.first_global_position
+        if version is None or position is None:
+            continue
+        for place, event in enumerate(part.events):
+            created_at = now if event.created_at is None else event.created_at.astimezone(UTC)
+            yield as_stored(event, part.stream_id, version + place, position + place, created_at)
+
+
+FEW_EVENTS = 5
+"""Most events in a commit, or per append, for which waiting for the callers pays."""
+
+SECONDS_PER_EVENT = 15e-6
+"""Seconds per event that the callers of a commit take to send their next appends."""
+
+RETURN_WINDOW = 1e-3
+"""Seconds after a commit within which its callers are expected to append again."""
+
+
+class Gathering:
+    """Waits a moment after a small commit, so that its callers share the next one.
+
+    Without the wait, half of the callers commit while the others return, and two callers are no
+    faster than one. After a large commit it gains nothing: the next one takes long enough.
+    """
+
+    def __init__(self) -> None:
+        self._events = 0
+        self._ended = 0.0
+
+    def committed(self, appends: int, events: int, now: float) -> bool:
+        """Note a commit.
+
+        Args:
+            appends: Number of its appends, each from one caller.
+            events: Number of all its events.
+            now: When it ended, on `time.monotonic`.
+
+        Returns:
+            True if its callers should share the next commit, too.
+        """
+        self._events, self._ended = events, now
+        return appends > 1 and events <= FEW_EVENTS * appends
+
+    def pause(self, now: float) -> float:
+        """Return the seconds to wait before the next commit; 0 at a second call."""
+        events, self._events = self._events, 0
+        return (
+            events * SECONDS_PER_EVENT
+            if events <= FEW_EVENTS and now < self._ended + RETURN_WINDOW
+            else 0.0
+        )

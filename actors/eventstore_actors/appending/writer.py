@@ -1,4 +1,4 @@
-"""The one actor that appends: what waits becomes one commit, and every caller is answered."""
+"""The actor that appends: it group-commits the waiting appends and answers every caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eventstore.model.errors import (
 from eventstore.model.log import get_logger
 from eventstore.ports.storage import AppendSession
 from eventstore.ports.stored_events import Append, Committed, Outcome, StoredEvent
-from eventstore_actors.appending.attempt import Job, unsent
+from eventstore_actors.appending.attempt import Job, not_sent_error
 from eventstore_actors.appending.commit_plan import CommitPlan, Gathering, split, stored_events
 from eventstore_actors.kernel.actor import SupervisedActor
 from eventstore_actors.kernel.messages import Child, EventsCommitted, Flush, Tick
@@ -29,9 +29,9 @@ log = get_logger()
 
 
 class Writer(SupervisedActor):
-    """Collects what was told while the last commit ran, and commits it at the next `Flush`.
+    """Queues the appends that arrive during a commit, and commits them at the next `Flush`.
 
-    One attempt per message: between two of them it hears a `Stop`, and new appends queue up.
+    It makes one attempt per message, so that it handles a `Stop` and new appends in between.
     """
 
     def __init__(self, context: Context) -> None:
@@ -39,7 +39,7 @@ class Writer(SupervisedActor):
         self._shared = context
         self._plan = CommitPlan(context.config.max_commit_bytes)
         self._jobs: deque[Job] = deque()
-        """Sent before anything that still waits in the plan."""
+        """Retries; they go before anything in the plan."""
         self._session: AppendSession | None = None
         self._flush_told = False
         self._gathering = Gathering()
@@ -62,10 +62,10 @@ class Writer(SupervisedActor):
                 self._pause = None
                 self._flush()
             case _:
-                raise TypeError(f"not for the writer: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def stopping(self, deadline: float) -> None:
-        """Store what was accepted before, as long as the storage can be reached."""
+        """Store the appends accepted so far, as long as the storage can be reached."""
         self._stop_at = deadline
         if self._pause is not None:
             self._pause.cancel()
@@ -77,7 +77,7 @@ class Writer(SupervisedActor):
             job.give_up(error, was_sent=error is not None and place == 0)
         self._jobs.clear()
         for request in self._plan.drain():
-            request.reply.answer(unsent(error))
+            request.reply.answer(not_sent_error(error))
         if self._pause is not None:
             self._pause.cancel()
         self._shared.turn.withdraw((self._stop_at or 0.0) - time.monotonic())
@@ -86,18 +86,18 @@ class Writer(SupervisedActor):
 
     def undelivered(self, message: Any) -> None:
         if isinstance(message, AppendRequest):
-            message.reply.answer(unsent(self.crash))
+            message.reply.answer(not_sent_error(self.crash))
 
-    # ── one attempt after the other ──────────────────────────────────────────────────────────
+    # ── attempts ─────────────────────────────────────────────────────────────────────────────
 
     def _flush_soon(self) -> None:
-        """Commit behind everything that was told before this moment."""
+        """Commit after all messages that are in the inbox now."""
         if not self._flush_told and self._pause is None:
             self._flush_told = True
             self.actor_ref.tell(Flush())
 
     def _gather_or_flush(self) -> None:
-        """Commit, or first let the few callers of the last commit come back."""
+        """Commit now, or first wait for the few callers of the last commit."""
         pause = self._gathering.pause(time.monotonic())
         if pause:
             time.sleep(pause)
@@ -108,7 +108,7 @@ class Writer(SupervisedActor):
     def _flush(self) -> None:
         if self._pause is not None:
             return
-        with self._shared.turn.of_the_writer():
+        with self._shared.turn.writer_turn():
             job = self._next_job(time.monotonic())
             if job is not None:
                 self._attempt(job)
@@ -125,13 +125,13 @@ class Writer(SupervisedActor):
     def _next_job(self, now: float) -> Job | None:
         while self._jobs:
             job = self._jobs[0]
-            if job.drop_unwanted(now):
+            if job.drop_expired(now):
                 return job
             self._jobs.popleft()
         group, expired = self._plan.next_group(now)
         for request in expired:
             request.reply.answer(
-                StorageUnavailableError("the deadline passed while the append waited")
+                StorageUnavailableError("the deadline passed while the append was queued")
             )
         if group is None:
             return None
@@ -147,7 +147,7 @@ class Writer(SupervisedActor):
             outcomes = self._session.append(appends, self._attempt_deadline(job))
         except (OutcomeUnknownError, StorageUnavailableError) as error:
             self._try_again(job, error)
-        except Exception as error:  # noqa: BLE001 - whatever one append caused harms no other
+        except Exception as error:  # noqa: BLE001 - the error of one append must not fail others
             self._refused(job, error)
         else:
             self._settle(job, appends, outcomes)
@@ -155,15 +155,15 @@ class Writer(SupervisedActor):
             recent.writing = False
 
     def _attempt_deadline(self, job: Job) -> float:
-        until = job.attempt_until(time.monotonic(), self._shared.config.connect_timeout)
+        until = job.attempt_deadline(time.monotonic(), self._shared.config.connect_timeout)
         return until if self._stop_at is None else min(until, self._stop_at)
 
-    # ── what became of it ────────────────────────────────────────────────────────────────────
+    # ── outcomes ─────────────────────────────────────────────────────────────────────────────
 
     def _settle(self, job: Job, appends: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         stored: list[StoredEvent] = []
         again: list[AppendRequest] = []
-        # Asked after the commit: who watches from now on finds it in the storage.
+        # Read after the commit: a subscription that watches from now on reads it in the storage.
         watched = self._shared.recent.watched
         for item, append, outcome in zip(job.group.items, appends, outcomes, strict=True):
             if isinstance(outcome, Committed):
@@ -174,10 +174,10 @@ class Writer(SupervisedActor):
             elif len(item.requests) == 1:
                 item.requests[0].reply.answer(outcome)
             else:
-                # Only what is refused alone is refused for its own sake.
+                # A merged append may be refused because of one request: retry each alone.
                 again.extend(item.requests)
         for request in again:
-            request.reply.not_stored()
+            request.reply.wait_again()
         if any(isinstance(each, Committed) and not each.repeated for each in outcomes):
             self._shared.announcements.note_events()
         if stored:
@@ -186,7 +186,7 @@ class Writer(SupervisedActor):
         now = time.monotonic()
         self._shared.turn.shared = self._gathering.committed(len(job.requests), events, now)
         self._jobs.popleft()
-        self._jobs.extend(job.alone(again))
+        self._jobs.extend(job.one_each(again))
 
     def _try_again(self, job: Job, error: EventStoreError) -> None:
         pause = job.failed(error, time.monotonic())
@@ -195,16 +195,16 @@ class Writer(SupervisedActor):
             return
         self._pause = self._shared.timer.after(pause, self.actor_ref, Tick())
         if job.attempts == 1:
-            log.warning("an append is tried again", appends=len(job.requests), error=str(error))
+            log.warning("append retried", appends=len(job.requests), error=str(error))
 
     def _refused(self, job: Job, error: Exception) -> None:
-        """Try each append alone; answer the one that was alone already."""
+        """Retry each append alone; an append that was alone is refused."""
         self._jobs.popleft()
         job.maybe_stored = job.maybe_stored or not isinstance(error, EventStoreError)
-        job.not_stored()
+        job.wait_again()
         requests = job.requests
         if len(requests) == 1:
             job.refuse(error)
         else:
-            log.warning("a commit is split", appends=len(requests), error=str(error))
-            self._jobs.extend(job.alone(requests))
+            log.warning("commit split", appends=len(requests), error=str(error))
+            self._jobs.extend(job.one_each(requests))

@@ -1,10 +1,10 @@
-"""One delivery run of a subscription: what to read, what may be sent, where the checkpoint is.
+"""The decisions of one delivery run: what to read, what to send, where the checkpoint is.
 
-Pure: no actor, no thread, no clock, no storage. Its caller reads what `begin_read` asks for, puts
-in what it found, sends the batches that `next_batch` gives out and reports acknowledgements.
+Pure: no actor, no thread, no clock, no storage. The caller reads as `begin_read` says, puts in
+the events it found, sends the batches of `next_batch` and reports the acknowledgements.
 
-Positions have gaps: of deleted events, and of those that were filtered out. So nothing is ever
-computed by adding to a position: each event remembers the position that was read before it.
+Positions have gaps, left by deleted and by filtered events. So no position is computed by
+addition: each event carries the position that was read before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Delivery", "Limits", "Parcel", "Read", "UndeliveredAckError"]
 
 
 class UndeliveredAckError(Exception):
-    """Acknowledged what was not sent in this run; nothing changed."""
+    """The acknowledged position was not sent in this run; nothing changed."""
 
     def __init__(self, position: int, sent: int) -> None:
         super().__init__(f"position {position} was not sent, the highest sent is {sent}")
@@ -30,22 +30,22 @@ class UndeliveredAckError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much may be in flight, and what makes a batch."""
+    """Limits on the events in flight and on a batch."""
 
     batch_by: BatchBy
     max_batch_size: int
     buffer_size: int
-    """Most events in flight; as many more are read ahead."""
+    """Most events in flight, and most events read ahead."""
     buffer_bytes: int
-    """Most bytes in flight, as many more are read ahead; one larger event alone."""
+    """Most bytes in flight, and most bytes read ahead. A larger event is sent alone."""
 
 
 class Parcel(msgspec.Struct, frozen=True, gc=False):
-    """An event on its way to the subscriber. Nobody else holds it, so it is in no cycle."""
+    """An event on its way to the subscriber. It takes part in no reference cycle, hence no GC."""
 
     position: int
     before: int
-    """The position read before it: where the checkpoint is while this is the oldest."""
+    """The position read before it: the checkpoint while this is the oldest unacknowledged event."""
     stream_id: str
     size: int
     event: Any
@@ -53,15 +53,18 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What to read: at most *count* events of *max_bytes* after *after*, the first whatever."""
+    """A request to read events of the subscribed stream or ``$all``."""
 
     after: int
+    """Position after which to read."""
     count: int
+    """Most events."""
     max_bytes: int
+    """Most bytes together; the first event is read whatever its size."""
 
 
-class _Row:
-    """Parcels in order, with their bytes."""
+class _ParcelQueue:
+    """Parcels in order, with the sum of their bytes."""
 
     __slots__ = ("bytes", "parcels")
 
@@ -91,30 +94,30 @@ class _Row:
 
 
 class Delivery:
-    """A run from a checkpoint on. Every operation is O(1) amortised per event."""
+    """A delivery run that starts at a checkpoint. Operations are O(1) amortised per event."""
 
     def __init__(self, checkpoint: int, head: int, limits: Limits) -> None:
-        """Start after *checkpoint*; at least up to *head* there is something to look for."""
+        """Start after *checkpoint*; events may exist up to *head*."""
         self._limits = limits
-        self._queue = _Row()
-        self._in_flight = _Row()
+        self._queue = _ParcelQueue()
+        self._in_flight = _ParcelQueue()
         self._read = checkpoint
-        """Everything up to it was put in: queued, sent, filtered, or a gap between those."""
+        """Every event up to it was put in or filtered out."""
         self._head = head
         """The highest position announced."""
         self._unread = True
-        """Something may be there that no read has looked for."""
+        """There may be events that no read has covered."""
         self._reading = False
         self._paused = False
 
-    # ── what it says ─────────────────────────────────────────────────────────────────────────
+    # ── state ────────────────────────────────────────────────────────────────────────────────
 
     @property
     def checkpoint(self) -> int:
-        """Everything up to it is acknowledged or filtered out."""
-        for row in (self._in_flight.parcels, self._queue.parcels):
-            if row:
-                return row[0].before
+        """The position up to which every event is acknowledged or filtered out."""
+        for parcels in (self._in_flight.parcels, self._queue.parcels):
+            if parcels:
+                return parcels[0].before
         return self._read
 
     @property
@@ -125,7 +128,7 @@ class Delivery:
 
     @property
     def read_up_to(self) -> int:
-        """Everything up to it was put in."""
+        """The position up to which every event was put in or filtered out."""
         return self._read
 
     @property
@@ -150,7 +153,7 @@ class Delivery:
 
     @property
     def caught_up(self) -> bool:
-        """The last read found nothing, at or beyond everything announced."""
+        """The last read found nothing and covered everything announced."""
         return not self._unread and not self._reading and self._read >= self._head
 
     @property
@@ -166,7 +169,7 @@ class Delivery:
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
     def announce(self, position: int | None) -> None:
-        """Take note that there may be events up to *position*; None: how far is not known."""
+        """Note that there may be events up to *position*; None: up to an unknown position."""
         if position is None:
             self._unread = True
         elif position > self._read:
@@ -174,11 +177,13 @@ class Delivery:
             self._head = max(self._head, position)
 
     def begin_read(self) -> Read | None:
-        """Return what to read now, until `end_read`; None: nothing, or not yet.
+        """Begin a read, which `end_read` ends.
 
-        It reads ahead while the subscriber is busy, but no more than may be in flight. It waits
-        until half of that is used up, lest each acknowledgement costs a read of one event.
+        Returns:
+            The read to make; None if there is nothing to read, or no room yet.
         """
+        # Reads ahead while the subscriber is busy, but only when half of the buffer is free: else
+        # each acknowledgement would cost a read of one event.
         limits, queue = self._limits, self._queue
         if not self._unread or self._reading or self._paused:
             return None
@@ -198,15 +203,15 @@ class Delivery:
         self._advance(position)
 
     def pass_over(self, position: int) -> None:
-        """Filter out an event that was read: acknowledged once everything before it is."""
+        """Filter out an event that was read; it needs no acknowledgement of its own."""
         self._advance(position)
 
     def end_read(self, *, exhausted: bool) -> None:
-        """End what `begin_read` began.
+        """End the read that `begin_read` began.
 
         Args:
-            exhausted: The read found no event at all. False also if it failed, or if only a part
-                of what it found was put in: the rest is read again.
+            exhausted: The read found no event. False if it failed, or if some of its events were
+                not put in: they are read again.
         """
         self._reading = False
         if not exhausted:
@@ -215,7 +220,11 @@ class Delivery:
     # ── sending ──────────────────────────────────────────────────────────────────────────────
 
     def next_batch(self) -> list[Parcel]:
-        """Return what is to be sent now, which is in flight from then on; empty: nothing."""
+        """Move the events of the next batch from the queue into flight.
+
+        Returns:
+            The batch to send; empty if nothing may be sent.
+        """
         queue, in_flight = self._queue, self._in_flight
         batch: list[Parcel] = []
         if self._paused or not queue.parcels:
@@ -239,19 +248,19 @@ class Delivery:
         return batch
 
     def acknowledge(self, position: int) -> None:
-        """Take everything up to *position* as done; at or below the checkpoint: nothing.
+        """Take every event up to *position* as acknowledged; a no-op up to the checkpoint.
 
         Raises:
-            UndeliveredAckError: It was not sent.
+            UndeliveredAckError: *position* was not sent.
         """
         if position > self.sent:
             raise UndeliveredAckError(position, self.sent)
         self._in_flight.drop_up_to(position)
 
     def take_back(self, after: int) -> None:
-        """Put what was sent after position *after*, and never reached anybody, in the queue again.
+        """Move the events in flight after *after* back into the queue.
 
-        Before pausing, for a subscriber that fetches its batches itself.
+        Their batches were taken back from a subscriber that fetches them itself.
         """
         in_flight, queue = self._in_flight, self._queue
         while in_flight.parcels and in_flight.parcels[-1].position > after:
@@ -261,7 +270,7 @@ class Delivery:
             queue.bytes += parcel.size
 
     def pause(self) -> None:
-        """Give out no batch; acknowledgements of what is in flight still count."""
+        """Give out no more batches; acknowledgements of events in flight still count."""
         self._paused = True
 
     def resume(self) -> None:
@@ -277,14 +286,14 @@ class Delivery:
             self._unread = True
 
     def redeliver(self) -> None:
-        """Start again right after the checkpoint, with events read anew."""
-        assert not self._reading, "what is being read now would follow a hole"
+        """Start again after the checkpoint; all unacknowledged events are read again."""
+        assert not self._reading, "the events of the current read would follow a gap"
         self._read = self.checkpoint
         self._queue.clear()
         self._in_flight.clear()
         self._unread = True
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────
+    # ── private ──────────────────────────────────────────────────────────────────────────────
 
     def _advance(self, position: int) -> None:
         if position <= self._read:

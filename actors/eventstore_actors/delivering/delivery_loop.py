@@ -1,4 +1,7 @@
-"""Carries events from the storage to a subscriber: reads, sends, counts, delivers again."""
+"""Moves events from the storage to a subscriber: the effects around `Delivery`.
+
+Knows no lease protocol: it is told when the lease starts, is renewed and is lost.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ from eventstore_actors.state.seat import Seat
 __all__ = ["DeliveryLoop", "EndOfSubscription"]
 
 READS_AT_ONCE = 2
-"""A live event is found by the first, and the end by the second: it is live again at once."""
+"""Reads per turn: the first finds a live event, the second finds the end, so it is live again."""
 
 log = get_logger()
 
 
 class EndOfSubscription(Exception):  # noqa: N818 - a signal to the actor, which ends itself
-    """The subscription cannot go on, though nobody asked it to end."""
+    """The subscription has to end because of *reason*."""
 
     def __init__(self, reason: EventStoreError) -> None:
         super().__init__(reason)
@@ -38,9 +41,9 @@ class EndOfSubscription(Exception):  # noqa: N818 - a signal to the actor, which
 
 
 class DeliveryLoop:
-    """The effects around the `Delivery` of one subscription, run by run; used by its actor alone.
+    """Reads, sends and retries for one subscription, run by run; used by its actor alone.
 
-    Most methods may raise `EndOfSubscription`, or `HistoryRewoundError` when they read.
+    Most methods may raise `EndOfSubscription`; those that read also `HistoryRewoundError`.
     """
 
     def __init__(
@@ -62,16 +65,16 @@ class DeliveryLoop:
         self._reader = SubscriptionReader(context, handle.stream_id, seat.options)
         self._progress = ProgressReporter(handle, context.directory, subscription, alarm)
         self._failure: Failure | None = None
-        self._continue_told = False
-        self._sends = True
+        self._continue_sent = False
+        self._may_send = True
         self._log = log.bind(stream_id=handle.stream_id, subscription_name=handle.subscription_name)
         self.run: Run | None = None
-        """None: the subscription is not ours."""
+        """The current delivery run; None while the subscription is not owned."""
 
     # ── runs ─────────────────────────────────────────────────────────────────────────────────
 
     def start_run(self, claimed: Claimed, good_until: float) -> None:
-        """Begin right after the stored checkpoint."""
+        """Start a run after the stored checkpoint."""
         limits = Limits(
             batch_by=self._options.batch_by,
             max_batch_size=self._options.max_batch_size,
@@ -85,19 +88,19 @@ class DeliveryLoop:
         self.run = run = Run(
             number, claimed.subscription_id, claimed.fence, delivery, good_until, time.monotonic()
         )
-        self._reader.suspect()
+        self._reader.check_history_first()
         self._handle.run_started(number, claimed.checkpoint)
         self._outlet.renew(good_until)
         if not self._outlet.begin():
             self._subscriber_died()
-        self._progress.tell(run, self._failure)
+        self._progress.report(run, self._failure)
         self.go_on()
 
     def lose_run(self, reason: EventStoreError) -> None:
-        """Stop counting; nothing of the run is ours any more."""
+        """End the run: the lease is lost, and acknowledgements no longer count."""
         self._log.warning("subscription lost", reason=str(reason))
         self.run = None
-        self._seat.lose()
+        self._seat.change_owner()
         self._handle.lost(reason)
         self._outlet.lost(reason)
 
@@ -107,43 +110,48 @@ class DeliveryLoop:
             run.good_until = good_until
             self._outlet.renew(good_until)
 
-    def keep(self) -> None:
-        """Tell the keeper, which may not know of it."""
+    def report(self) -> None:
+        """Send the keeper the current progress, to be stored at once."""
         if self.run is not None:
-            self._progress.tell(self.run, self._failure, urgent=True)
+            self._progress.report(self.run, self._failure, urgent=True)
 
     def last_progress(self, run: Run) -> Progress:
-        """Return what is stored when the ownership is given up."""
+        """Return the progress to store with the release of the lease."""
         return run.progress(SubscriptionState.STOPPED, self._failure)
 
     # ── delivering ───────────────────────────────────────────────────────────────────────────
 
     def go_on(self) -> None:
-        """Send what may be sent; read on, a little per call, so that acknowledgements are heard."""
+        """Send and read a little, so that acknowledgements are handled in between."""
         run = self.run
         if run is None:
             return
-        if self._sends:
+        if self._may_send:
             if run.is_held():
                 self._deliver(run)
             else:
-                self._hold_back(run)
+                self._take_back(run)
         self._progress.show(run, self._failure)
 
+    def continued(self) -> None:
+        """Handle this loop's own `Continue`."""
+        self._continue_sent = False
+        self.go_on()
+
     def announce(self, position: int | None) -> None:
-        """There may be events up to *position*; None: how far is not known."""
+        """Note that there may be events up to *position*, which may be unknown, and go on."""
         if self.run is not None:
             self.run.delivery.announce(position)
             self.go_on()
 
     def look_again(self) -> None:
-        """Go on; where an announced event was not found, look for it again."""
+        """Check timeouts and the subscriber, read again for announced events, go on."""
         run = self.run
         if run is None:
             return
         timeout = self._options.ack_timeout
         if timeout is not None and run.is_overdue(timeout):
-            raise EndOfSubscription(reasons.overdue(self._handle, timeout))
+            raise EndOfSubscription(reasons.ack_overdue(self._handle, timeout))
         self.check_subscriber()
         if not run.delivery.caught_up:
             run.delivery.announce(None)
@@ -160,48 +168,48 @@ class DeliveryLoop:
         try:
             run.delivery.acknowledge(position)
         except UndeliveredAckError:
-            # Sent, acknowledged in another thread, and taken back by a pause: it comes again.
+            # A pause took the batch back while it was acknowledged: it will be redelivered.
             return
         self._progressed(run)
-        self._look_whether_recovered(run)
+        self._check_recovery(run)
         self.go_on()
 
     def forget_unsent(self) -> None:
         """Read anew what was read and not sent: some of it was deleted."""
         if self.run is not None:
-            self._hold_back(self.run)
+            self._take_back(self.run)
             self.run.delivery.forget_queued()
             self.go_on()
 
     def pause(self) -> None:
-        """Send nothing any more, and take back what no handler has in its hands yet."""
+        """Stop sending, and take back the batches that no handler has started."""
         if self.run is not None:
-            self._hold_back(self.run)
+            self._take_back(self.run)
             self.run.delivery.pause()
-            self.keep()
+            self.report()
             self.go_on()
 
     def resume(self) -> None:
         if self.run is not None:
             self.run.delivery.resume()
-            self.keep()
+            self.report()
             self.go_on()
 
     def stop_sending(self) -> None:
-        """Wait for the acknowledgements of what is in flight, and do nothing else any more."""
-        self._sends = False
+        """Stop sending for good; only acknowledgements of events in flight are handled."""
+        self._may_send = False
         if self.run is not None:
-            self._hold_back(self.run)
+            self._take_back(self.run)
 
-    def patience(self) -> float:
-        """Return the most seconds until it should look around again, though nobody tells it to."""
+    def check_interval(self) -> float:
+        """Return the seconds after which `look_again` is due, even without a message."""
         run = self.run
-        if run is None or not run.delivery.caught_up or not self._progress.is_settled:
+        if run is None or not run.delivery.caught_up or not self._progress.is_reported:
             return LIVENESS
-        return self._outlet.patience
+        return self._outlet.check_interval
 
     def next_moment(self) -> float | None:
-        """Return when something will be due that no message announces."""
+        """Return the next moment at which something is due without a message, if any."""
         run = self.run
         if run is None:
             return None
@@ -214,17 +222,12 @@ class DeliveryLoop:
         for _ in range(READS_AT_ONCE):
             if not self._read(run):
                 return
-            # The read may have taken longer than what was left of the lease.
+            # The lease may have expired during the read.
             if run.is_held():
                 self._send(run)
-        if not self._continue_told:
-            self._continue_told = True
+        if not self._continue_sent:
+            self._continue_sent = True
             self._subscription.tell(Continue())
-
-    def continue_told(self) -> None:
-        """Go on, as this loop asked for itself."""
-        self._continue_told = False
-        self.go_on()
 
     def _send(self, run: Run) -> None:
         delivery = run.delivery
@@ -234,7 +237,7 @@ class DeliveryLoop:
             return
         if nothing_was_in_flight:
             self._progressed(run)
-        # Before it is told: whoever hears of it may acknowledge it.
+        # Before the outlet sends: the subscriber may acknowledge as soon as it has the batch.
         self._handle.sent(delivery.sent)
         if not self._outlet.send(letters):
             self._subscriber_died()
@@ -249,7 +252,7 @@ class DeliveryLoop:
         if (overdue_at := run.overdue_at(self._options.ack_timeout)) is not None:
             self._alarm.at(overdue_at)
 
-    def _hold_back(self, run: Run) -> None:
+    def _take_back(self, run: Run) -> None:
         after = self._outlet.take_back()
         if after is not None:
             run.delivery.take_back(after)
@@ -261,7 +264,11 @@ class DeliveryLoop:
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
     def _read(self, run: Run) -> bool:
-        """Read if there is need and room; False: there is not, or it found nothing."""
+        """Make one read if it is due.
+
+        Returns:
+            False if none was due, or if it found nothing.
+        """
         wanted = run.delivery.begin_read() if run.may_read() else None
         if wanted is None:
             return False
@@ -276,18 +283,18 @@ class DeliveryLoop:
         finally:
             run.delivery.end_read(exhausted=exhausted)
         run.away = False
-        self._look_whether_recovered(run)
+        self._check_recovery(run)
         if failed is not None:
             self._failed(run, failed, Stage.READING)
         return not exhausted
 
     def _database_away(self, run: Run, error: StorageUnavailableError) -> None:
         if not run.away:
-            self._log.warning("cannot read on", error=repr(error))
+            self._log.warning("read failed", error=repr(error))
         run.away = True
-        self._rest(run, self._config.poll_interval / 2)
+        self._read_again_in(run, self._config.poll_interval / 2)
 
-    def _rest(self, run: Run, delay: float) -> None:
+    def _read_again_in(self, run: Run, delay: float) -> None:
         run.read_at = time.monotonic() + delay
         self._alarm.at(run.read_at)
 
@@ -297,8 +304,8 @@ class DeliveryLoop:
         run = self.run
         if run is None or run.number != number:
             return
-        # What was sent behind the failed batch comes again after it, and with a new number: what
-        # is still answered of this run does not count.
+        # The batches after the failed one are redelivered after it. The new run number makes
+        # acknowledgements of the old deliveries void.
         self._outlet.take_back()
         run.delivery.redeliver()
         run.number = self._seat.next_run()
@@ -314,12 +321,12 @@ class DeliveryLoop:
         self._log.warning(
             "delivery failed", attempt=failure.attempts, again_in=delay, error=repr(error)
         )
-        self._rest(run, delay)
+        self._read_again_in(run, delay)
         if retry.attempts is not None and failure.attempts >= retry.attempts:
             tried = f"stopped after {failure.attempts} attempts: {error!r}"
             raise EndOfSubscription(reasons.lost(self._handle, tried, error))
 
-    def _look_whether_recovered(self, run: Run) -> None:
+    def _check_recovery(self, run: Run) -> None:
         if self._failure is not None and self._failure.is_over(run.delivery):
             self._failure = None
             self._handle.failed(None, 0)

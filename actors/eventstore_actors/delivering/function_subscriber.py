@@ -1,4 +1,4 @@
-"""A function as a subscriber: an actor calls it, one batch at a time; None acknowledges."""
+"""A function as a subscriber: its actor, its mailbox, and the check of what can subscribe."""
 
 from __future__ import annotations
 
@@ -24,8 +24,75 @@ from eventstore_actors.state.subscription_handle import SubscriptionHandle
 __all__ = ["FunctionSubscriber", "Letter", "Mailbox", "check_subscriber"]
 
 
+class FunctionSubscriber(SupervisedActor):
+    """An actor that calls the handler of a seat with the batches of a mailbox, one at a time."""
+
+    def __init__(self, seat: Seat, mailbox: Mailbox, subscription: Ref, role: str) -> None:
+        super().__init__(role, None)
+        self._seat = seat
+        self._mailbox = mailbox
+        self._subscription = subscription
+        self._failed_run = 0
+
+    @property
+    def handle(self) -> SubscriptionHandle:
+        """The handle of its subscription."""
+        return self._seat.handle
+
+    def receive(self, message: Any) -> None:
+        match message:
+            case Fetch():
+                while self._handle_next():
+                    pass
+            case _:
+                raise TypeError(f"unexpected message: {message!r}")
+
+    def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - any end is alike
+        try_tell(self._subscription, SubscriberEnded())
+
+    def _handle_next(self) -> bool:
+        """Run the handler on the next batch; return False if there is none."""
+        # After a crash the previous actor may still be in the handler.
+        with self._seat.handler_lock:
+            letter = self._mailbox.fetch()
+            if letter is None:
+                return False
+            if letter.run > self._failed_run:
+                self._answer(letter, _call_handler(self._seat.subscriber, letter.batch))
+        return True
+
+    def _answer(self, letter: Letter, error: BaseException | None) -> None:
+        if error is None:
+            self.handle.acknowledge(letter.run, letter.batch.last_position)
+        else:
+            # The batches after the failed one are redelivered after it, in a new run.
+            self._failed_run = letter.run
+            try_tell(self._subscription, HandlerFailed(letter.run, error))
+
+
+def _call_handler(handler: Any, batch: Events) -> BaseException | None:
+    """Call *handler* with *batch*.
+
+    Returns:
+        The error; None if the handler returned None. Nothing is raised, not even a SystemExit,
+        which in pykka would stop every actor of the process.
+    """
+    try:
+        returned = handler(batch)
+    except BaseException as error:  # noqa: BLE001 - told to the subscription
+        return error
+    if returned is None:
+        return None
+    with suppress(Exception):
+        # A coroutine or generator would warn that it was never run.
+        returned.close()
+    return TypeError(
+        f"the handler returned {shown(returned)}; only None acknowledges, raise to refuse"
+    )
+
+
 class Letter(NamedTuple):
-    """A batch, and the delivery run it belongs to."""
+    """A batch and its delivery run."""
 
     run: int
     batch: Events
@@ -34,9 +101,9 @@ class Letter(NamedTuple):
 
 
 class Mailbox:
-    """Written by the subscription, fetched from by its subscriber.
+    """Batches from a subscription to its function subscriber; thread-safe.
 
-    What a pause, a lost lease or a failed batch takes back under the lock was certainly not begun.
+    A batch that is taken back has not been started; the lock guarantees it.
     """
 
     def __init__(self) -> None:
@@ -46,7 +113,7 @@ class Mailbox:
         self._closed = False
 
     def put(self, letters: Iterable[Letter]) -> bool:
-        """Put in batches; True: it was empty, so the subscriber has to hear of it."""
+        """Add batches; return True if it was empty, so that the subscriber must be told."""
         with self._lock:
             was_empty = not self._letters
             if not self._closed:
@@ -54,41 +121,41 @@ class Mailbox:
         return was_empty
 
     def fetch(self) -> Letter | None:
-        """Return the oldest batch; None: there is none, or the lease ran out."""
+        """Take the oldest batch; None if there is none or the lease has expired."""
         with self._lock:
             if not self._letters or time.monotonic() >= self._good_until:
                 return None
             return self._letters.popleft()
 
     def renew(self, good_until: float) -> bool:
-        """Let batches be fetched until this moment of `time.monotonic`.
+        """Allow fetching until *good_until* on `time.monotonic`.
 
         Returns:
-            True: There are some, and the subscriber may have been refused them.
+            True if there are batches: the subscriber may have tried to fetch after the expiry.
         """
         with self._lock:
             self._good_until = good_until
             return bool(self._letters)
 
     def take_back(self) -> int | None:
-        """Take out what was not fetched; return the position before it, None: there was nothing."""
+        """Remove all batches; return the position before the first one, None if there were none."""
         with self._lock:
             after = self._letters[0].after if self._letters else None
             self._letters.clear()
         return after
 
     def close(self) -> None:
-        """Drop everything, also what is put in later."""
+        """Drop all batches, and those added later."""
         with self._lock:
             self._letters.clear()
             self._closed = True
 
 
 def check_subscriber(subscriber: object) -> None:
-    """Return if *subscriber* can be told of events or called with them.
+    """Return if *subscriber* is a live actor's reference or a callable.
 
     Raises:
-        TypeError: It cannot; the message says what to pass instead.
+        TypeError: It is neither; the message says what to pass instead.
         ValueError: It is the reference of a dead actor.
     """
     if isinstance(subscriber, pykka.ActorRef):
@@ -119,68 +186,3 @@ def _functions_of(subscriber: Any) -> list[Any]:
     while isinstance(subscriber, functools.partial):
         subscriber = subscriber.func
     return [subscriber, getattr(type(subscriber), "__call__", None)]  # noqa: B004 - wanted itself
-
-
-class FunctionSubscriber(SupervisedActor):
-    """Runs the handler of a seat on what is in the mailbox."""
-
-    def __init__(self, seat: Seat, mailbox: Mailbox, subscription: Ref, role: str) -> None:
-        super().__init__(role, None)
-        self._seat = seat
-        self._mailbox = mailbox
-        self._subscription = subscription
-        self._failed_run = 0
-
-    @property
-    def handle(self) -> SubscriptionHandle:
-        """The subscription whose handler it runs."""
-        return self._seat.handle
-
-    def receive(self, message: Any) -> None:
-        match message:
-            case Fetch():
-                while self._handle_next():
-                    pass
-            case _:
-                raise TypeError(f"not for a subscriber: {message!r}")
-
-    def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - any end is alike
-        try_tell(self._subscription, SubscriberEnded())
-
-    def _handle_next(self) -> bool:
-        """Run the handler on the next batch; False: there is none."""
-        # The subscriber of before a crash may still be in its handler.
-        with self._seat.turn:
-            letter = self._mailbox.fetch()
-            if letter is None:
-                return False
-            if letter.run > self._failed_run:
-                self._answer(letter, _called(self._seat.subscriber, letter.batch))
-        return True
-
-    def _answer(self, letter: Letter, error: BaseException | None) -> None:
-        if error is None:
-            self.handle.acknowledge(letter.run, letter.batch.last_position)
-        else:
-            # What was sent behind the failed batch comes again after it, in another run.
-            self._failed_run = letter.run
-            try_tell(self._subscription, HandlerFailed(letter.run, error))
-
-
-def _called(handler: Any, batch: Events) -> BaseException | None:
-    """Call *handler*; return what was wrong with it, or None if it did its work.
-
-    Nothing leaves it, not even a SystemExit: in pykka that would stop every actor of the process.
-    """
-    try:
-        returned = handler(batch)
-    except BaseException as error:  # noqa: BLE001 - told to the subscription
-        return error
-    if returned is None:
-        return None
-    with suppress(Exception):
-        # A coroutine or generator that nobody will run.
-        returned.close()
-    return TypeError(
-        f"the handler returned {shown(returned)}; only None acknowledges, raise to refuse"
-    )

@@ -1,4 +1,4 @@
-"""Where the batches of a subscription go: to an actor, or to a function that is called."""
+"""The ways a batch goes to its subscriber: as a message to an actor, or as a function call."""
 
 from __future__ import annotations
 
@@ -18,53 +18,52 @@ from eventstore_actors.state.seat import Seat
 __all__ = ["Outlet", "outlet_for"]
 
 GRACE = 0.2
-"""Seconds that a function may go on beyond the moment at which its subscription should end."""
-
+"""Least seconds that a running handler gets to return when its subscription ends."""
 
 LIVENESS = 1.0
-"""Most seconds between two looks at what tells nobody that it ended."""
+"""Poll interval, in seconds, when the subscriber does not report its own end."""
 
-REST = 10.0
-"""Seconds between two looks where everybody tells."""
+SLOW_LIVENESS = 10.0
+"""Poll interval, in seconds, when the subscriber reports its own end."""
 
 
 class Outlet(Protocol):
-    """Who receives. Nothing here blocks but `close`, and that not for long."""
+    """The subscriber as its subscription sees it. Only `close` blocks, and it is bounded."""
 
-    patience: float
-    """Most seconds between two looks whether anybody is there."""
+    check_interval: float
+    """Poll interval for the life of the subscriber, in seconds."""
     grace: float
-    """Seconds that what is in flight gets at least before the end."""
+    """Least seconds that events in flight get to be acknowledged before the end."""
 
     def begin(self) -> bool:
-        """Tell that a delivery run starts; False: nobody is there any more."""
+        """Announce a new delivery run; return False if the subscriber is dead."""
 
     def renew(self, good_until: float) -> None:
-        """Hand out batches until this moment of `time.monotonic`."""
+        """Hand out batches until *good_until* on `time.monotonic`."""
 
     def send(self, letters: Sequence[Letter]) -> bool:
-        """Send batches, in order; False: nobody is there any more."""
+        """Send batches, in order; return False if the subscriber is dead."""
 
     def is_alive(self) -> bool: ...
 
     def take_back(self) -> int | None:
-        """Take back what was sent and not begun; return the position before it, None: nothing."""
+        """Take back the batches that are not started; return the position before them, if any."""
 
     def lost(self, reason: EventStoreError) -> None:
-        """Tell that the subscription is not the subscriber's any more."""
+        """Report that the subscription is lost."""
 
     def refused(self) -> None:
-        """Tell nothing any more: the call that should connect the subscriber fails."""
+        """Report nothing at the end: the subscribing call itself fails."""
 
     def close(self, reason: EventStoreError, deadline: float) -> bool:
-        """End it; False: a handler is still running."""
+        """End it; return False if a handler is still running at *deadline*."""
 
 
 class ActorOutlet:
-    """Tells an actor; what it was told cannot be taken back."""
+    """Sends batches to an actor; they cannot be taken back."""
 
     grace = 0.0
-    patience = LIVENESS
+    check_interval = LIVENESS
 
     def __init__(self, seat: Seat) -> None:
         self._seat = seat
@@ -100,10 +99,10 @@ class ActorOutlet:
 
 
 class FunctionOutlet:
-    """Puts batches into the mailbox of an actor that calls the function."""
+    """Puts batches into the mailbox of a `FunctionSubscriber`, which calls the function."""
 
     grace = GRACE
-    patience = REST
+    check_interval = SLOW_LIVENESS
 
     def __init__(self, seat: Seat, subscription: Ref, role: str) -> None:
         self._mailbox = Mailbox()
@@ -144,7 +143,7 @@ class FunctionOutlet:
 
 
 def outlet_for(seat: Seat, subscription: Ref, role: str) -> Outlet:
-    """Return where the batches of *seat* go; what is started for it ends with `close`."""
+    """Return the outlet of a new subscription actor; its `close` ends whatever it started."""
     if seat.actor is not None:
         return ActorOutlet(seat)
     return FunctionOutlet(seat, subscription, role)

@@ -1,4 +1,4 @@
-"""How far a run is: shown by the handle at once, told to the keeper behind it."""
+"""Reports the progress of a run: to the handle at once, to the keeper coalesced."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from eventstore_actors.state.subscription_handle import SubscriptionHandle
 __all__ = ["ProgressReporter"]
 
 COALESCING = 0.05
-"""Seconds within which the keeper is told of progress once."""
+"""Least seconds between two reports to the keeper."""
 
-_PASSING = {SubscriptionState.LIVE, SubscriptionState.CATCHING_UP, SubscriptionState.FULL}
+_BRIEF = {SubscriptionState.LIVE, SubscriptionState.CATCHING_UP, SubscriptionState.FULL}
 
 
 class ProgressReporter:
-    """Reports for one subscription; used by its actor alone."""
+    """The reporter of one subscription; used by its actor alone."""
 
     def __init__(
         self, handle: SubscriptionHandle, directory: Directory, subscription: Ref, alarm: Alarm
@@ -31,59 +31,58 @@ class ProgressReporter:
         self._directory = directory
         self._subscription = subscription
         self._alarm = alarm
-        self._told: Progress | None = None
-        self._told_at = 0.0
-        self._passing_since = math.inf
-        """Since when its state has been another one than the keeper was told."""
+        self._reported: Progress | None = None
+        self._reported_at = 0.0
+        self._differs_since = math.inf
+        """When the state began to differ from the reported one, while that may be brief."""
 
     @property
-    def is_settled(self) -> bool:
-        """The keeper was told of the state that was shown last."""
-        return self._passing_since == math.inf
+    def is_reported(self) -> bool:
+        """The last shown state was reported to the keeper."""
+        return self._differs_since == math.inf
 
     def show(self, run: Run, failure: Failure | None) -> None:
-        """Report what changed: to the keeper now, or when it was not told for a moment."""
+        """Publish the progress in the handle, and report changes to the keeper now or soon."""
         delivery = run.delivery
         state, checkpoint = run.state(failure), delivery.checkpoint
         self._handle.progressed(state, checkpoint, delivery.in_flight)
         now = time.monotonic()
-        if self._knows(run, failure, checkpoint) and self._may_leave_it_at_that(state, now):
+        if self._keeper_knows(run, failure, checkpoint) and self._can_skip_report(state, now):
             return
-        if now - self._told_at >= COALESCING:
-            self.tell(run, failure)
+        if now - self._reported_at >= COALESCING:
+            self.report(run, failure)
         else:
-            self._alarm.at(self._told_at + COALESCING)
+            self._alarm.at(self._reported_at + COALESCING)
 
-    def tell(self, run: Run, failure: Failure | None, *, urgent: bool = False) -> None:
-        """Tell the keeper, whatever it knows already."""
-        self._told = run.progress(run.state(failure), failure)
-        self._told_at = time.monotonic()
-        self._passing_since = math.inf
-        self._directory.tell(
-            Child.KEEPER, Keep(run.subscription_id, self._told, self._subscription, urgent)
-        )
+    def report(self, run: Run, failure: Failure | None, *, urgent: bool = False) -> None:
+        """Report to the keeper, even if nothing changed."""
+        self._reported = run.progress(run.state(failure), failure)
+        self._reported_at = time.monotonic()
+        self._differs_since = math.inf
+        message = Keep(run.subscription_id, self._reported, self._subscription, urgent)
+        self._directory.tell(Child.KEEPER, message)
 
-    def _knows(self, run: Run, failure: Failure | None, checkpoint: int) -> bool:
-        """Tell whether the keeper knows everything but the state."""
-        told = self._told
+    def _keeper_knows(self, run: Run, failure: Failure | None, checkpoint: int) -> bool:
+        """Return whether the keeper knows everything but the state."""
+        reported = self._reported
         return (
-            told is not None
-            and told.checkpoint == checkpoint
-            and told.fence is run.fence
-            and told.attempts == (0 if failure is None else failure.attempts)
+            reported is not None
+            and reported.checkpoint == checkpoint
+            and reported.fence is run.fence
+            and reported.attempts == (0 if failure is None else failure.attempts)
         )
 
-    def _may_leave_it_at_that(self, state: SubscriptionState, now: float) -> bool:
-        """Tell whether the keeper knows the state, or it is likely to be over in a moment.
+    def _can_skip_report(self, state: SubscriptionState, now: float) -> bool:
+        """Return whether the keeper knows the state, or the new state is likely to be brief.
 
-        Every live event makes its subscriptions catch up for that long. What lasts is told with
-        the next acknowledgement, or when they look around regularly.
+        Every live event makes its subscriptions catch up for a moment. A state that lasts is
+        reported with the next acknowledgement, or at the next regular check.
         """
-        assert self._told is not None
-        if state is self._told.state:
-            self._passing_since = math.inf
+        assert self._reported is not None
+        if state is self._reported.state:
+            self._differs_since = math.inf
             return True
-        if {state, self._told.state} <= _PASSING:
-            self._passing_since = min(self._passing_since, now)
-            return now - self._passing_since < COALESCING
+        if {state, self._reported.state} <= _BRIEF:
+            self._differs_since = min(self._differs_since, now)
+            return now - self._differs_since < COALESCING
         return False

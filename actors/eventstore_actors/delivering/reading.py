@@ -1,4 +1,4 @@
-"""From stored events to what is delivered: read, decode, select, map, put into the delivery."""
+"""Reads stored events and prepares them for delivery: decode, select, map."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SubscriptionReader"]
 
 
 class SubscriptionReader:
-    """Fills deliveries for one subscription. The newest events come from memory."""
+    """Fills the deliveries of one subscription, from memory if it can, else from the storage."""
 
     def __init__(self, context: Context, stream_id: str, options: SubscriptionOptions) -> None:
         self._shared = context
@@ -26,21 +26,21 @@ class SubscriptionReader:
         self._map = options.mapper
         self._is_plain = options.selector is None and options.mapper is None
         self._newest: tuple[int, UUID] | None = None
-        """Global position and id of the event read last; it must never be another one."""
-        self._is_suspect = False
+        """Global position and id of the event read last; the history must still contain it."""
+        self._must_check_history = False
 
-    def suspect(self) -> None:
-        """Look before the next read whether history is still what it was."""
-        self._is_suspect = self._newest is not None
+    def check_history_first(self) -> None:
+        """Check before the next read that the database was not set back in time."""
+        self._must_check_history = self._newest is not None
 
     def read(self, wanted: Read) -> Sequence[StoredEvent]:
-        """Return what was *wanted*, from memory if that holds it, else from the storage.
+        """Read from memory if it holds the events, else from the storage.
 
         Raises:
-            StorageUnavailableError: Read again later.
+            StorageUnavailableError: The storage cannot be reached; retry later.
             HistoryRewoundError: The database lost events that were read before.
         """
-        if self._is_suspect:
+        if self._must_check_history:
             self._check_history()
         found = self._shared.recent.after(
             self._stream_id, wanted.after, wanted.count, wanted.max_bytes
@@ -52,10 +52,12 @@ class SubscriptionReader:
         return found
 
     def put_in(self, delivery: Delivery, events: Sequence[StoredEvent]) -> BaseException | None:
-        """Put *events* into *delivery*; return what decoder, selector or mapper raised.
+        """Decode, select and map *events*, and put them into *delivery*.
 
-        What was before that event is put in, it and what follows is not. Nothing leaves it, not
-        even a SystemExit: user code must not end the actor.
+        Returns:
+            The error of decoder, selector or mapper, which leaves that event and all after it
+            out; None if all went in. Nothing is raised, not even a SystemExit: user code must not
+            end the actor.
         """
         decode, select, transform = self._decode, self._select, self._map
         try:
@@ -68,7 +70,7 @@ class SubscriptionReader:
                 else:
                     mapped = event if transform is None else transform(event)
                     delivery.put_in(stored.position, stored.stream_id, stored.size, mapped)
-        except BaseException as error:  # noqa: BLE001 - shown and retried by the subscription
+        except BaseException as error:  # noqa: BLE001 - the subscription reports and retries it
             return error
         return None
 
@@ -80,7 +82,7 @@ class SubscriptionReader:
                 )
             )
         except StorageUnavailableError:
-            self.suspect()
+            self.check_history_first()
             raise
 
     def _check_history(self) -> None:
@@ -91,7 +93,7 @@ class SubscriptionReader:
                 f"the event {event_id} at position {position}, which was read before, is gone:"
                 " the database went back in time"
             )
-        self._is_suspect = False
+        self._must_check_history = False
 
     def _deadline(self) -> float:
         return time.monotonic() + self._shared.config.connect_timeout

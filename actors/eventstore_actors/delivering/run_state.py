@@ -1,4 +1,4 @@
-"""A delivery run and what may be said about it; no effects but the look at the clock."""
+"""State of one delivery run: fence, lease deadline, retry time. Reads the clock, nothing else."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Failure", "Run", "Stage"]
 
 
 class Stage(Enum):
-    """Where user code failed, which tells when that is over."""
+    """The stage at which user code failed; it decides when the failure is over."""
 
     HANDLER = "handler"
     READING = "reading"
     """Decoder, selector or mapper."""
 
 
-_PLACE: dict[Stage, Callable[[Delivery], int]] = {
+_PROGRESS_OF: dict[Stage, Callable[[Delivery], int]] = {
     Stage.HANDLER: attrgetter("checkpoint"),
     Stage.READING: attrgetter("read_up_to"),
 }
@@ -31,40 +31,41 @@ _PLACE: dict[Stage, Callable[[Delivery], int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """User code raised, *attempts* times in a row, at one place."""
+    """An error of user code, and how many attempts in a row have failed."""
 
     error: BaseException
     attempts: int
     stage: Stage
     place: int
+    """Position that delivery must get past for the failure to be over."""
 
     @classmethod
     def of(
         cls, error: BaseException, stage: Stage, delivery: Delivery, before: Failure | None
     ) -> Failure:
-        """Return the failure that comes after *before*."""
+        """Return the failure that follows *before*, the previous one without a recovery."""
         attempts = 1 if before is None else before.attempts + 1
-        return cls(error, attempts, stage, _PLACE[stage](delivery))
+        return cls(error, attempts, stage, _PROGRESS_OF[stage](delivery))
 
     def is_over(self, delivery: Delivery) -> bool:
-        """Tell whether the delivery came past the place."""
-        return _PLACE[self.stage](delivery) > self.place
+        """Return whether *delivery* has got past the place of the failure."""
+        return _PROGRESS_OF[self.stage](delivery) > self.place
 
 
 @dataclass(slots=True)
 class Run:
-    """From a claim, or from a batch that failed, to the next."""
+    """A delivery run: lasts from a claim or a failed batch until the next one."""
 
     number: int
     subscription_id: int
     fence: Fence
     delivery: Delivery
     good_until: float
-    """When the lease ends, unless it is renewed; nothing is sent after that."""
+    """Deadline of the lease, on `time.monotonic`; nothing is sent after it."""
     progress_at: float
-    """When something was acknowledged, or sent while nothing was in flight."""
+    """When an event was last acknowledged, or sent while nothing was in flight."""
     read_at: float = 0.0
-    """Nothing is read before this moment: a failure or the database needs time."""
+    """When to read again after a failure of user code or of the database."""
     away: bool = False
     """The database did not answer the last read."""
 
@@ -75,7 +76,7 @@ class Run:
         return not self.read_at or time.monotonic() >= self.read_at
 
     def is_overdue(self, ack_timeout: float | None) -> bool:
-        """Tell whether what is in flight has been there too long without any acknowledgement."""
+        """Return whether events in flight have waited too long for an acknowledgement."""
         due = self.overdue_at(ack_timeout)
         return due is not None and time.monotonic() >= due
 
@@ -85,7 +86,7 @@ class Run:
         return self.progress_at + ack_timeout
 
     def state(self, failure: Failure | None) -> SubscriptionState:
-        """Return where it stands; nothing of it is stored."""
+        """Return the state of the subscription, derived from the run and *failure*."""
         if not self.is_held():
             return SubscriptionState.WAITING
         if self.delivery.paused:
@@ -97,7 +98,7 @@ class Run:
         return self.delivery.state
 
     def progress(self, state: SubscriptionState, failure: Failure | None) -> Progress:
-        """Return what its row should say."""
+        """Return the progress to store in the subscription's row."""
         return Progress(
             self.fence,
             self.delivery.checkpoint,

@@ -1,11 +1,11 @@
-"""The actor of one named subscription: its life, its ownership, and who it hears of."""
+"""The actor of one named subscription: its life cycle, its lease, its messages."""
 
 from __future__ import annotations
 
 import math
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, assert_never
 
 import pykka
 
@@ -51,15 +51,15 @@ __all__ = ["SubscriptionActor"]
 Reply = pykka.ThreadingFuture[Subscription]
 
 _RELEASE_GRACE = 1.0
-"""Seconds beyond its deadline that a release may take; the keeper does it anyway."""
+"""Seconds beyond its deadline to wait for a release; the keeper completes it in any case."""
 
 log = get_logger()
 
 
 class SubscriptionActor(SupervisedActor):
-    """Claims the subscription, and lets a loop deliver while it is ours.
+    """Claims the subscription, and runs a `DeliveryLoop` while it holds the lease.
 
-    Without a run it waits: somebody else owns the subscription, or the database is away.
+    Without a run it is a standby: another owner holds the lease, or the database is unreachable.
     """
 
     def __init__(self, context: Context, seat: Seat, reply: Reply | None) -> None:
@@ -79,7 +79,7 @@ class SubscriptionActor(SupervisedActor):
         self._outlet: Outlet | None = None
         self._loop: DeliveryLoop
 
-    # ── life ─────────────────────────────────────────────────────────────────────────────────
+    # ── life cycle ───────────────────────────────────────────────────────────────────────────
 
     def setup(self) -> None:
         self._handle.connect(self.actor_ref)
@@ -87,35 +87,35 @@ class SubscriptionActor(SupervisedActor):
         self._loop = DeliveryLoop(
             self._shared, self._seat, self._outlet, self.actor_ref, self._alarm
         )
-        # Watched before the first read, so that no event falls between the two.
+        # Watch before the first read, so that no event is missed between the two.
         self._watch()
         try:
             self._claim()
         except (EndOfSubscription, HistoryRewoundError) as end:
-            self._over(end)
+            self._end_because(end)
         self._set_alarm()
 
     def receive(self, message: Any) -> None:
         try:
             self._handle_message(message)
         except (EndOfSubscription, HistoryRewoundError) as end:
-            self._over(end)
+            self._end_because(end)
         self._set_alarm()
 
     def _handle_message(self, message: Any) -> None:
         loop = self._loop
         match message:
             case Acknowledge():
-                loop.acknowledged(*self._handle.acknowledged(message))
+                loop.acknowledged(*self._handle.newest_ack(message))
                 self._end_if_done()
             case HeadMoved(position):
                 loop.announce(position)
             case Continue():
-                loop.continue_told()
+                loop.continued()
             case Renewed() | Seen():
                 self._row_was_read(message)
             case Tick():
-                self._ticked()
+                self._alarm_ticked()
             case HandlerFailed() | SubscriberEnded():
                 self._subscriber_failed(message)
             case SetPaused(paused, reply):
@@ -125,7 +125,7 @@ class SubscriptionActor(SupervisedActor):
             case ChildRestarted(child):
                 self._child_restarted(child)
             case _:
-                raise TypeError(f"not for a subscription: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def _subscriber_failed(self, message: HandlerFailed | SubscriberEnded) -> None:
         if isinstance(message, HandlerFailed):
@@ -135,7 +135,7 @@ class SubscriptionActor(SupervisedActor):
             self._loop.check_subscriber()
 
     def stopping(self, deadline: float) -> None:
-        """Send nothing more, and wait for the acknowledgements of what is in flight."""
+        """Stop sending, and wait for the acknowledgements of events in flight."""
         assert self._outlet is not None
         self._stop_at = max(deadline, time.monotonic() + self._outlet.grace)
         if isinstance(self.stop_reason, EventStoreError):
@@ -153,7 +153,7 @@ class SubscriptionActor(SupervisedActor):
             self._release()
             self._handle.stopped(self._reason)
         else:
-            reason = reasons.lost(self._handle, "crashed, and may start again", error)
+            reason = reasons.lost(self._handle, "crashed and may be restarted", error)
             self._handle.lost(reason)
         self._close_outlet(reason)
 
@@ -161,8 +161,8 @@ class SubscriptionActor(SupervisedActor):
         if isinstance(message, SetPaused):
             refuse(message.reply, reasons.lost(self._handle, "has stopped"))
 
-    def _over(self, end: EndOfSubscription | HistoryRewoundError) -> None:
-        """End although nobody asked for it."""
+    def _end_because(self, end: EndOfSubscription | HistoryRewoundError) -> None:
+        """End because of *end*, without a request."""
         if isinstance(end, HistoryRewoundError):
             try_tell(self.supervisor, HistoryRewound(end))
         self._reason = end.reason if isinstance(end, EndOfSubscription) else end
@@ -178,7 +178,7 @@ class SubscriptionActor(SupervisedActor):
             self._alarm.at(min(self._stop_at, now + LIVENESS))
 
     def _acks_are_due(self) -> bool:
-        """Tell whether something is in flight, and somebody lives who may acknowledge it."""
+        """Return whether events are in flight and their subscriber is alive."""
         assert self._outlet is not None
         run = self._loop.run
         return run is not None and run.delivery.in_flight > 0 and self._outlet.is_alive()
@@ -188,12 +188,12 @@ class SubscriptionActor(SupervisedActor):
             return
         if not self._outlet.close(reason, self._stop_at or time.monotonic()):
             log.warning(
-                "a handler has not returned",
+                "handler still running",
                 stream_id=self._handle.stream_id,
                 subscription_name=self._handle.subscription_name,
             )
 
-    # ── ownership ────────────────────────────────────────────────────────────────────────────
+    # ── lease ────────────────────────────────────────────────────────────────────────────────
 
     def _seen(self, standing: Standing | None) -> None:
         if self._loop.run is not None or self._stop_at is not None:
@@ -240,7 +240,7 @@ class SubscriptionActor(SupervisedActor):
             self._shared.directory.tell(Child.KEEPER, message)
 
     def _refuse(self, error: Exception) -> None:
-        """Let the subscriber's call fail, or stop what waited for nothing."""
+        """Fail the subscribing call if it still waits, and end."""
         if self._reply is not None:
             assert self._outlet is not None
             self._outlet.refused()
@@ -263,14 +263,14 @@ class SubscriptionActor(SupervisedActor):
             self._fenced()
             return
         self._loop.renew(message.good_until)
-        # What was asked before our own pause or resume does not know of it.
+        # A row read before our own pause or resume is out of date.
         if message.asked_at > self._paused_at and kept.paused != run.delivery.paused:
             self._apply_pause(paused=kept.paused)
         else:
             self._loop.go_on()
 
     def _fenced(self) -> None:
-        """Stop counting: another owner, a reset or a delete made this ownership void."""
+        """Handle a lost lease: another owner took over, or a reset or a delete fenced this one."""
         reason = reasons.lost(self._handle, "was taken over, reset or deleted")
         self._loop.lose_run(reason)
         if self._stop_at is not None:
@@ -281,7 +281,7 @@ class SubscriptionActor(SupervisedActor):
             self._claim()
 
     def _release(self) -> None:
-        """Store how far it came, and let a successor go on at once."""
+        """Store the last progress and release the lease, so that a successor starts at once."""
         run = None if self._outlet is None else self._loop.run
         if run is None:
             return
@@ -312,9 +312,9 @@ class SubscriptionActor(SupervisedActor):
         else:
             self._loop.resume()
 
-    # ── time and neighbours ────────────────────────────────────────────────────────────────
+    # ── time and other actors ────────────────────────────────────────────────────────────────
 
-    def _ticked(self) -> None:
+    def _alarm_ticked(self) -> None:
         if not self._alarm.rang():
             return
         if self._stop_at is not None:
@@ -327,11 +327,11 @@ class SubscriptionActor(SupervisedActor):
             self._loop.look_again()
 
     def _set_alarm(self) -> None:
-        """Wake up when the next thing is due, and regularly to look for what nobody tells."""
+        """Set the alarm to the next due moment, or to the next regular check if that is sooner."""
         if self._ended:
             return
         now = time.monotonic()
-        regular, due = self._loop.patience(), self._loop.next_moment()
+        regular, due = self._loop.check_interval(), self._loop.next_moment()
         if self._loop.run is None:
             due = self._claimant.next_moment()
         self._alarm.at(min(now + regular, due if due is not None and due > now else math.inf))
@@ -341,10 +341,15 @@ class SubscriptionActor(SupervisedActor):
         directory.tell(Child.PUBLISHER, Watch(self._handle.stream_id, self.actor_ref))
 
     def _child_restarted(self, child: Child) -> None:
-        if child is Child.PUBLISHER:
-            self._watch()
-            self._loop.announce(None)
-        elif child is Child.KEEPER:
-            if self._loop.run is None:
-                self._stand_by()
-            self._loop.keep()
+        match child:
+            case Child.PUBLISHER:
+                self._watch()
+                self._loop.announce(None)
+            case Child.KEEPER:
+                if self._loop.run is None:
+                    self._stand_by()
+                self._loop.report()
+            case Child.WRITER:
+                pass
+            case _:
+                assert_never(child)

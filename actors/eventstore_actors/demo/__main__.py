@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         right = run(screen, Path(options.data), flights, history(flights))
         return 0 if right else 1
     except BrokenPipeError:
-        # Nobody reads any more, as in `| head`; nor must the interpreter write at its exit.
+        # The reader is gone, as in `| head`. The interpreter must not write at its exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except EXPECTED as error:
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         metavar="FOLDER",
         default=FOLDER,
-        help=f"where the database lives; its events are replaced (default: {FOLDER})",
+        help=f"folder of the database, whose events are replaced (default: {FOLDER})",
     )
     return parser
 

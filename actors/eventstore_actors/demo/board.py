@@ -1,4 +1,4 @@
-"""The departure board: a subscriber in a process of its own, which may be killed at any moment."""
+"""The departure board: a subscriber in its own process, which may be killed at any time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["LEASE", "NAME", "BoardActor"]
 NAME = "delay-board"
 
 LEASE = 2.0
-"""Seconds until somebody else may go on after a crash; short, so that the demo need not wait."""
+"""Seconds until another process may take over after a crash; short for the sake of the demo."""
 
 
 class BoardActor(pykka.ThreadingActor):
-    """Sums up delays per carrier, and acknowledges what it has saved."""
+    """Sums up the delays per carrier, saves the sums, then acknowledges."""
 
     use_daemon_thread = True
 
@@ -64,7 +64,7 @@ def main(dsn: str, path: str) -> int:
 
 
 def _end_with_parent() -> None:
-    """End orderly when standard input ends, whatever ended the process at its other side."""
+    """End in order when standard input closes, however the parent process ended."""
 
     def wait() -> None:
         with contextlib.suppress(OSError):

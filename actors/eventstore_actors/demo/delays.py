@@ -1,4 +1,4 @@
-"""Delays per carrier: from the flights directly, or event by event. Pure but for its one file."""
+"""Delays per carrier, computed from the flights or event by event. Pure but for the saved file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from eventstore_actors.demo.history import Kind
 __all__ = ["Board", "Delays", "delays_of"]
 
 LATE = 15
-"""Minutes from which a departure counts as late, as the authorities count."""
+"""Minutes from which a departure counts as late in the official statistics."""
 
 
 class Delays(msgspec.Struct):
-    """What is known of one carrier; whole numbers, so that equal means equal."""
+    """The sums of one carrier. Integers, so that two results can be compared exactly."""
 
     departed: int = 0
     departure_minutes: int = 0
@@ -48,8 +48,8 @@ class Delays(msgspec.Struct):
 class Board(msgspec.Struct):
     """The delays of every carrier up to a position in the store.
 
-    Position and delays are one value and one file: an event that comes again after a crash is
-    known by its position, and counted once.
+    Position and delays are saved in one file, so counting is idempotent: an event that is
+    redelivered after a crash is recognised by its position.
     """
 
     position: int = 0
@@ -57,20 +57,20 @@ class Board(msgspec.Struct):
 
     @classmethod
     def load(cls, path: Path) -> Board:
-        """Read what was saved last; an empty board if nothing was."""
+        """Read the saved board; an empty board if there is none."""
         try:
             return msgspec.json.decode(path.read_bytes(), type=Board)
         except FileNotFoundError:
             return cls()
 
     def save(self, path: Path) -> None:
-        """Replace the file as a whole: whoever is killed leaves the old one or the new one."""
+        """Replace the file atomically: a kill leaves the old file or the new one."""
         fresh = path.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(self))
         fresh.replace(path)
 
     def add(self, event: RecordedEvent) -> bool:
-        """Count *event* unless it was counted before; tell whether it was new."""
+        """Count *event*; return False, without counting, if it was counted before."""
         if event.position <= self.position:
             return False
         self._count(Kind(event.event_type), event.data["carrier"], event.data.get("delay", 0))
@@ -91,7 +91,7 @@ class Board(msgspec.Struct):
 
 
 def delays_of(flights: Iterable[Flight]) -> dict[str, Delays]:
-    """Compute the delays of every carrier without any store: what must come out of it."""
+    """Compute the delays of every carrier from the flights: the expected result."""
     carriers: dict[str, Delays] = {}
     for flight in flights:
         delays = carriers.setdefault(flight.carrier, Delays())

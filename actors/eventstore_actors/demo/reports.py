@@ -1,4 +1,4 @@
-"""What the subscriber's process tells the process that started it: one line of JSON each."""
+"""Reports of the subscriber's process to its parent, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Counted", "Report", "Started", "parse", "send"]
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
-    """A delivery run starts: the subscription is ours."""
+    """The process owns the subscription, and a delivery run starts."""
 
     checkpoint: int
-    """Where the store goes on."""
+    """Position after which the store delivers."""
     position: int
-    """What the saved board has counted already; the checkpoint may be behind it."""
+    """Position up to which the saved board has counted; not below the checkpoint."""
 
 
 class Counted(msgspec.Struct, frozen=True, tag=True):
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(Report).decode
 
 
 def send(report: Report) -> None:
-    """Write *report* to standard output, if anybody still listens there."""
+    """Write *report* to standard output; a no-op if the reader is gone."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
         sys.stdout.flush()

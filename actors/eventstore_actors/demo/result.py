@@ -1,4 +1,4 @@
-"""The proof at the end: what the subscriber counted against what the file says. Pure."""
+"""Compares the subscriber's sums with those of the file. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLE_NAMES = ("carrier", "flights", "cancelled", "late", "dep. delay", "arr. de
 
 
 def differences(board: Board, expected: Mapping[str, Delays], events: int) -> list[str]:
-    """Return one line for each thing in which *board* differs from what is *expected*."""
+    """Return a line of text for each difference between *board* and *expected*."""
     found = []
     if board.position != events:
         found.append(f"the last position is #{board.position:,}, not #{events:,}")
@@ -24,7 +24,7 @@ def differences(board: Board, expected: Mapping[str, Delays], events: int) -> li
 
 
 def table_rows(board: Board, airlines: Mapping[str, str]) -> list[Sequence[str]]:
-    """Return a row of text for each carrier, the greatest first."""
+    """Return a row of text for each carrier, the one with the most flights first."""
     carriers = sorted(board.carriers.items(), key=lambda item: -item[1].flights)
     return [_row(airlines[carrier], delays) for carrier, delays in carriers]
 

@@ -1,4 +1,4 @@
-"""One run of the demo: a fresh store, the story, the proof, and where to look next."""
+"""One run of the demo: an empty store, the story, the check of the result, the next commands."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from eventstore_actors.demo.subscriber import Tally
 __all__ = ["run"]
 
 _NEW_YORK = timezone(timedelta(hours=-5))
-"""Winter time; exact enough for the first and the last day."""
+"""Winter time, the zone of the first and the last day."""
 
 
 def run(
     screen: Screen, folder: Path, flights: Sequence[Flight], happenings: Sequence[Happening]
 ) -> bool:
-    """Tell the story with a store in *folder*: *happenings* go in, *flights* must come out.
+    """Append *happenings* to a store in *folder*, and check the sums of a subscriber.
 
     Returns:
-        Whether the subscriber's sums equal those of *flights*.
+        True if the subscriber's sums equal those of *flights*.
 
     Raises:
-        EventStoreError, BrokenPromiseError, SubscriberSilentError: It did not come to its end.
+        EventStoreError, BrokenPromiseError, SubscriberSilentError: The demo ended early.
     """
     _introduce(screen, flights, happenings)
     state = folder / "delays.json"
@@ -76,7 +76,7 @@ def _tell(screen: Screen, folder: Path, state: Path, happenings: Sequence[Happen
 
 
 def _judge(screen: Screen, found: Sequence[str], board: Board, tally: Tally) -> bool:
-    """Write whether the result is right, and tell it."""
+    """Show whether the result is right, and return it."""
     if found:
         screen.bad("\nNOT EQUAL to the sums straight from the file:")
         for difference in found:
@@ -108,7 +108,7 @@ def _show_next(screen: Screen, folder: Path, happenings: Sequence[Happening]) ->
 
 
 def _command() -> str:
-    """Return what to type for the command line of this environment."""
+    """Return the shell command that starts this environment's command line."""
     installed = Path(sys.executable).parent / "eventstore"
     if shutil.which("eventstore") == str(installed):
         return "eventstore"
@@ -118,7 +118,7 @@ def _command() -> str:
 
 
 def _make_empty(folder: Path, dsn: str, state: Path) -> None:
-    """Drop what an earlier run left."""
+    """Delete the data of an earlier run."""
     state.unlink(missing_ok=True)
     if not (folder / "pgdata").exists():
         return
@@ -132,15 +132,17 @@ def _make_empty(folder: Path, dsn: str, state: Path) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep a second demo out of *folder*.
+    """Hold the lock of *folder* while the block runs.
 
     Raises:
-        StorageError: One runs there.
+        StorageError: Another demo holds it.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "demo.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(f"another demo runs in {folder}; choose one with --data") from None
+            raise StorageError(
+                f"another demo runs in {folder}; choose another folder with --data"
+            ) from None
         yield

@@ -1,4 +1,4 @@
-"""What the demo writes into the terminal; into a file or a pipe the same words without colours."""
+"""The demo's output: coloured on a terminal, plain text in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CLEAR_LINE = "\r\x1b[K"
 
 
 class Screen:
-    """Lines for at most 80 columns."""
+    """Writes lines of at most 80 columns."""
 
     def __init__(self, out: TextIO, *, terminal: bool) -> None:
         self._out = out
@@ -51,7 +51,7 @@ class Screen:
         self.line(f"\n{self._styled(text, Style.HEADING)}")
 
     def fact(self, name: str, text: str) -> None:
-        """Write *text* beside its *name*; further lines of it below each other."""
+        """Write *name* and *text* beside it; further lines of *text* are aligned below."""
         first, *others = text.split("\n")
         self.line(f"  {self._styled(f'{name:<9}', Style.NAME)}  {first}")
         for other in others:
@@ -65,7 +65,7 @@ class Screen:
 
     @contextmanager
     def bar(self, name: str, total: int) -> Iterator[Bar]:
-        """Show a bar for as long as the context lasts; only on a terminal."""
+        """Show a progress bar while the block runs; only on a terminal."""
         try:
             yield Bar(self, name, total)
         finally:
@@ -79,7 +79,7 @@ class Screen:
             self._write(f"{_CLEAR_LINE}  {self._styled(f'{name:<9}', Style.NAME)}  {bar} {text}")
 
     def table(self, names: Row, rows: Sequence[Row]) -> None:
-        """Write a table: the first column to the left, the others, numbers, to the right."""
+        """Write a table: the first column aligned left, the others right."""
         widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
         self.line(self._styled(_aligned(names, widths), Style.NAME))
         for row in rows:
@@ -103,7 +103,7 @@ class Bar:
         self._begun = self._drawn = time.monotonic()
 
     def show(self, done: int) -> None:
-        """Draw the bar anew, at most ten times a second."""
+        """Redraw the bar, at most ten times a second."""
         now = time.monotonic()
         if now - self._drawn < _REDRAW:
             return

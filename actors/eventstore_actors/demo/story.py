@@ -1,4 +1,4 @@
-"""What happens in the demo, act by act."""
+"""The acts of the demo: append and deliver, kill and take over, pause and resume, refuse."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["WRITERS", "BrokenPromiseError", "Story"]
 WRITERS = 32
 
 PATIENCE = 120.0
-"""Seconds until something that takes a moment counts as broken."""
+"""Seconds after which an expected change counts as failed."""
 
 _ALL = "$all"
 _PAUSE = threading.Event()
 
 
 class BrokenPromiseError(Exception):
-    """The store did what it promises not to do."""
+    """The store broke one of its guarantees."""
 
 
 class Story:
-    """Four acts, each with a quarter of the events."""
+    """Four acts, played with four quarters of the events."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Story:
         state: Path,
         happenings: Sequence[Happening],
     ) -> None:
-        """Prepare it: *dsn* and *state* are for the subscriber's process."""
+        """Prepare the story; *dsn* and *state* are passed to the subscriber's process."""
         self.tally = Tally()
         self.appended = 0
         self._screen = screen
@@ -57,11 +57,12 @@ class Story:
         self._subscriber: SubscriberProcess | None = None
 
     def tell(self) -> None:
-        """Tell it all; afterwards everything is appended, delivered and acknowledged.
+        """Play all acts; afterwards every event is appended, delivered and acknowledged.
 
         Raises:
-            BrokenPromiseError: The store did what it must not do.
-            EventStoreError, SubscriberSilentError: Something did not work.
+            BrokenPromiseError: The store broke a guarantee.
+            EventStoreError: A call to the store failed.
+            SubscriberSilentError: The subscriber's process ended or made no progress.
         """
         first, second, third, fourth = _quarters(self._happenings)
         try:
@@ -155,7 +156,7 @@ class Story:
         return self._subscriber
 
     def _append(self, writing: Writing) -> None:
-        """Show *writing* until all of it is stored."""
+        """Show the progress of *writing* until all of it is stored."""
         with self._screen.bar("append", writing.total) as bar:
             while not writing.finished(timeout=0.1):
                 bar.show(writing.written)
@@ -166,7 +167,7 @@ class Story:
         )
 
     def _catch_up(self) -> None:
-        """Wait until everything appended is delivered and counted."""
+        """Wait until every appended event is delivered and counted."""
         before = self.tally.position
         with self._screen.bar("deliver", self.appended - before) as bar:
             while (position := self.tally.position) < self.appended:

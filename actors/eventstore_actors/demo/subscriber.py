@@ -1,4 +1,4 @@
-"""The subscriber's process as its parent sees it: started, heard, killed, waited for."""
+"""Starts, reads, kills and stops the subscriber's process."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["SubscriberProcess", "SubscriberSilentError", "Tally"]
 
 
 class SubscriberSilentError(Exception):
-    """The subscriber's process did not get where it should; the message says where it is."""
+    """The subscriber's process ended or made no progress; the message shows its position."""
 
 
 @dataclass
 class Tally:
-    """What all the processes of the subscriber together have reported."""
+    """The reports of all processes of the subscriber, summed up; thread-safe."""
 
     position: int = 0
     again: int = 0
-    """Events that were delivered a second time."""
+    """Events that were redelivered."""
     runs: list[Started] = field(default_factory=list)
     listening: bool = False
-    """A process of the subscriber lives."""
+    """A process of the subscriber is alive."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def take(self, report: Report) -> None:
@@ -49,28 +49,28 @@ class Tally:
             self._changed.notify_all()
 
     def wait_for(self, happened: Callable[[], bool], timeout: float) -> None:
-        """Return when *happened* is true.
+        """Block until *happened* is true.
 
         Raises:
-            SubscriberSilentError: It did not within *timeout* seconds, or the process ended.
+            SubscriberSilentError: *timeout* seconds passed, or the process ended.
         """
         with self._changed:
             self._changed.wait_for(lambda: happened() or not self.listening, timeout)
             if not happened():
-                why = f"stands still for {timeout:.0f} s" if self.listening else "ended"
+                why = f"made no progress for {timeout:.0f} s" if self.listening else "ended"
                 raise SubscriberSilentError(f"the subscriber {why} at #{self.position:,}")
 
 
 class SubscriberProcess:
-    """One process with one `BoardActor`; it ends when its parent does."""
+    """A process that runs one `BoardActor` and ends with its parent."""
 
     def __init__(self, dsn: str, state: Path, tally: Tally) -> None:
-        """Start it; it connects by itself."""
+        """Start the process."""
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             [sys.executable, "-m", "eventstore_actors.demo.board", dsn, str(state)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Ctrl-C is for the demo alone, which then ends this process orderly.
+            # Ctrl-C reaches the demo alone, which then stops this process in order.
             start_new_session=True,
         )
         tally.listen(listening=True)
@@ -84,12 +84,12 @@ class SubscriberProcess:
         return self._process.pid
 
     def kill(self) -> None:
-        """``kill -9``: no handler runs, nothing is flushed, released or closed."""
+        """Kill it as ``kill -9`` does: nothing is flushed, released or closed."""
         self._process.kill()
         self._ended()
 
     def stop(self, timeout: float = 15.0) -> None:
-        """Let it finish and release its subscription; kill it if it does not."""
+        """Let it release its subscription and end; kill it after *timeout* seconds."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:

@@ -1,4 +1,4 @@
-"""Writers that append at the same time, each for the aircraft that are its own."""
+"""Threads that append concurrently, each to its own share of the streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Writers", "Writing"]
 
 
 class _Writer:
-    """One of them: appends event by event, and knows the versions of its own streams."""
+    """Appends event by event, and keeps the versions of its own streams."""
 
     def __init__(self, store: EventStore, stopped: threading.Event) -> None:
         self._store = store
@@ -38,7 +38,7 @@ class _Writer:
 
 
 class Writing:
-    """Appends that are under way."""
+    """The progress of appends that run in the writers' threads."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Writing:
         writers: Sequence[_Writer],
         shares: Sequence[Sequence[Happening]],
     ) -> None:
-        """Start them: one share for each writer."""
+        """Start the appends, one share for each writer."""
         self.total = sum(map(len, shares))
         self._writers = writers
         self._before = self._sum()
@@ -64,12 +64,12 @@ class Writing:
 
     @property
     def seconds(self) -> float:
-        """From the start to the end, or to now."""
+        """Seconds from the start to the end, or to now while it runs."""
         running = any(not future.done() for future in self._futures)
         return (time.monotonic() if running else self._newest) - self._begun
 
     def finished(self, timeout: float) -> bool:
-        """Tell whether all is stored, after waiting for it up to *timeout* seconds.
+        """Wait up to *timeout* seconds; return whether all events are stored.
 
         Raises:
             EventStoreError: An append failed.
@@ -87,7 +87,7 @@ class Writing:
 
 
 class Writers:
-    """A fixed number of writing threads; a context manager that stops them."""
+    """A fixed number of writer threads; a context manager that stops them at exit."""
 
     def __init__(self, store: EventStore, count: int) -> None:
         self._stopped = threading.Event()
@@ -95,7 +95,7 @@ class Writers:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="writer")
 
     def write(self, happenings: Sequence[Happening]) -> Writing:
-        """Start to append *happenings*: in order per aircraft, all aircraft at the same time."""
+        """Start to append *happenings*: in order per stream, concurrently across streams."""
         shares: list[list[Happening]] = [[] for _ in self._writers]
         for happening in happenings:
             shares[crc32(happening.stream_id.encode()) % len(shares)].append(happening)

@@ -1,3 +1,3 @@
-"""What every actor needs: messages, the base class, the timer."""
+"""The base of every actor: messages, base class, timer. Knows no database and no other room."""
 
 from __future__ import annotations

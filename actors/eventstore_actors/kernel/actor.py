@@ -1,4 +1,4 @@
-"""What every actor of a store has in common: an inbox, a supervisor, an end that is reported."""
+"""The base class of the actors, and helpers to tell and to answer. Knows no actor in particular."""
 
 from __future__ import annotations
 
@@ -19,58 +19,16 @@ __all__ = ["SupervisedActor", "answer", "current_actor", "refuse", "try_tell"]
 
 _T = TypeVar("_T")
 
-
-def answer(reply: pykka.ThreadingFuture[_T], value: _T) -> None:
-    """Let whoever waits for *reply* have *value*."""
-    with suppress(queue.Full):
-        reply.set(value)
-
-
-def refuse(reply: pykka.ThreadingFuture[Any], error: BaseException) -> None:
-    """Raise *error* in whoever waits for *reply*."""
-    with suppress(queue.Full):
-        reply.set_exception((type(error), error, error.__traceback__))
-
-
-def current_actor() -> pykka.Actor | None:
-    """Return the actor whose method this thread runs, at whatever depth; None: no actor's."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, only not portable
-    found: pykka.Actor | None = None
-    while frame is not None:
-        names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
-        owner = frame.f_locals.get(names[0]) if names else None
-        if isinstance(owner, pykka.Actor):
-            # The outermost one runs the thread; what it calls may be methods of others.
-            found = owner
-        frame = frame.f_back
-    return found
-
-
 log = get_logger()
 
 
-def try_tell(ref: Ref | None, message: object) -> bool:
-    """Tell *ref* something, if it lives.
-
-    Returns:
-        False if nobody is there to hear it. True is no promise: it may stop before it reads.
-    """
-    if ref is None:
-        return False
-    try:
-        ref.tell(message)
-    except pykka.ActorDeadError:
-        return False
-    return True
-
-
 class SupervisedActor(pykka.ThreadingActor):
-    """An actor that tells its supervisor when it works, crashed or ended.
+    """An actor that reports to its supervisor when it is up, when it crashes and when it ends.
 
-    Its life: `setup`, then `receive` for every message, then `teardown`. An error in one of them,
-    even a `SystemExit`, crashes this actor alone: pykka would stop every actor of the process.
-    A `Stop` calls `stopping`, which ends the actor at once unless it is overridden; `finish` ends
-    it from any of its methods. Whoever sent a `Stop` is answered after the teardown.
+    Life cycle: `setup`, `receive` for every message, `teardown`. An error in one of them, even a
+    `SystemExit`, crashes this actor alone; plain pykka would stop every actor of the process.
+    A `Stop` calls `stopping`, which ends the actor at once unless it is overridden. `finish` ends
+    the actor from any of its methods. A `Stop` is answered after the teardown.
     """
 
     use_daemon_thread = True
@@ -79,55 +37,58 @@ class SupervisedActor(pykka.ThreadingActor):
         """Create it.
 
         Args:
-            role: What it is, for people; its thread is named ``eventstore-<role>``.
-            supervisor: Who is told of its life; None if nobody.
+            role: Name for logs; the thread is named ``eventstore-<role>``.
+            supervisor: Receives the reports; None: no reports.
         """
         super().__init__()
         self.role = role
         self.supervisor = supervisor
         self.crash: BaseException | None = None
-        """What it crashed with; for `undelivered`."""
+        """The error it crashed with; read by `undelivered`."""
         self.stop_reason: BaseException | None = None
-        """Why its supervisor stops it, if nobody asked for it; for `stopping`."""
+        """The failure that made its supervisor stop it; read by `stopping`. None: a normal stop."""
         self._stop_replies: list[pykka.ThreadingFuture[None]] = []
         self._ended = False
 
     @staticmethod
     def _create_actor_inbox() -> queue.SimpleQueue[Any]:
-        # Three times the messages per second of pykka's queue.Queue.
+        # Carries three times as many messages per second as pykka's queue.Queue.
         return queue.SimpleQueue()
 
-    # ── for the children ─────────────────────────────────────────────────────────────────────
+    # ── hooks for subclasses ─────────────────────────────────────────────────────────────────
 
     def setup(self) -> None:
-        """Prepare, in the actor's own thread, before the first message."""
+        """Prepare in the actor's own thread, before the first message."""
 
     def receive(self, message: Any) -> None:
         """Handle one message; an error crashes the actor."""
         raise NotImplementedError
 
-    def stopping(self, deadline: float) -> None:  # noqa: ARG002 - for those who override it
-        """Begin to end; call `finish` when done, at the latest at *deadline*."""
+    def stopping(self, deadline: float) -> None:  # noqa: ARG002 - subclasses use it
+        """Begin to end; call `finish` by *deadline*."""
         self.finish()
 
     def teardown(self, error: BaseException | None) -> None:
-        """Release everything; *error* is the crash, or None at an orderly end.
+        """Release all resources.
 
-        Nobody reaches the actor any more; `is_alive` is False already.
+        The actor already counts as dead: `is_alive` is False and no message reaches it.
+
+        Args:
+            error: The crash; None after an orderly end.
         """
 
     def undelivered(self, message: Any) -> None:
-        """Take note of a message that was still in the inbox at the end: answer its reply."""
+        """Answer the reply of a message that was still in the inbox at the end."""
 
     def finish(self, error: BaseException | None = None) -> None:
-        """End now, in order, from one of the actor's own methods.
+        """End the actor in order; called from one of its own methods.
 
         Args:
-            error: Why, if nobody asked for it; not a crash, so it is not restarted.
+            error: The reason, if the end was not requested. Not a crash, so no restart follows.
         """
         self._end(None, error)
 
-    # ── for pykka ────────────────────────────────────────────────────────────────────────────
+    # ── hooks of pykka ───────────────────────────────────────────────────────────────────────
 
     def on_start(self) -> None:
         threading.current_thread().name = f"eventstore-{self.role}"
@@ -157,7 +118,7 @@ class SupervisedActor(pykka.ThreadingActor):
             return
         self._ended = True
         self.crash = crash
-        # First of all, so that nobody is heard by a dead actor, and a caller sees it is gone.
+        # First: a message sent during the teardown must be refused, not queued unread.
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()
         self._tear_down(crash)
@@ -168,24 +129,24 @@ class SupervisedActor(pykka.ThreadingActor):
             reply.set(None)
 
     def _tear_down(self, crash: BaseException | None) -> None:
-        self._guarded(self.teardown, crash)
-        for message in self._left_in_inbox():
-            self._guarded(self._take_note, message)
+        self._run_cleanup(self.teardown, crash)
+        for message in self._drain_inbox():
+            self._run_cleanup(self._discard, message)
 
-    def _guarded(self, step: Callable[[Any], None], argument: Any) -> None:
+    def _run_cleanup(self, step: Callable[[Any], None], argument: Any) -> None:
         try:
             step(argument)
         except BaseException as error:
-            log.exception("could not clean up", actor=self.role, error=repr(error))
+            log.exception("cleanup failed", actor=self.role, error=repr(error))
 
-    def _take_note(self, message: Any) -> None:
+    def _discard(self, message: Any) -> None:
         if isinstance(message, Stop):
             self._stop_replies.append(message.reply)
         else:
             self.undelivered(message)
 
-    def _left_in_inbox(self) -> list[Any]:
-        """Take what was told and not read; what was asked stays, pykka answers that itself."""
+    def _drain_inbox(self) -> list[Any]:
+        """Take the unread messages out of the inbox, except asks, which pykka answers itself."""
         envelopes = []
         while not self.actor_inbox.empty():
             envelopes.append(self.actor_inbox.get())
@@ -193,3 +154,48 @@ class SupervisedActor(pykka.ThreadingActor):
             if envelope.reply_to is not None:
                 self.actor_inbox.put(envelope)
         return [envelope.message for envelope in envelopes if envelope.reply_to is None]
+
+
+def try_tell(ref: Ref | None, message: object) -> bool:
+    """Send *message* to *ref* if that actor is alive.
+
+    Returns:
+        False if there is no actor, or a dead one. True does not promise that the message is
+        handled: the actor may stop first.
+    """
+    if ref is None:
+        return False
+    try:
+        ref.tell(message)
+    except pykka.ActorDeadError:
+        return False
+    return True
+
+
+def answer(reply: pykka.ThreadingFuture[_T], value: _T) -> None:
+    """Set the result of *reply*; a no-op if it has one."""
+    with suppress(queue.Full):
+        reply.set(value)
+
+
+def refuse(reply: pykka.ThreadingFuture[Any], error: BaseException) -> None:
+    """Set *error* as the outcome of *reply*; a no-op if it has one."""
+    with suppress(queue.Full):
+        reply.set_exception((type(error), error, error.__traceback__))
+
+
+def current_actor() -> pykka.Actor | None:
+    """Return the actor that runs in this thread, or None.
+
+    Looks through the stack for a method of an actor, because pykka keeps no such record.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - documented, only not portable
+    found: pykka.Actor | None = None
+    while frame is not None:
+        names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+        owner = frame.f_locals.get(names[0]) if names else None
+        if isinstance(owner, pykka.Actor):
+            # The outermost one owns the thread; it may call methods of other actors.
+            found = owner
+        frame = frame.f_back
+    return found

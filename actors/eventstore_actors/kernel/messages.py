@@ -1,6 +1,6 @@
-"""The messages that the actors of a store send each other; the public ones are elsewhere.
+"""Messages between the actors of a store.
 
-A subscriber's are in `eventstore.model.subscriber_messages`.
+Messages to subscribers are public and lie in `eventstore.model.subscriber_messages`.
 """
 
 from __future__ import annotations
@@ -35,45 +35,43 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class EventsCommitted:
-    """From the writer to the publisher: these are durable now, in order, without a hole."""
+    """From the writer to the publisher: new durable events, in order and without a gap."""
 
     events: tuple[StoredEvent, ...]
-    """Read from ``$all``: their position is their global position."""
+    """Positions as in ``$all``: each event's `position` is its global position."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeadHeard:
-    """From the listener's thread to the publisher: what woke it, and the events it read.
-
-    *events* is the start of what was committed after the head that the listener heard before.
-    """
+    """From the listener's thread to the publisher: the new head, and events up to it."""
 
     heard: Heard
     events: tuple[StoredEvent, ...]
+    """The first events after the previously read head; there may be more in the storage."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerDeaf:
-    """From the listener's thread to the publisher: the database is away."""
+    """From the listener's thread to the publisher: the database cannot be reached."""
 
     error: EventStoreError
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerFailed:
-    """From the listener's or the announcer's thread to the publisher, at its end: it crashed."""
+    """From the listener's or announcer's thread to the publisher: the thread crashed and ends."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """From the publisher to itself: everything told before this is in its memory; tell it."""
+    """From the publisher to itself: events sent before this are in memory now; announce them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """From a subscription to the publisher: announce what is new in this stream to me."""
+    """From a subscription to the publisher: announce new events of this stream to me."""
 
     stream_id: str
     subscription: Ref
@@ -81,7 +79,10 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Unwatch:
-    """From a subscription, or from the supervisor for a dead one, to the publisher."""
+    """To the publisher: announce nothing more to this subscription.
+
+    From the subscription, or from the supervisor if the subscription is dead.
+    """
 
     stream_id: str
     subscription: Ref
@@ -89,12 +90,10 @@ class Unwatch:
 
 @dataclass(frozen=True, slots=True)
 class HeadMoved:
-    """From the publisher to a subscription: there may be events up to *position*.
-
-    In positions of what is subscribed to. None: look into the storage, how far is not known.
-    """
+    """From the publisher to a subscription: there may be new events."""
 
     position: int | None
+    """Their highest position in the subscribed stream or ``$all``; None: not known, read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """From the publisher to the keeper: these subscriptions were changed somewhere; look again."""
+    """From the publisher to the keeper: read the rows of these subscriptions again."""
 
     subscription_ids: frozenset[int]
 
@@ -114,39 +113,37 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """From a subscription to the keeper: renew this from now on, and store this progress.
+    """From a subscription to the keeper: renew this lease from now on, and store this progress.
 
-    The newest progress of a fence replaces the one before. *urgent*: do not coalesce.
+    New progress of the same fence replaces the old.
     """
 
     subscription_id: int
     progress: Progress
     subscription: Ref
     urgent: bool = False
+    """Store it now instead of coalescing it with later progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """From a subscription to the keeper: store this last progress and give up the ownership.
-
-    The keeper answers *done* with True when it is written, or with False when it could not be;
-    then the lease runs out by itself.
-    """
+    """From a subscription to the keeper: store this last progress and give up the ownership."""
 
     subscription_id: int
     progress: Progress
     done: pykka.ThreadingFuture[bool]
+    """True: written. False: the write failed, and the lease expires by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """From the keeper to a subscription: what its row says, and until when the lease is good."""
+    """From the keeper to a subscription: its row after a renewal, and the new end of the lease."""
 
     kept: Kept
     good_until: float
-    """Moment of `time.monotonic`: the lease after the renewal was *sent*."""
+    """End of the lease, on `time.monotonic`: counted from when the renewal was *sent*."""
     asked_at: float
-    """When the row was asked: whether it was paused after that is not known from it."""
+    """When the row was read; later pauses and resumes are not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +164,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """From an actor's timer to itself: time passed."""
+    """From the timer to an actor: its alarm rang."""
 
 
 # ── subscribing ──────────────────────────────────────────────────────────────────────────────
@@ -175,10 +172,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """From a caller's thread to the supervisor: start a subscription; answer in *reply*.
-
-    The reply is the `Subscription` handle once it is owned or waits as a standby, or an exception.
-    """
+    """From a caller's thread to the supervisor: start a subscription."""
 
     stream_id: str
     subscription_name: str
@@ -186,6 +180,7 @@ class Subscribe:
     """A pykka reference, or a callable."""
     options: SubscriptionOptions
     reply: pykka.ThreadingFuture[Subscription]
+    """The handle, once the subscription is owned or a standby; or an exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +194,10 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """From a handle to its subscription: everything up to *position* of this run is done.
+    """From a handle to its subscription: events up to *position* of this run are acknowledged.
 
-    What is acknowledged until it is read is told of by the same message; see
-    `eventstore_actors.state.subscription_handle`.
+    Acknowledgements that arrive before this message is read need no message of their own; see
+    `eventstore_actors.state.subscription_handle.Acks`.
     """
 
     run: int
@@ -211,36 +206,37 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class SetPaused:
-    """From a handle to its subscription; answered in *reply* when it took effect."""
+    """From a handle to its subscription: pause or resume."""
 
     paused: bool
     reply: pykka.ThreadingFuture[None]
+    """Set when the change has taken effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """From a subscription to itself: read and send on, after what else it was told."""
+    """From a subscription to itself: read and send on, after the messages that came before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """From a subscription to its callable subscriber: there are batches in the mailbox."""
+    """From a subscription to its function subscriber: there are batches in the mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriberEnded:
-    """From a callable subscriber to its subscription, in its last moment."""
+    """From a function subscriber to its subscription: the subscriber's actor ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerFailed:
-    """From a callable subscriber to its subscription: the handler raised, or returned something."""
+    """From a function subscriber to its subscription: the handler raised, or returned a value."""
 
     run: int
     error: BaseException
 
 
-# ── living ───────────────────────────────────────────────────────────────────────────────────
+# ── life cycle ───────────────────────────────────────────────────────────────────────────────
 
 
 class Child(StrEnum):
@@ -253,14 +249,14 @@ class Child(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChildUp:
-    """From a child to its supervisor: it works."""
+    """From a child to its supervisor: the child is set up and takes messages."""
 
     urn: str
 
 
 @dataclass(frozen=True, slots=True)
 class ChildFailed:
-    """From a child to its supervisor, in its last moment: it crashed with *error*."""
+    """From a child to its supervisor: the child crashed and ends."""
 
     urn: str
     error: BaseException
@@ -268,18 +264,18 @@ class ChildFailed:
 
 @dataclass(frozen=True, slots=True)
 class ChildStopped:
-    """From a child to its supervisor: it came to its end in an orderly way."""
+    """From a child to its supervisor: the child ended in order."""
 
     urn: str
     error: BaseException | None = None
-    """Why, if nobody asked it to."""
+    """The reason, if the end was not requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildRestarted:
-    """From the supervisor to the subscriptions: this child is new and knows nothing of you.
+    """From the supervisor to the subscriptions: this child was restarted and lost its state.
 
-    Of the publisher: `Watch` again. Of the keeper: `Keep` again.
+    The subscriptions send a new publisher `Watch` again, and a new keeper `Keep`.
     """
 
     child: Child
@@ -287,26 +283,28 @@ class ChildRestarted:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRewound:
-    """From the publisher or a subscription to the supervisor: stop everything."""
+    """From the publisher or a subscription to the supervisor: the database went back in time.
+
+    The supervisor stops the store.
+    """
 
     error: EventStoreError
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """From the supervisor to a child, or a caller to the supervisor: end orderly until *deadline*.
-
-    Answered in *reply* when it has ended.
-    """
+    """From the supervisor to a child, or from a caller to the supervisor: end in order."""
 
     deadline: float
+    """When to end at the latest, on `time.monotonic`."""
     reply: pykka.ThreadingFuture[None]
+    """Set when the actor has ended."""
     reason: BaseException | None = None
-    """Why, if nobody asked for it: the store failed."""
+    """The failure of the store that stops the actor; None: the stop was requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskHealth:
-    """From a caller's thread to the supervisor."""
+    """From a caller's thread to the supervisor: how is the store?"""
 
     reply: pykka.ThreadingFuture[Health]

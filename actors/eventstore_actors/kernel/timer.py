@@ -1,7 +1,4 @@
-"""One thread that tells actors things later: every delay, deadline and interval of a runtime.
-
-A thread per subscription is enough; a second one per subscription that only waits is not needed.
-"""
+"""One thread for every delay, deadline and interval of a runtime, instead of one per actor."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ __all__ = ["Alarm", "Handle", "Timer"]
 
 
 class Handle:
-    """A message that will be told; `cancel` takes it back if it was not told yet."""
+    """A scheduled message."""
 
     __slots__ = ("_message", "_ref")
 
@@ -28,7 +25,7 @@ class Handle:
         self._message = message
 
     def cancel(self) -> None:
-        """Forget actor and message; harmless when repeated, or too late."""
+        """Do not send it; a no-op if it was sent or cancelled already."""
         self._ref = self._message = None
 
     def _tell(self) -> None:
@@ -39,9 +36,9 @@ class Handle:
 
 
 class Timer:
-    """Tells actors messages after a delay. Any thread may use it; `start` it once, `stop` it once.
+    """Sends messages to actors after a delay; thread-safe. Start it once, stop it once.
 
-    What is still waiting at the stop is never told.
+    Messages that are not due at the stop are dropped.
     """
 
     def __init__(self) -> None:
@@ -55,7 +52,7 @@ class Timer:
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
-        """End the thread; harmless when repeated."""
+        """End the thread; idempotent."""
         with self._changed:
             self._stopped = True
             self._waiting.clear()
@@ -64,7 +61,7 @@ class Timer:
             self._thread.join(timeout)
 
     def after(self, seconds: float, ref: ActorRef[Any], message: Any) -> Handle:
-        """Tell *ref* the *message* in *seconds*; a dead actor is no error."""
+        """Send *message* to *ref* in *seconds*; a no-op if the actor is dead by then."""
         handle = Handle(ref, message)
         due = time.monotonic() + seconds
         with self._changed:
@@ -80,7 +77,7 @@ class Timer:
                 handle._tell()  # noqa: SLF001
 
     def _wait(self) -> list[Handle] | None:
-        """Block until something is due; None when stopped."""
+        """Block until a message is due; return all that are due, or None when stopped."""
         with self._changed:
             while not self._stopped:
                 now = time.monotonic()
@@ -97,9 +94,9 @@ class Timer:
 
 
 class Alarm:
-    """The one next moment at which an actor wants to be told something; used by that actor alone.
+    """The next wake-up of one actor, which alone uses it.
 
-    However often it is set, one message is on its way, so that ticks never multiply.
+    At most one message is scheduled, however often the alarm is set, so ticks never multiply.
     """
 
     def __init__(self, timer: Timer, ref: ActorRef[Any], message: Any) -> None:
@@ -110,7 +107,7 @@ class Alarm:
         self._due = 0.0
 
     def at(self, moment: float) -> None:
-        """Ring at *moment* of `time.monotonic`, or earlier if that was asked for already."""
+        """Ring at *moment* of `time.monotonic`, unless the alarm is set to an earlier one."""
         if self._set is not None:
             if self._due <= moment:
                 return
@@ -120,7 +117,12 @@ class Alarm:
         self._set = self._timer.after(delay, self._ref, self._message)
 
     def rang(self) -> bool:
-        """Take note of the message; False: it was told too late to be taken back, ignore it."""
+        """Take note of the alarm's message.
+
+        Returns:
+            False if the message is stale and must be ignored: the alarm was set anew after the
+            message was sent.
+        """
         if self._set is None or time.monotonic() < self._due:
             return False
         self._set = None

@@ -1,4 +1,4 @@
-"""How many appends may wait, and the answer that each of their callers waits for."""
+"""A queued append, the reply its caller waits for, and the limit on how many are queued."""
 
 from __future__ import annotations
 
@@ -20,20 +20,109 @@ from eventstore.ports.stored_events import Append, Committed
 __all__ = ["AppendReply", "AppendRequest", "QueueLimit"]
 
 
+class AppendRequest(msgspec.Struct, frozen=True):
+    """From a caller's thread to the writer: store this append."""
+
+    append: Append
+    size: int
+    """Bytes of its payloads, as counted against `Config.max_queued_bytes`."""
+    deadline: float
+    """When the caller stops waiting, on `time.monotonic`."""
+    reply: AppendReply
+    """From `QueueLimit.admit`. Always answered, even if the writer stops or fails.
+
+    A caller that cannot reach the writer answers it itself.
+    """
+
+
 class _Stage(Enum):
     WAITING = auto()
-    """Certainly not stored."""
+    """Not stored."""
     SENT = auto()
-    """On its way to the storage, or its outcome is not known."""
+    """Sent to the storage; the outcome is not known."""
     ANSWERED = auto()
     GIVEN_UP = auto()
-    """The caller's deadline passed while it waited: it must not be sent any more."""
+    """The caller's deadline passed while the append waited: it must not be sent."""
+
+
+_DONE = (_Stage.ANSWERED, _Stage.GIVEN_UP)
+
+
+class AppendReply:
+    """The result that a caller waits for. Answered once; later answers are no-ops."""
+
+    __slots__ = ("_answered", "_limit", "_lock", "_outcome", "_size", "_stage")
+
+    def __init__(self, limit: QueueLimit, size: int, lock: threading.Lock) -> None:
+        self._limit = limit
+        self._size = size
+        self._lock = lock
+        self._stage = _Stage.WAITING
+        self._outcome: Committed | BaseException | None = None
+        # Held until the answer. At 15,000 appends a second a lock is cheaper than a condition.
+        self._answered = threading.Lock()
+        self._answered.acquire()
+
+    def begin_sending(self) -> bool:
+        """Note that the append is sent to the storage now.
+
+        Returns:
+            False if the caller has given up; then it must not be sent.
+        """
+        with self._lock:
+            if self._stage is _Stage.GIVEN_UP:
+                return False
+            if self._stage is _Stage.WAITING:
+                self._stage = _Stage.SENT
+            return True
+
+    def wait_again(self) -> None:
+        """Note that the append was not stored and waits for another attempt."""
+        with self._lock:
+            if self._stage is _Stage.SENT:
+                self._stage = _Stage.WAITING
+
+    def answer(self, outcome: Committed | BaseException) -> None:
+        """Set the result, or the error for the caller to raise."""
+        with self._lock:
+            if self._stage in _DONE:
+                return
+            self._stage = _Stage.ANSWERED
+            self._outcome = outcome
+            self._limit._release(self._size)  # noqa: SLF001 - its other half
+        self._answered.release()
+
+    def wait(self, deadline: float) -> Committed:
+        """Block until the answer, or until *deadline* on `time.monotonic`.
+
+        Raises:
+            StorageUnavailableError: The deadline passed; the append is not and will not be stored.
+            OutcomeUnknownError: The deadline passed; the append may be stored.
+            EventStoreError: The error that the append was answered with.
+        """
+        if not self._answered.acquire(timeout=_seconds_until(deadline)):
+            self._give_up()
+        assert self._outcome is not None
+        if isinstance(self._outcome, Committed):
+            return self._outcome
+        raise self._outcome
+
+    def _give_up(self) -> None:
+        """Raise the error of a deadline that passed; return if the answer came just now."""
+        with self._lock:
+            if self._stage is _Stage.SENT:
+                # The writer still holds the append, so it counts until the writer's answer.
+                raise OutcomeUnknownError("the deadline passed while the append was being stored")
+            if self._stage is _Stage.WAITING:
+                self._stage = _Stage.GIVEN_UP
+                self._limit._release(self._size)  # noqa: SLF001 - its other half
+                raise StorageUnavailableError("the deadline passed while the append was queued")
 
 
 class QueueLimit:
-    """Counts the appends that are accepted and not answered; refuses rather than grows.
+    """Bounds the appends that are accepted and not yet answered; refuses those beyond the limit.
 
-    Shared by all callers and the writer, and older than any one writer: a crash loses no count.
+    Shared by all callers and the writer. It outlives the writer, so a crash loses no count.
     """
 
     def __init__(self, max_appends: int, max_bytes: int) -> None:
@@ -45,16 +134,16 @@ class QueueLimit:
 
     @property
     def queued_appends(self) -> int:
-        """Appends accepted and not answered."""
+        """Appends accepted and not yet answered."""
         return self._appends
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes of their payloads."""
+        """Payload bytes of the queued appends."""
         return self._bytes
 
     def admit(self, size: int) -> AppendReply:
-        """Accept an append of *size* bytes; one beyond the limit only while no other waits.
+        """Accept an append of *size* bytes. One larger than the limit is accepted if it is alone.
 
         Raises:
             TooManyAppendsError: The queue is full.
@@ -64,7 +153,7 @@ class QueueLimit:
 
     @contextmanager
     def counted(self, size: int) -> Iterator[None]:
-        """Accept an append as `admit` does; it is answered when the block ends."""
+        """Accept an append as `admit` does, for the time of the block."""
         self._count(size)
         try:
             yield
@@ -76,11 +165,12 @@ class QueueLimit:
         with self._lock:
             if self._appends >= self._max_appends:
                 raise TooManyAppendsError(
-                    f"{self._appends:,} appends wait, max_queued_appends is {self._max_appends:,}"
+                    f"{self._appends:,} appends are queued,"
+                    f" max_queued_appends is {self._max_appends:,}"
                 )
             if self._appends and self._bytes + size > self._max_bytes:
                 raise TooManyAppendsError(
-                    f"{self._bytes:,} bytes wait and {size:,} more are too many,"
+                    f"{self._bytes:,} bytes are queued and {size:,} more are too many,"
                     f" max_queued_bytes is {self._max_bytes:,}"
                 )
             self._appends += 1
@@ -91,90 +181,5 @@ class QueueLimit:
         self._bytes -= size
 
 
-class AppendReply:
-    """What a caller waits for. Answered once; whoever comes later changes nothing."""
-
-    __slots__ = ("_answered", "_limit", "_lock", "_outcome", "_size", "_stage")
-
-    def __init__(self, limit: QueueLimit, size: int, lock: threading.Lock) -> None:
-        self._limit = limit
-        self._size = size
-        self._lock = lock
-        self._stage = _Stage.WAITING
-        self._outcome: Committed | BaseException | None = None
-        # A lock that is held until the answer: cheaper than a condition, 15,000 times a second.
-        self._answered = threading.Lock()
-        self._answered.acquire()
-
-    def sending(self) -> bool:
-        """Note that it goes to the storage now; False: the caller gave up, so it must not."""
-        with self._lock:
-            if self._stage is _Stage.GIVEN_UP:
-                return False
-            if self._stage is _Stage.WAITING:
-                self._stage = _Stage.SENT
-            return True
-
-    def not_stored(self) -> None:
-        """Note that nothing of it was written so far: it waits again."""
-        with self._lock:
-            if self._stage is _Stage.SENT:
-                self._stage = _Stage.WAITING
-
-    def answer(self, outcome: Committed | BaseException) -> None:
-        """Give the caller the result, or the error to raise."""
-        with self._lock:
-            if self._stage in _DONE:
-                return
-            self._stage = _Stage.ANSWERED
-            self._outcome = outcome
-            self._limit._release(self._size)  # noqa: SLF001 - its other half
-        self._answered.release()
-
-    def wait(self, deadline: float) -> Committed:
-        """Block until the answer, at the longest until *deadline*, a moment of `time.monotonic`.
-
-        Raises:
-            StorageUnavailableError: The deadline passed; it was not stored and will not be.
-            OutcomeUnknownError: The deadline passed; it may be stored.
-            EventStoreError: What the append was answered with.
-        """
-        if not self._answered.acquire(timeout=_seconds_until(deadline)):
-            self._give_up()
-        assert self._outcome is not None
-        if isinstance(self._outcome, Committed):
-            return self._outcome
-        raise self._outcome
-
-    def _give_up(self) -> None:
-        """Raise, unless the answer came in the last moment."""
-        with self._lock:
-            if self._stage is _Stage.SENT:
-                # The writer still holds it, so it still counts; its answer releases it.
-                raise OutcomeUnknownError("the deadline passed while the append was being stored")
-            if self._stage is _Stage.WAITING:
-                self._stage = _Stage.GIVEN_UP
-                self._limit._release(self._size)  # noqa: SLF001 - its other half
-                raise StorageUnavailableError("the deadline passed while the append waited")
-
-
-_DONE = (_Stage.ANSWERED, _Stage.GIVEN_UP)
-
-
 def _seconds_until(deadline: float) -> float:
     return min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
-
-
-class AppendRequest(msgspec.Struct, frozen=True):
-    """From a caller's thread to the writer: store this, and answer in *reply*.
-
-    The reply comes from `QueueLimit.admit` and is answered with a `Committed` or an exception,
-    even if the writer stops or fails. Who cannot tell the writer answers it himself.
-    """
-
-    append: Append
-    size: int
-    """Bytes of its payloads, as counted against `Config.max_queued_bytes`."""
-    deadline: float
-    """After this moment of `time.monotonic` nobody waits for it any more."""
-    reply: AppendReply

@@ -1,4 +1,4 @@
-"""Whose turn it is to append: the writer's, or a caller's while nobody else wants to."""
+"""Exclusive use of the writer's session: by the writer, or by a caller that finds it free."""
 
 from __future__ import annotations
 
@@ -12,32 +12,36 @@ __all__ = ["CommitTurn"]
 
 
 class CommitTurn:
-    """The writer's session, used by one at a time.
+    """The right to commit through the writer's session, held by one thread at a time.
 
-    A caller that is alone does what the writer would do, and saves two changes of the thread. Who
-    has the turn tells the publisher before it ends, so commits are told of in their order.
+    A caller that appends alone takes the turn and saves two thread switches. The holder tells the
+    publisher before it gives the turn back, so commits are announced in their order.
     """
 
     def __init__(self) -> None:
-        # The writer may end, and withdraw the session, while it has the turn.
+        # Reentrant: the writer may end, and withdraw the session, while it holds the turn.
         self._taken = threading.RLock()
         self._session: AppendSession | None = None
         self.shared = False
-        """Several callers had the writer's last commit: who comes now shares the next one."""
+        """The writer's last commit served several callers; a new caller joins the next one."""
 
     def offer(self, session: AppendSession) -> None:
-        """Let callers borrow the writer's session from now on."""
+        """Lend *session* to callers from now on."""
         self._session = session
 
     @contextmanager
-    def of_the_writer(self) -> Iterator[None]:
-        """Wait until no caller has the turn, and have it while the block runs."""
+    def writer_turn(self) -> Iterator[None]:
+        """Hold the turn while the block runs; wait while a caller holds it."""
         with self._taken:
             yield
 
     @contextmanager
-    def of_a_caller(self) -> Iterator[AppendSession | None]:
-        """Lend the session while the block runs; None: somebody has the turn, or nobody lends."""
+    def caller_turn(self) -> Iterator[AppendSession | None]:
+        """Hold the turn while the block runs, without waiting for it.
+
+        Yields:
+            The session; None if the turn is taken, or no session is lent.
+        """
         if not self._taken.acquire(blocking=False):
             yield None
             return
@@ -47,7 +51,7 @@ class CommitTurn:
             self._taken.release()
 
     def withdraw(self, timeout: float) -> None:
-        """Lend it no more; wait at most *timeout* seconds for the caller that has it."""
+        """Stop lending; wait up to *timeout* seconds for a caller that holds the turn."""
         self._session = None
         if self._taken.acquire(timeout=max(0.0, timeout)):
             self._taken.release()

@@ -1,4 +1,4 @@
-"""What a subscription is given: what all of a runtime share, and its own seat in it."""
+"""The objects that all actors of a runtime share, and the directory of its permanent children."""
 
 from __future__ import annotations
 
@@ -17,11 +17,26 @@ from eventstore_actors.state.recent_events import RecentEvents
 __all__ = ["Context", "Directory"]
 
 
-class Directory:
-    """The present writer, publisher and keeper; the supervisor writes it, everybody reads it.
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The objects that all actors of a runtime share."""
 
-    A child that is being restarted is missing. What is told to it then is lost, so nothing may
-    depend on it: after the restart the supervisor tells the subscriptions `ChildRestarted`.
+    config: Config
+    storage: Storage
+    codec: Codec
+    recent: RecentEvents
+    announcements: Announcements
+    timer: Timer
+    directory: Directory
+    supervisor: Ref | None
+    turn: CommitTurn = field(default_factory=CommitTurn)
+
+
+class Directory:
+    """The current writer, publisher and keeper. The supervisor writes it, any thread reads it.
+
+    A child that is being restarted is missing, and messages to it are lost. So the supervisor
+    tells the subscriptions `ChildRestarted` afterwards.
     """
 
     def __init__(self) -> None:
@@ -34,24 +49,9 @@ class Directory:
         self._refs.pop(child, None)
 
     def find(self, child: Child) -> Ref | None:
-        """Return the present reference; None while the child is being restarted."""
+        """Return the child's reference; None while it is being restarted."""
         return self._refs.get(child)
 
     def tell(self, child: Child, message: object) -> bool:
-        """Tell the present child something; False if nobody is there to hear it."""
+        """Send *message* to *child*; return False if the child is missing or dead."""
         return try_tell(self._refs.get(child), message)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What all subscriptions of a runtime share."""
-
-    config: Config
-    storage: Storage
-    codec: Codec
-    recent: RecentEvents
-    announcements: Announcements
-    timer: Timer
-    directory: Directory
-    supervisor: Ref | None
-    turn: CommitTurn = field(default_factory=CommitTurn)

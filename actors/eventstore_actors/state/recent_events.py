@@ -1,4 +1,4 @@
-"""The memory of the newest events: what live subscriptions read instead of the storage."""
+"""The newest events in memory, which live subscriptions read instead of the storage."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MAX_BYTES = 32 * 1024 * 1024
 MAX_EVENTS = 50_000
 
 _PARTS = 8
-"""When it is full, one part in this many is forgotten at once."""
+"""A full memory evicts one part in this many at once."""
 
 _stream_id = attrgetter("stream_id")
 _stream_version = attrgetter("stream_version")
 
 
 class RecentEvents:
-    """The run of events without a hole that ends at the newest known position.
+    """A run of events without a gap, which ends at the newest known position.
 
-    The publisher extends it, subscriptions read it, from any thread. It is bounded in events and
-    in bytes of payload: the oldest go first, and an event larger than all of it leaves it empty.
-    Every operation takes time for the events it is about, however many are held.
+    The publisher extends it, subscriptions read it; thread-safe. It is bounded in events and in
+    payload bytes and evicts the oldest first; an event larger than the bound leaves it empty.
+    Cost is proportional to the events touched, not to the events held.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES, max_events: int = MAX_EVENTS) -> None:
@@ -39,29 +39,29 @@ class RecentEvents:
         self._max_events = max_events
         self._lock = threading.Lock()
         self._run: list[StoredEvent] = []
-        """The last one is at the head."""
+        """In order of `$all`; the last event is at the head."""
         self._by_stream: dict[str, list[StoredEvent]] = {}
-        """The same events, in order."""
+        """The same events per stream, in order."""
         self._bytes = 0
         self._head: int | None = None
         self._mark: tuple[int, UUID] | None = None
         self.watched = False
-        """A subscription of this runtime reads it: what is committed has to get into it at once."""
+        """A subscription of this runtime reads it, so new commits must be put in at once."""
         self.writing = False
-        """The writer commits just now: what it commits is on its way into this memory."""
+        """The writer is committing; its events will be put in."""
         self.listening = False
-        """The publisher hears of new events; False: the database is away."""
+        """The publisher learns of new events; False: the database cannot be reached."""
         self.deaf = False
-        """It hears of them by polling alone."""
+        """Notifications do not arrive; the publisher learns of new events by polling."""
 
     @property
     def max_events(self) -> int:
-        """Most events it holds."""
+        """Upper bound for the events held."""
         return self._max_events
 
     @property
     def max_bytes(self) -> int:
-        """Most bytes of payload it holds."""
+        """Upper bound for the payload bytes held."""
         return self._max_bytes
 
     @property
@@ -75,35 +75,35 @@ class RecentEvents:
         return self._mark
 
     def extend(self, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
-        """Put *events*, in order, behind what is held; start anew behind a hole.
+        """Add *events*, in order, at the end; after a gap drop everything before it.
 
         Returns:
-            Those that were not known.
+            The events that were new.
         """
         with self._lock:
-            new = _beyond(self._head, events)
+            new = _after_head(self._head, events)
             if new:
                 self._append(new)
                 self._mark = (new[-1].global_position, new[-1].event_id)
-                self._forget_oldest()
+                self._evict_oldest()
         return new
 
     def clear(self, head: int | None = None) -> None:
-        """Forget all events; the run starts again behind *head*, or anywhere if that is None."""
+        """Drop all events; the run starts again after *head*, or anywhere if that is None."""
         with self._lock:
-            self._forget_all()
+            self._drop_all()
             self._head = head
 
     def contradicts(self, event: StoredEvent) -> bool:
-        """Tell whether another event is held at the position of *event*."""
+        """Return whether a different event is held at the position of *event*."""
         with self._lock:
-            held = self._following(event.global_position - 1, 1)
+            held = self._slice_of_all(event.global_position - 1, 1)
         return bool(held) and held[0].event_id != event.event_id
 
     def version_of(self, stream_id: str) -> int | None:
         """Return the newest version of a stream; None if none of its events is held."""
         with self._lock:
-            return self._newest(stream_id)
+            return self._version_of(stream_id)
 
     def after(
         self, stream_id: str, position: int, count: int, max_bytes: int
@@ -111,18 +111,20 @@ class RecentEvents:
         """Read the events after *position* of a stream, or of ``$all``.
 
         Returns:
-            At most *count* events of at most *max_bytes*, but always the first one. Empty: there
-            is none up to the head. None: what comes next is not held; ask the storage.
+            At most *count* events of at most *max_bytes* together, the first whatever its size.
+            Empty if there are none up to the head. None if the next event is not held and must be
+            read from the storage.
         """
         of_all = stream_id == ALL_STREAMS
         with self._lock:
             if of_all:
-                head, following = self._head, self._following(position, count)
+                head, held = self._head, self._slice_of_all(position, count)
             else:
-                head, following = self._newest(stream_id), self._of(stream_id, position, count)
-        if not following and position != head:
+                head = self._version_of(stream_id)
+                held = self._slice_of_stream(stream_id, position, count)
+        if not held and position != head:
             return None
-        found = _bounded(following, max_bytes)
+        found = _bounded(held, max_bytes)
         if of_all:
             return tuple(found)
         return tuple(
@@ -131,17 +133,17 @@ class RecentEvents:
 
     # ── what is held ─────────────────────────────────────────────────────────────────────────
 
-    def _following(self, position: int, count: int) -> list[StoredEvent]:
+    def _slice_of_all(self, position: int, count: int) -> list[StoredEvent]:
         """Return the events after a position of ``$all``."""
         start = position - (self._head or 0) + len(self._run)
         return self._run[start : start + count] if start >= 0 else []
 
-    def _newest(self, stream_id: str) -> int | None:
+    def _version_of(self, stream_id: str) -> int | None:
         events = self._by_stream.get(stream_id)
         return events[-1].stream_version if events else None
 
-    def _of(self, stream_id: str, version: int, count: int) -> list[StoredEvent]:
-        """Return the events after a version of a stream, without a hole."""
+    def _slice_of_stream(self, stream_id: str, version: int, count: int) -> list[StoredEvent]:
+        """Return the events after a version of a stream, up to the first gap."""
         events = self._by_stream.get(stream_id, [])
         start = bisect_right(events, version, key=_stream_version)
         found = events[start : start + count]
@@ -149,12 +151,12 @@ class RecentEvents:
             found.pop()
         return found
 
-    # ── growing and forgetting ───────────────────────────────────────────────────────────────
+    # ── adding and evicting ──────────────────────────────────────────────────────────────────
 
     def _append(self, events: Sequence[StoredEvent]) -> None:
-        run = _without_holes(events)
+        run = _after_last_gap(events)
         if self._head is not None and run[0].global_position != self._head + 1:
-            self._forget_all()
+            self._drop_all()
         self._head = run[-1].global_position
         self._run += run
         self._bytes += payload_bytes(run)
@@ -166,7 +168,7 @@ class RecentEvents:
             else:
                 held.append(event)
 
-    def _forget_oldest(self) -> None:
+    def _evict_oldest(self) -> None:
         if len(self._run) <= self._max_events and self._bytes <= self._max_bytes:
             return
         most = self._max_events - self._max_events // _PARTS
@@ -176,9 +178,9 @@ class RecentEvents:
         while self._bytes > most_bytes:
             self._bytes -= self._run[count].size
             count += 1
-        self._take_out(count)
+        self._drop_oldest(count)
 
-    def _take_out(self, count: int) -> None:
+    def _drop_oldest(self, count: int) -> None:
         streams = Counter(map(_stream_id, self._run[:count]))
         del self._run[:count]
         for stream_id, number in streams.items():
@@ -187,20 +189,20 @@ class RecentEvents:
             if not held:
                 del self._by_stream[stream_id]
 
-    def _forget_all(self) -> None:
+    def _drop_all(self) -> None:
         self._run.clear()
         self._by_stream.clear()
         self._bytes = 0
 
 
-def _beyond(head: int | None, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+def _after_head(head: int | None, events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
     if head is None or not events or events[0].global_position > head:
         return events
     return [event for event in events if event.global_position > head]
 
 
-def _without_holes(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
-    """Return the events behind the last hole between them."""
+def _after_last_gap(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
+    """Return the events after the last gap between them."""
     last = events[-1].global_position
     start = len(events) - 1
     if last - events[0].global_position == start:
@@ -211,7 +213,7 @@ def _without_holes(events: Sequence[StoredEvent]) -> Sequence[StoredEvent]:
 
 
 def _bounded(events: Sequence[StoredEvent], max_bytes: int) -> Iterable[StoredEvent]:
-    """Return the first of *events* that have at most *max_bytes* together, but at least one."""
+    """Return as many of *events* as have at most *max_bytes* together, but at least one."""
     if payload_bytes(events) <= max_bytes:
         return events
     size = 0

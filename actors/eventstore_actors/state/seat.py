@@ -1,4 +1,4 @@
-"""What of a subscription outlives a crash of its actor."""
+"""The state of a subscription that survives a crash of its actor."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ Handler = Callable[[Events], None]
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """What of a subscription outlives a crash of its actor."""
+    """The state of a subscription that survives a crash of its actor."""
 
     handle: SubscriptionHandle
     subscriber: Ref | Handler
     options: SubscriptionOptions
     owner: UUID = field(default_factory=uuid4)
-    """Claims of one owner never fence each other, so a restarted actor goes on at once."""
+    """Claims of the same owner do not fence each other, so a restarted actor goes on at once."""
     subscription_id: int | None = None
-    """The subscription that was claimed first; None until that claim was answered."""
+    """Id of the subscription; None until the first claim was answered."""
     position_id: int | None = None
     run: int = 0
-    """Delivery runs so far; numbers are never used again."""
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    """Held while the handler runs: it never runs twice at once, whatever crashed meanwhile."""
+    """Number of the last delivery run; never reused."""
+    handler_lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the handler runs, so that it never runs twice at once, even after a crash."""
 
     def next_run(self) -> int:
         self.run += 1
         return self.run
 
-    def lose(self) -> None:
-        """Be somebody else at the next claim, so that nothing of this ownership counts."""
+    def change_owner(self) -> None:
+        """Take a new owner id, so that the next claim fences off everything from before."""
         self.owner = uuid4()
 
     @property
     def actor(self) -> Any:
-        """The subscriber's reference; None for a callable."""
+        """The subscriber, if it is an actor; None for a callable."""
         return None if callable(self.subscriber) else self.subscriber

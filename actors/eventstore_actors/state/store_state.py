@@ -1,4 +1,4 @@
-"""What a supervisor shares with the callers of its store: is it up, did it fail, who is there."""
+"""The state of a store that its supervisor shares with callers: phase, failure, subscriptions."""
 
 from __future__ import annotations
 
@@ -22,30 +22,8 @@ from eventstore_actors.state.subscription_handle import SubscriptionHandle
 __all__ = ["Phase", "StoreState", "health_of", "state_of"]
 
 
-def health_of(tree: StoreState, *, running: bool, restarts: int) -> Health:
-    """Return how the store of *tree* fares.
-
-    Args:
-        tree: What its supervisor shares.
-        running: Whether every part of it runs.
-        restarts: Of all its parts, since the start.
-    """
-    reached = running and tree.recent.listening
-    return Health(
-        running=running,
-        database_reachable=reached,
-        head=tree.recent.head,
-        queued_appends=tree.queue.queued_appends,
-        queued_bytes=tree.queue.queued_bytes,
-        restarts=restarts,
-        listening=reached and not tree.recent.deaf,
-        subscriptions=tuple(handle.health() for handle in tree.handles()),
-        failure=None if tree.failure is None else str(tree.failure),
-    )
-
-
 class Phase(Enum):
-    """How far the life of a supervisor has come; it never goes back."""
+    """Phase in the life of a supervisor; it only moves forward."""
 
     OPENING = "opening"
     UP = "up"
@@ -60,7 +38,7 @@ Key = tuple[str, str]
 
 
 class StoreState:
-    """Written by the supervisor, read from any thread, and still there when everything ended."""
+    """State of a store. The supervisor writes it, any thread reads it; it outlives the actors."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -83,7 +61,7 @@ class StoreState:
 
     @property
     def failure(self) -> BaseException | None:
-        """Why the supervisor gave up."""
+        """The error that made the supervisor give up."""
         return self._failure
 
     @property
@@ -91,27 +69,29 @@ class StoreState:
         """The storage in use.
 
         Raises:
-            NotRunningError: It is not open, or not any more.
-            BaseException: Whatever made the supervisor give up.
+            StorageUnavailableError: It is not open yet.
+            NotRunningError: The store is closed.
+            BaseException: The error that made the supervisor give up.
         """
         if self._storage is None or self._failure is not None or self._phase is Phase.STOPPED:
             raise self.reason()
         return self._storage
 
     def check(self) -> None:
-        """Return if calls are taken.
+        """Return if the store is up.
 
         Raises:
-            NotRunningError: The store is not up, or was stopped.
-            BaseException: Whatever made the supervisor give up.
+            StorageUnavailableError: It is not up yet.
+            NotRunningError: It is closed.
+            BaseException: The error that made the supervisor give up.
         """
         if self._phase is not Phase.UP:
             raise self.reason()
 
     def reason(self) -> BaseException:
-        """Return why calls are not taken."""
+        """Return the error for calls to a store that is not up."""
         if self._failure is not None:
-            # The same error is raised in many threads: each sees its own way to it.
+            # Many threads raise the same error: each gets a traceback of its own.
             return self._failure.with_traceback(None)
         if self._phase is Phase.OPENING:
             return self._not_up()
@@ -126,15 +106,15 @@ class StoreState:
         return list(self._handles.values())
 
     def has_subscriber(self, candidate: object) -> bool:
-        """Tell whether *candidate*, an actor's reference or a callable, is subscribed here."""
+        """Return whether *candidate*, an actor's reference or a callable, is subscribed here."""
         return any(candidate is each for each in list(self._subscribers.values()))
 
     def wait_up(self, timeout: float) -> None:
-        """Block until the store can be used.
+        """Block until the store is up.
 
         Raises:
-            StorageUnavailableError: Not within *timeout* seconds.
-            BaseException: Whatever made the supervisor give up.
+            StorageUnavailableError: It was not up within *timeout* seconds.
+            BaseException: The error that made the supervisor give up.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._phase is not Phase.OPENING, timeout)
@@ -142,12 +122,16 @@ class StoreState:
                 raise self.reason()
 
     def wait_ended(self, timeout: float | None, let_go: Callable[[], bool] = bool) -> bool:
-        """Block until everything ended, or *let_go* is true at a `nudge`; False: it goes on."""
+        """Block until everything has ended, or *let_go* is true after a `nudge`.
+
+        Returns:
+            False if neither happened within *timeout* seconds.
+        """
         with self._changed:
             return self._changed.wait_for(lambda: self._phase is Phase.STOPPED or let_go(), timeout)
 
     def nudge(self) -> None:
-        """Make everybody who waits look again."""
+        """Make all waiting threads check their condition again."""
         with self._changed:
             self._changed.notify_all()
 
@@ -157,25 +141,25 @@ class StoreState:
         self._storage = storage
 
     def database_away(self, error: StorageUnavailableError) -> None:
-        """Keep what an attempt to open the storage failed with; there will be more of them."""
+        """Keep the error of an attempt to open the storage; more attempts follow."""
         self._away = error
 
     def failed(self, error: BaseException) -> None:
         with self._changed:
             self._failure = error
-        self.reached(Phase.STOPPING)
+        self.advance_to(Phase.STOPPING)
 
-    def reached(self, phase: Phase) -> None:
+    def advance_to(self, phase: Phase) -> None:
         with self._changed:
             if _ORDER.index(phase) > _ORDER.index(self._phase):
                 self._phase = phase
             self._changed.notify_all()
 
-    def seated(self, key: Key, handle: SubscriptionHandle, subscriber: object) -> None:
+    def add_subscription(self, key: Key, handle: SubscriptionHandle, subscriber: object) -> None:
         self._handles[key] = handle
         self._subscribers[key] = subscriber
 
-    def unseated(self, key: Key) -> None:
+    def remove_subscription(self, key: Key) -> None:
         self._handles.pop(key, None)
         self._subscribers.pop(key, None)
 
@@ -190,10 +174,32 @@ _trees: WeakKeyDictionary[Ref, StoreState] = WeakKeyDictionary()
 
 
 def share_state(supervisor: Ref, tree: StoreState) -> None:
-    """Remember what *supervisor* shares, for as long as anybody holds its reference."""
+    """Register the state of *supervisor* for as long as its reference is held."""
     _trees[supervisor] = tree
 
 
 def state_of(supervisor: Ref) -> StoreState | None:
-    """Return what *supervisor* shares, whether it lives or not; None: it is no supervisor."""
+    """Return the state of *supervisor*, alive or dead; None if it is not a supervisor."""
     return _trees.get(supervisor)
+
+
+def health_of(tree: StoreState, *, running: bool, restarts: int) -> Health:
+    """Return the health of a store.
+
+    Args:
+        tree: The state that its supervisor shares.
+        running: Whether every permanent child is up.
+        restarts: Restarts of all its children since the start.
+    """
+    reached = running and tree.recent.listening
+    return Health(
+        running=running,
+        database_reachable=reached,
+        head=tree.recent.head,
+        queued_appends=tree.queue.queued_appends,
+        queued_bytes=tree.queue.queued_bytes,
+        restarts=restarts,
+        listening=reached and not tree.recent.deaf,
+        subscriptions=tuple(handle.health() for handle in tree.handles()),
+        failure=None if tree.failure is None else str(tree.failure),
+    )

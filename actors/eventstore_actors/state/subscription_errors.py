@@ -1,4 +1,4 @@
-"""What became of a subscription, in words for whoever holds its handle."""
+"""Builds the errors that a subscription's handle raises."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from eventstore.model.errors import (
 from eventstore.model.subscription import Subscription
 from eventstore.ports.ownership import Held
 
-__all__ = ["in_use", "lost", "overdue", "too_late"]
+__all__ = ["ack_overdue", "in_use", "lost", "not_delivered_in_time"]
 
 
 def lost(
     handle: Subscription, what: str, cause: BaseException | None = None
 ) -> SubscriptionLostError:
-    """Return the error that says *what* happened to the subscription of *handle*."""
+    """Return the error of a subscription that is not running; *what* completes its message."""
     stream_id, name = handle.stream_id, handle.subscription_name
     error = SubscriptionLostError(f"subscription {name!r} to {stream_id!r} {what}", stream_id, name)
     error.__cause__ = cause
@@ -32,7 +32,7 @@ def in_use(handle: Subscription, held: Held) -> SubscriptionInUseError:
     return SubscriptionInUseError(handle.stream_id, handle.subscription_name, owner, since)
 
 
-def overdue(handle: Subscription, ack_timeout: float) -> DeliveryTimeoutError:
+def ack_overdue(handle: Subscription, ack_timeout: float) -> DeliveryTimeoutError:
     stream_id, name = handle.stream_id, handle.subscription_name
     return DeliveryTimeoutError(
         f"subscription {name!r} to {stream_id!r} stopped: nothing was acknowledged for"
@@ -43,7 +43,9 @@ def overdue(handle: Subscription, ack_timeout: float) -> DeliveryTimeoutError:
     )
 
 
-def too_late(handle: Subscription, position: int, timeout: float) -> DeliveryTimeoutError:
+def not_delivered_in_time(
+    handle: Subscription, position: int, timeout: float
+) -> DeliveryTimeoutError:
     stream_id, name, last_error = handle.stream_id, handle.subscription_name, handle.last_error
     error = "" if last_error is None else f", last error: {last_error!r}"
     return DeliveryTimeoutError(

@@ -1,4 +1,4 @@
-"""The handle of a running subscription: read and acknowledged from any thread, without I/O."""
+"""The handle of a running subscription: published values, acknowledgements, waiting, pausing."""
 
 from __future__ import annotations
 
@@ -27,48 +27,13 @@ from eventstore_actors.state import subscription_errors as reasons
 
 __all__ = ["Acks", "SubscriptionHandle"]
 
-Ack = tuple[int, int]
-"""A delivery run, and the position up to which it is acknowledged."""
-
-
-class Acks:
-    """The newest one that the actor has not heard of: it stands for all before it.
-
-    So one message tells of however many come until it is read.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._newest: Ack | None = None
-
-    def add(self, ack: Ack) -> bool:
-        """Take note, from any thread; True: no message is on its way, so the actor is to be told.
-
-        Runs are numbered upwards, so a newer run's acknowledgement is newer.
-        """
-        with self._lock:
-            newest = self._newest
-            if newest is None or newest < ack:
-                self._newest = ack
-        return newest is None
-
-    def take(self, told: Ack) -> Ack:
-        """Return what to do for a message that told of *told*: that, or what came after it."""
-        with self._lock:
-            newest, self._newest = self._newest, None
-        return told if newest is None else max(newest, told)
-
-    def clear(self) -> None:
-        """Forget what an actor that is gone was told."""
-        with self._lock:
-            self._newest = None
-
 
 class SubscriptionHandle:
-    """What `subscribe_*` returns; it outlives restarts of its actor, which publishes through it.
+    """The handle that `subscribe_*` returns; thread-safe. It survives restarts of its actor.
 
-    Every published value is one attribute, written by the actor alone, so that reading needs no
-    lock. Who waits is notified under a condition, and only while somebody waits.
+    The actor publishes through it. Every published value is one attribute that the actor alone
+    writes, so reading needs no lock. Acknowledging does no I/O. The condition is used only
+    while a thread waits.
     """
 
     def __init__(
@@ -100,7 +65,7 @@ class SubscriptionHandle:
         self._acks = Acks()
         self._changed = threading.Condition()
         self._waiting: list[float] = []
-        """Per call that waits, the position that it waits for."""
+        """The awaited position of each waiting call."""
 
     def __repr__(self) -> str:
         return (
@@ -108,7 +73,7 @@ class SubscriptionHandle:
             f" {self._state} at {self._checkpoint}>"
         )
 
-    # ── for everybody ────────────────────────────────────────────────────────────────────────
+    # ── for its holder ───────────────────────────────────────────────────────────────────────
 
     @property
     def stream_id(self) -> str:
@@ -129,7 +94,7 @@ class SubscriptionHandle:
 
     @property
     def last_error(self) -> BaseException | None:
-        """Why it retries, or stopped though nobody asked it to."""
+        """The error that makes it retry, or that stopped it."""
         return self._last_error
 
     @property
@@ -153,71 +118,73 @@ class SubscriptionHandle:
     def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
         """Acknowledge everything up to *what*; see `eventstore.model.subscription.Subscription`."""
         position = _position_of(what)
-        # Read first: a run that starts meanwhile has sent at most what this one has.
+        # Read before the checks: a run that starts meanwhile has sent no more than this one.
         run, lost = self._run, self._lost
         if position > self._sent_ever:
             raise UnexpectedAckError(
                 self._stream_id, self._subscription_name, position, self._sent_ever
             )
         if lost is not None:
-            raise reasons.lost(self, f"is not ours any more: {lost}") from lost
+            raise reasons.lost(self, f"is no longer owned here: {lost}") from lost
         if position <= self._checkpoint:
             return
         if position > self._sent:
-            raise reasons.lost(self, f"started a new run: position {position} will come again")
+            raise reasons.lost(self, f"started a new run: position {position} will be redelivered")
         if not self.acknowledge(run, position):
-            raise reasons.lost(self, f"is being restarted: position {position} will come again")
+            raise reasons.lost(self, f"is being restarted: position {position} will be redelivered")
 
     def pause(self) -> None:
-        """Send no batch any more; takes effect before this returns.
+        """Pause delivery; no batch is sent after this returns.
 
         Raises:
-            StorageUnavailableError: It could not be stored; nothing changed.
+            StorageUnavailableError: The pause could not be stored; nothing changed.
             SubscriptionLostError: The subscription stopped.
         """
         self._set_paused(paused=True)
 
     def resume(self) -> None:
-        """Go on after the last batch sent, or, if it was restarted meanwhile, after the checkpoint.
+        """Resume delivery after the last batch sent, or after the checkpoint if it was restarted.
 
         Raises:
-            StorageUnavailableError: It could not be stored; nothing changed.
+            StorageUnavailableError: The resume could not be stored; nothing changed.
             SubscriptionLostError: The subscription stopped.
         """
         self._set_paused(paused=False)
 
     def unsubscribe(self) -> None:
-        """Stop it and give up its ownership; its position stays stored. Harmless when repeated."""
+        """Stop it and release its lease; the checkpoint stays stored. Idempotent."""
         reply: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
         message = Unsubscribe(self._stream_id, self._subscription_name, reply)
         if self._state is not SubscriptionState.STOPPED and try_tell(self._supervisor, message):
-            self.join_quietly(self._patience)
+            self.join_quietly(self._answer_timeout)
 
     def wait_for(
         self,
         what: AppendResult | Sequence[AppendResult] | RecordedEvent,
         timeout: float,
     ) -> None:
-        """Block until *what* was delivered and acknowledged, here or wherever it is owned.
+        """Block until *what* is delivered and acknowledged, by whichever process owns it.
 
         Raises:
-            DeliveryTimeoutError: Not within *timeout* seconds, or the subscription stopped.
+            DeliveryTimeoutError: *timeout* seconds passed, or the subscription stopped.
         """
         position = position_in(self._stream_id, what)
         deadline = time.monotonic() + timeout
-        while not self._wait_until(position, self._slice_until(deadline)):
-            if self._state is SubscriptionState.WAITING and self._is_stored(position, deadline):
+        while not self._wait_until(position, self._poll_time(deadline)):
+            if self._state is SubscriptionState.WAITING and self._is_acknowledged_elsewhere(
+                position, deadline
+            ):
                 return
             if time.monotonic() >= deadline:
                 break
         if self._checkpoint < position:
-            raise reasons.too_late(self, position, timeout) from self._last_error
+            raise reasons.not_delivered_in_time(self, position, timeout) from self._last_error
 
     def join(self, timeout: float | None = None) -> None:
-        """Block until it stopped.
+        """Block until it has stopped.
 
         Raises:
-            EventStoreError: What stopped it, if it was not asked to.
+            EventStoreError: The failure that stopped it.
             TimeoutError: It still runs after *timeout* seconds.
         """
         if not self.join_quietly(timeout):
@@ -226,13 +193,13 @@ class SubscriptionHandle:
             raise self._reason.with_traceback(None)
 
     def join_quietly(self, timeout: float | None) -> bool:
-        """Block until it stopped, for whatever reason; False: it still runs."""
+        """Block until it has stopped; return False if it still runs after *timeout* seconds."""
         return self._wait_until(math.inf, timeout)
 
     # ── for its subscriber ───────────────────────────────────────────────────────────────────
 
     def acknowledge(self, run: int, position: int) -> bool:
-        """Tell the actor, unless it will hear of it anyway; False: nobody hears of it."""
+        """Forward the acknowledgement; return False if the actor is gone."""
         ack, actor = (run, position), self._actor
         if not self._acks.add(ack):
             return actor is not None and bool(actor.is_alive())
@@ -243,12 +210,12 @@ class SubscriptionHandle:
 
     # ── for its actor and its supervisor ─────────────────────────────────────────────────────
 
-    def acknowledged(self, told: Acknowledge) -> tuple[int, int]:
-        """Return run and position of what is acknowledged: as it was *told*, or newer."""
-        return self._acks.take((told.run, told.position))
+    def newest_ack(self, sent: Acknowledge) -> tuple[int, int]:
+        """Return run and position of the newest acknowledgement, at least *sent*."""
+        return self._acks.take((sent.run, sent.position))
 
     def connect(self, actor: Ref) -> None:
-        """Take acknowledgements and pauses to *actor* from now on."""
+        """Send acknowledgements and pauses to *actor* from now on."""
         self._actor = actor
         self._acks.clear()
 
@@ -261,7 +228,7 @@ class SubscriptionHandle:
         self._progress_at = time.monotonic()
 
     def sent(self, position: int) -> None:
-        """Let everything up to *position* be acknowledged; before the subscriber hears of it."""
+        """Accept acknowledgements up to *position*; called before the batch is sent."""
         self._sent = position
         self._sent_ever = max(self._sent_ever, position)
 
@@ -272,12 +239,12 @@ class SubscriptionHandle:
         self._progress_at = time.monotonic()
         self._checkpoint = checkpoint
         self._state = state
-        # Each batch comes by here: nobody is woken to find that it has to wait on.
+        # Runs for every batch, so it wakes no thread that would have to wait again.
         if checkpoint >= min(self._waiting, default=math.inf):
             self._notify()
 
     def failed(self, error: BaseException | None, attempts: int) -> None:
-        """Show why a delivery failed, or, with None and 0, that it does not fail any more."""
+        """Publish a failed delivery; None and 0: delivery has recovered."""
         self._last_error = error
         self._attempts = attempts
 
@@ -288,7 +255,7 @@ class SubscriptionHandle:
         self._notify()
 
     def stopped(self, reason: EventStoreError | None) -> None:
-        """Show that it ended: as it was asked to, or because of *reason*."""
+        """Publish the end; *reason* is None if the stop was requested."""
         self._lost = reason or reasons.lost(self, "was closed")
         self._reason = reason
         if reason is not None and self._last_error is None:
@@ -297,18 +264,18 @@ class SubscriptionHandle:
         self._state = SubscriptionState.STOPPED
         self._notify()
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────
+    # ── private ──────────────────────────────────────────────────────────────────────────────
 
     @property
-    def _patience(self) -> float:
-        """How long an answer of the actor may take: a call to the storage of its own, and ours."""
+    def _answer_timeout(self) -> float:
+        """Seconds to wait for the actor: a storage call it is in, and the one for this request."""
         return 2 * self._config.connect_timeout + 1
 
     def _set_paused(self, *, paused: bool) -> None:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._answer_timeout
         reply: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
         while not try_tell(self._actor, SetPaused(paused, reply)):
-            # Its actor is being restarted.
+            # The actor is being restarted.
             if self.join_quietly(0.02):
                 raise reasons.lost(self, "has stopped")
             if time.monotonic() >= deadline:
@@ -321,11 +288,11 @@ class SubscriptionHandle:
     def _settled(self, position: float) -> bool:
         return self._checkpoint >= position or self._state is SubscriptionState.STOPPED
 
-    def _slice_until(self, deadline: float) -> float:
-        """Wait no longer than it takes to see a standby's owner make progress."""
+    def _poll_time(self, deadline: float) -> float:
+        """Return the seconds to wait before the storage is asked how far another owner is."""
         return max(0.0, min(self._config.poll_interval, deadline - time.monotonic()))
 
-    def _is_stored(self, position: int, deadline: float) -> bool:
+    def _is_acknowledged_elsewhere(self, position: int, deadline: float) -> bool:
         try:
             info = self._storage.subscription_info(
                 self._stream_id, self._subscription_name, deadline
@@ -335,7 +302,11 @@ class SubscriptionHandle:
         return info.checkpoint >= position
 
     def _wait_until(self, position: float, timeout: float | None) -> bool:
-        """Block until everything up to *position* is acknowledged, or it stopped."""
+        """Block until everything up to *position* is acknowledged, or it has stopped.
+
+        Returns:
+            False if *timeout* seconds passed first.
+        """
         with self._changed:
             self._waiting.append(position)
             try:
@@ -344,14 +315,14 @@ class SubscriptionHandle:
                 self._waiting.remove(position)
 
     def _notify(self) -> None:
-        # Whoever waits counted itself before it looked at what was just written.
+        # Safe without the lock: a waiter registers before it reads what was just written.
         if self._waiting:
             with self._changed:
                 self._changed.notify_all()
 
 
 def _position_of(what: object) -> int:
-    """Return the position up to which *what* acknowledges."""
+    """Return the position that *what* stands for."""
     match what:
         case bool():
             pass
@@ -368,3 +339,43 @@ def _position_of(what: object) -> int:
     raise TypeError(
         f"acknowledge an event, a list of events, an Events or a position: {shown(what)}"
     )
+
+
+Ack = tuple[int, int]
+"""A delivery run, and the position up to which it is acknowledged."""
+
+
+class Acks:
+    """The newest acknowledgement not yet read by the actor.
+
+    Acknowledgements are cumulative, so one is enough, and one message announces all that are added
+    before the actor reads it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._newest: Ack | None = None
+
+    def add(self, ack: Ack) -> bool:
+        """Add an acknowledgement; thread-safe.
+
+        Returns:
+            True if the actor must be sent a message; False if one is on its way.
+        """
+        with self._lock:
+            # Run numbers grow, so the acknowledgement of a newer run compares greater.
+            newest = self._newest
+            if newest is None or newest < ack:
+                self._newest = ack
+        return newest is None
+
+    def take(self, sent: Ack) -> Ack:
+        """Return the newest acknowledgement, at least *sent*, which the message carried."""
+        with self._lock:
+            newest, self._newest = self._newest, None
+        return sent if newest is None else max(newest, sent)
+
+    def clear(self) -> None:
+        """Forget the acknowledgement that was sent to an actor that is gone."""
+        with self._lock:
+            self._newest = None

@@ -1,3 +1,3 @@
-"""The supervisor of a store: starts the parts, restarts what crashes, ends everything."""
+"""Supervising: starts, restarts and stops the actors of a store."""
 
 from __future__ import annotations

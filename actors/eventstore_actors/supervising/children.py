@@ -1,4 +1,4 @@
-"""How each child of a supervisor is made."""
+"""The children of a supervisor: how each is started, and in which order all are stopped."""
 
 from __future__ import annotations
 
@@ -26,46 +26,11 @@ from eventstore_actors.supervising.subscriptions import Subscriptions
 
 __all__ = ["Children", "start_permanent", "start_subscription", "stop_and_wait"]
 
-
-def stop_and_wait(
-    actors: Mapping[str, Ref],
-    *,
-    deadline: float,
-    wait_until: float,
-    reason: BaseException | None = None,
-) -> list[str]:
-    """Tell all of *actors* to end until *deadline*, and wait for them until *wait_until*.
-
-    Args:
-        actors: By what people call them.
-        deadline: Until when they may wait for acknowledgements.
-        wait_until: Until when to wait for them.
-        reason: Why, if nobody asked for it.
-
-    Returns:
-        The names of those that have not ended.
-    """
-    replies: dict[str, pykka.ThreadingFuture[None]] = {}
-    for name, actor in actors.items():
-        reply = pykka.ThreadingFuture[None]()
-        if try_tell(actor, Stop(deadline, reply, reason)):
-            replies[name] = reply
-    return [name for name, reply in replies.items() if not _answered(reply, wait_until)]
-
-
-def _answered(reply: pykka.ThreadingFuture[None], until: float) -> bool:
-    try:
-        reply.get(timeout=max(0.0, until - time.monotonic()))
-    except pykka.Timeout:
-        return False
-    return True
-
-
 _RESERVE = 1.0
-"""Seconds before the deadline at which acknowledgements are not waited for any more."""
+"""Seconds before the deadline at which waiting for acknowledgements ends."""
 
-_LEAST = 0.5
-"""Seconds beyond the deadline in which those may end who had none left before it."""
+_GRACE = 0.5
+"""Grace period, in seconds, for children that have used up the deadline."""
 
 
 class Children:
@@ -95,26 +60,26 @@ class Children:
         self._shared.timer.start()
         self.permanent.start_all()
 
-    def end(self, deadline: float, *, acks: bool, reason: BaseException | None) -> list[str]:
-        """End everything in the order in which the parts need each other.
+    def stop(self, deadline: float, *, acks: bool, reason: BaseException | None) -> list[str]:
+        """Stop all children, each before those that it needs, and close the storage.
 
         Args:
-            deadline: When to leave alone what has not ended.
-            acks: Wait for acknowledgements of what is in flight.
-            reason: Why, if nobody asked for it; shown by the handles.
+            deadline: When to stop waiting for them.
+            acks: Wait for the acknowledgements of events in flight.
+            reason: The failure of the store, for the handles; None if the stop was requested.
 
         Returns:
-            The names of those that have not ended.
+            The names of the children that have not ended.
         """
-        late = self._end_subscriptions(deadline, acks=acks, reason=reason)
+        late = self._stop_subscriptions(deadline, acks=acks, reason=reason)
         self.seats.close(reason)
-        late += self._end_permanent([Child.WRITER], deadline)
-        late += self._end_permanent([Child.KEEPER, Child.PUBLISHER], deadline)
+        late += self._stop_permanent([Child.WRITER], deadline)
+        late += self._stop_permanent([Child.KEEPER, Child.PUBLISHER], deadline)
         self._shared.timer.stop()
         self._shared.storage.close()
         return late
 
-    def _end_subscriptions(
+    def _stop_subscriptions(
         self, deadline: float, *, acks: bool, reason: BaseException | None
     ) -> list[str]:
         now = time.monotonic()
@@ -126,17 +91,17 @@ class Children:
             reason=reason,
         )
 
-    def _end_permanent(self, children: list[Child], deadline: float) -> list[str]:
-        """End them; whoever used up the time before leaves them a little of their own."""
+    def _stop_permanent(self, children: list[Child], deadline: float) -> list[str]:
+        """Stop *children*; they get a grace period even if the deadline has passed."""
         found = {str(child): ref for child in children if (ref := self.permanent.find(child))}
         for child in children:
-            self.permanent.gone(child)
-        wait_until = max(deadline, time.monotonic() + _LEAST)
+            self.permanent.remove(child)
+        wait_until = max(deadline, time.monotonic() + _GRACE)
         return stop_and_wait(found, deadline=deadline, wait_until=wait_until)
 
 
 def start_permanent(child: Child, context: Context) -> Ref:
-    """Start one of the children without which a store does not run."""
+    """Start a permanent child."""
     match child:
         case Child.WRITER:
             return Writer.start(context)
@@ -151,5 +116,39 @@ def start_permanent(child: Child, context: Context) -> Ref:
 def start_subscription(
     context: Context, seat: Seat, reply: pykka.ThreadingFuture[Subscription] | None
 ) -> Ref:
-    """Start the actor of a subscription; None for *reply*: it is a restart, nobody waits."""
+    """Start the actor of a subscription; *reply* is None at a restart."""
     return SubscriptionActor.start(context, seat, reply)
+
+
+def stop_and_wait(
+    actors: Mapping[str, Ref],
+    *,
+    deadline: float,
+    wait_until: float,
+    reason: BaseException | None = None,
+) -> list[str]:
+    """Send `Stop` to all of *actors*, and wait until they have ended.
+
+    Args:
+        actors: The actors by name.
+        deadline: Until when the actors may wait for acknowledgements.
+        wait_until: Until when to wait for the actors.
+        reason: The failure of the store; None if the stop was requested.
+
+    Returns:
+        The names of the actors that have not ended.
+    """
+    replies: dict[str, pykka.ThreadingFuture[None]] = {}
+    for name, actor in actors.items():
+        reply = pykka.ThreadingFuture[None]()
+        if try_tell(actor, Stop(deadline, reply, reason)):
+            replies[name] = reply
+    return [name for name, reply in replies.items() if not _is_answered(reply, wait_until)]
+
+
+def _is_answered(reply: pykka.ThreadingFuture[None], until: float) -> bool:
+    try:
+        reply.get(timeout=max(0.0, until - time.monotonic()))
+    except pykka.Timeout:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""The thread that opens the storage, so that the supervisor always has an ear for its callers."""
+"""The thread that opens the storage, so that the supervisor does not block."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ _LONGEST_PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class StorageOpened:
-    """From the opener to the supervisor: the storage can be used; close it in the end."""
+    """From the opener to the supervisor: the storage is open; the supervisor has to close it."""
 
     storage: Storage
 
 
 @dataclass(frozen=True, slots=True)
 class StorageRefused:
-    """From the opener to the supervisor: it cannot be opened, and no waiting will help."""
+    """From the opener to the supervisor: the storage cannot be opened, and there is no retry."""
 
     error: BaseException
 
 
 class Opener(threading.Thread):
-    """Opens the storage, again and again while it cannot be reached."""
+    """Opens the storage; retries while it cannot be reached."""
 
     def __init__(
         self, tree: StoreState, supervisor: Ref, *, init: bool, give_up_after: float | None
     ) -> None:
-        """Prepare; nothing is opened before `start`.
+        """Prepare; `start` begins to open.
 
         Args:
-            tree: Told why it takes so long.
-            supervisor: Told the result.
+            tree: Keeps the last error for callers that wait.
+            supervisor: Gets the result.
             init: Install or migrate the schema.
-            give_up_after: Seconds after which an unreachable storage is refused; None: never.
+            give_up_after: Seconds after which an unreachable storage is a failure; None: never.
         """
         super().__init__(name="eventstore-opener", daemon=True)
         self._tree = tree
@@ -56,7 +56,7 @@ class Opener(threading.Thread):
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Open nothing any more; what was opened since is closed by this thread."""
+        """Stop opening; a storage that is opened after this is closed by this thread."""
         self._cancelled.set()
 
     def run(self) -> None:
@@ -75,7 +75,7 @@ class Opener(threading.Thread):
                 storage.close()
 
     def _open(self, storage: Storage) -> bool:
-        """Open it; False if that was cancelled."""
+        """Open *storage*; return False if cancelled."""
         patience = self._give_up_after
         give_up_at = None if patience is None else time.monotonic() + patience
         pause = _FIRST_PAUSE
@@ -100,5 +100,5 @@ class Opener(threading.Thread):
 
 
 def opening_time(config: Config, *, init: bool) -> float:
-    """Return the seconds that opening a storage within reach may take."""
+    """Return the seconds that opening a reachable storage may take."""
     return config.connect_timeout + (config.migration_lock_timeout if init else 0.0)

@@ -1,4 +1,4 @@
-"""Whether a crashed child may start again, and when. Pure: no actor, no thread, no clock."""
+"""Decides whether and when a crashed child is restarted. Pure: no actor, no thread, no clock."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LONGEST_DELAY = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RestartAfter:
-    """Start the child again after *delay* seconds; 0: at once."""
+    """Restart the child after *delay* seconds; 0: at once."""
 
     delay: float
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """It crashed *crashes* times within the window, which is more than is allowed."""
+    """Do not restart the child: it crashed *crashes* times within the window."""
 
     crashes: int
 
@@ -33,11 +33,11 @@ Decision = RestartAfter | GiveUp
 class RestartBudget:
     """The crashes of one child: at most *max_restarts* restarts within *window* seconds.
 
-    The first restart is at once, each further one waits twice as long as the one before, and all
-    of them together take less than half the window: else a child that always crashes would spread
-    its crashes so far that no window ever holds too many.
+    The first restart is immediate; the delay of each further one doubles. All delays together take
+    less than half the window: else a child that always crashes would spread its crashes so far
+    that no window ever holds too many.
 
-    A database that is away is nobody's fault: such a crash costs a delay and is not counted.
+    A crash because the database cannot be reached costs a delay and is not counted.
     """
 
     def __init__(self, max_restarts: int, window: float) -> None:
@@ -48,7 +48,7 @@ class RestartBudget:
         self._uncounted: deque[float] = deque(maxlen=16)
 
     def crashed(self, error: BaseException, now: float) -> Decision:
-        """Decide about a child that crashed with *error* at the moment *now*."""
+        """Note a crash with *error* at the moment *now*, and decide about the restart."""
         if isinstance(error, StorageUnavailableError | OutcomeUnknownError):
             return self._note(self._uncounted, now, at_once=0)
         decision = self._note(self._counted, now, at_once=1)

@@ -1,4 +1,4 @@
-"""The children without which a store does not run: writer, publisher and keeper."""
+"""The permanent children: writer, publisher and keeper. A store does not run without them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ log = get_logger()
 StartService = Callable[[Child, Context], Ref]
 
 _ORDER = (Child.KEEPER, Child.PUBLISHER, Child.WRITER)
-"""pykka's `stop_all` ends the newest first: the writer tells the publisher, all tell the keeper."""
+"""Order of the start. pykka's `stop_all` stops the newest first, so each stops before the ones
+it sends messages to: the writer before the publisher, both before the keeper."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartService:
-    """From the timer to the supervisor: the delay of this child's restart is over."""
+    """From the timer to the supervisor: restart this child now."""
 
     child: Child
 
 
 @dataclass(slots=True)
 class _Place:
-    """A child's place in the tree, filled or not."""
+    """The place of a child in the tree; empty while the child is being restarted."""
 
     budget: RestartBudget
     ref: Ref | None = None
@@ -40,7 +41,7 @@ class _Place:
 
 
 class Services:
-    """Starts them and starts them again; used by the supervisor alone."""
+    """Starts and restarts the permanent children; used by the supervisor alone."""
 
     def __init__(self, context: Context, start: StartService) -> None:
         self._shared = context
@@ -69,7 +70,7 @@ class Services:
         self._shared.directory.enter(child, ref)
 
     def child_of(self, urn: str) -> Child | None:
-        """Return which child this is; None: none of them, or one of earlier."""
+        """Return the child with this actor URN; None for any other actor, and for a dead child."""
         for child, place in self._places.items():
             if place.ref is not None and place.ref.actor_urn == urn:
                 return child
@@ -79,18 +80,18 @@ class Services:
         return self._places[child].ref
 
     def up(self, child: Child) -> bool:
-        """Note that *child* works; True: it is not the first of its kind."""
+        """Note that *child* is up; return True if it was restarted."""
         place = self._places[child]
         place.is_up = True
         return place.restarts > 0
 
     def crashed(self, child: Child, error: BaseException) -> None:
-        """Start *child* again, now or later.
+        """Schedule the restart of *child*.
 
         Raises:
             NotRunningError: It crashed too often.
         """
-        self.gone(child)
+        self.remove(child)
         place = self._places[child]
         decision = place.budget.crashed(error, time.monotonic())
         if isinstance(decision, GiveUp):
@@ -100,8 +101,8 @@ class Services:
         assert self._shared.supervisor is not None
         self._shared.timer.after(decision.delay, self._shared.supervisor, RestartService(child))
 
-    def gone(self, child: Child) -> None:
-        """Note that nobody is in its place any more."""
+    def remove(self, child: Child) -> None:
+        """Empty the place of *child*."""
         self._shared.directory.remove(child)
         place = self._places[child]
         place.ref, place.is_up = None, False

@@ -1,4 +1,4 @@
-"""Who is subscribed in a runtime: admission, restarts and ends of its subscription actors."""
+"""The subscriptions of a runtime: admission, restart and end of their actors."""
 
 from __future__ import annotations
 
@@ -35,31 +35,33 @@ log = get_logger()
 Reply = pykka.ThreadingFuture[Subscription]
 
 StartSubscription = Callable[[Context, Seat, Reply | None], Ref]
-"""Starts the actor of a seat; it answers the reply, which a restarted one has no more."""
+"""Starts the actor of a seat, which answers the reply; the reply is None at a restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartSubscription:
-    """From the timer to the supervisor: the delay of this subscription's restart is over."""
+    """From the timer to the supervisor: restart this subscription's actor now."""
 
     key: Key
 
 
 @dataclass(slots=True)
-class _Taken:
-    """A seat, and the actor that sits in it at present; None while it waits for its restart."""
+class _TakenSeat:
+    """A seat that is taken by a subscription, and the actor of that subscription."""
 
     seat: Seat
     budget: RestartBudget
     actor: Ref | None = None
+    """None while it is being restarted."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     leaving: bool = False
+    """The actor was told to stop."""
     successor: Subscribe | None = None
-    """Who gets the seat when its present actor, which is leaving, has ended."""
+    """Gets the seat when the actor has ended."""
 
     @property
     def is_free(self) -> bool:
-        """Whether a successor may have it: its subscriber is dead, or it is at its end."""
+        """A successor may take the seat: the subscriber is dead, or the actor is leaving."""
         subscriber = self.seat.actor
         return self.leaving or (subscriber is not None and not subscriber.is_alive())
 
@@ -68,14 +70,14 @@ class Subscriptions:
     """One seat per subscription; used by the supervisor alone."""
 
     def __init__(self, context: Context, tree: StoreState, start: StartSubscription) -> None:
-        self._surroundings = context
+        self._shared = context
         self._tree = tree
         self._start_actor = start
-        self._taken: dict[Key, _Taken] = {}
+        self._taken: dict[Key, _TakenSeat] = {}
         self.restarts = 0
 
     def actors(self) -> dict[str, Ref]:
-        """Return the living actors by what people call them."""
+        """Return the running actors by name."""
         return {
             f"subscription {name!r} to {stream_id!r}": taken.actor
             for (stream_id, name), taken in self._taken.items()
@@ -87,28 +89,28 @@ class Subscriptions:
             try_tell(actor, message)
 
     def subscribe(self, message: Subscribe) -> None:
-        """Give the seat to the subscriber, now or when its dead predecessor has left."""
+        """Seat the subscriber, now or after its predecessor has ended; refuse a name in use."""
         key = (message.stream_id, message.subscription_name)
         taken = self._taken.get(key)
         if taken is None:
             self._seat(key, message)
         elif taken.is_free and taken.successor is None:
             taken.successor = message
-            self._dismiss(key, taken)
+            self._stop_actor(key, taken)
         else:
             refuse(message.reply, _in_use(key, taken.since))
 
     def unsubscribe(self, message: Unsubscribe) -> None:
-        """End a subscription at once; what its subscriber has not acknowledged comes again."""
+        """Stop a subscription at once; unacknowledged events will be redelivered."""
         key = (message.stream_id, message.subscription_name)
         taken = self._taken.get(key)
         if taken is None:
             refuse(message.reply, SubscriptionNotFoundError(*key))
         else:
-            self._dismiss(key, taken, message.reply)
+            self._stop_actor(key, taken, message.reply)
 
     def crashed(self, urn: str, error: BaseException) -> bool:
-        """Restart the actor of *urn*, or stop its subscription; False: it has no seat here."""
+        """Restart the actor of *urn*, or stop its subscription; return False if it has no seat."""
         key = self._key_of(urn)
         if key is None:
             return False
@@ -116,7 +118,7 @@ class Subscriptions:
         self._forget_actor(key, taken)
         decision = taken.budget.crashed(error, time.monotonic())
         if taken.leaving:
-            self._vacate(key, None)
+            self._free_seat(key, None)
         elif isinstance(decision, GiveUp):
             self._give_up(key, decision, error)
         else:
@@ -124,56 +126,56 @@ class Subscriptions:
         return True
 
     def ended(self, urn: str, error: BaseException | None) -> bool:
-        """Note the orderly end of an actor; False: it has no seat here."""
+        """Note the orderly end of an actor; return False if it has no seat."""
         key = self._key_of(urn)
         if key is None:
             return False
         if error is not None:
             log.warning("subscription stopped", **_named(key), error=repr(error))
-        self._vacate(key, None)
+        self._free_seat(key, None)
         return True
 
     def restart(self, message: RestartSubscription) -> None:
-        """Start the actor again, unless the subscription was ended meanwhile."""
+        """Restart the actor, unless the subscription has ended meanwhile."""
         taken = self._taken.get(message.key)
         if taken is not None and taken.actor is None:
             self.restarts += 1
-            self._fill(taken, None)
+            self._start(taken, None)
 
     def close(self, reason: BaseException | None) -> None:
-        """Show every handle that is still there as stopped."""
+        """Mark all remaining handles as stopped, and refuse all successors."""
         shown = reason if isinstance(reason, EventStoreError) else None
         for key in list(self._taken):
-            self._vacate(key, shown, again=False)
+            self._free_seat(key, shown, again=False)
 
-    # ── inside ───────────────────────────────────────────────────────────────────────────────
+    # ── private ──────────────────────────────────────────────────────────────────────────────
 
     def _seat(self, key: Key, message: Subscribe) -> None:
-        shared = self._surroundings
+        shared = self._shared
         handle = SubscriptionHandle(
             *key, config=shared.config, storage=shared.storage, supervisor=shared.supervisor
         )
-        taken = _Taken(
+        taken = _TakenSeat(
             Seat(handle, message.subscriber, message.options),
             RestartBudget(shared.config.max_restarts, shared.config.restart_window),
         )
         self._taken[key] = taken
-        self._tree.seated(key, handle, message.subscriber)
-        self._fill(taken, message.reply)
+        self._tree.add_subscription(key, handle, message.subscriber)
+        self._start(taken, message.reply)
 
-    def _fill(self, taken: _Taken, reply: Reply | None) -> None:
-        taken.actor = self._start_actor(self._surroundings, taken.seat, reply)
+    def _start(self, taken: _TakenSeat, reply: Reply | None) -> None:
+        taken.actor = self._start_actor(self._shared, taken.seat, reply)
 
-    def _dismiss(
-        self, key: Key, taken: _Taken, reply: pykka.ThreadingFuture[None] | None = None
+    def _stop_actor(
+        self, key: Key, taken: _TakenSeat, reply: pykka.ThreadingFuture[None] | None = None
     ) -> None:
         taken.leaving = True
         reply = pykka.ThreadingFuture() if reply is None else reply
         if taken.actor is None:
-            self._vacate(key, None)
+            self._free_seat(key, None)
             answer(reply, None)
         elif not try_tell(taken.actor, Stop(time.monotonic(), reply)):
-            # Its report is on the way.
+            # It is dead already; its report to the supervisor is on its way.
             answer(reply, None)
 
     def _restart_later(self, key: Key, decision: RestartAfter, error: BaseException) -> None:
@@ -181,36 +183,36 @@ class Subscriptions:
             "subscription crashed", **_named(key), restart_in=decision.delay, error=repr(error)
         )
         if decision.delay:
-            shared = self._surroundings
+            shared = self._shared
             assert shared.supervisor is not None
             shared.timer.after(decision.delay, shared.supervisor, RestartSubscription(key))
         else:
             self.restart(RestartSubscription(key))
 
     def _give_up(self, key: Key, decision: GiveUp, error: BaseException) -> None:
-        """Stop this subscription alone: the others and the store live on."""
+        """Stop this subscription alone; the others and the store keep running."""
         log.error(
             "subscription gave up", **_named(key), crashes=decision.crashes, error=repr(error)
         )
         reason = SubscriptionLostError(
             f"subscription {key[1]!r} to {key[0]!r} stopped: it crashed {decision.crashes} times"
-            f" within {self._surroundings.config.restart_window} s: {error!r}",
+            f" within {self._shared.config.restart_window} s: {error!r}",
             *key,
         )
         reason.__cause__ = error
         seat = self._taken[key].seat
         seat.handle.failed(error, decision.crashes)
         try_tell(seat.actor, SubscriptionLost(seat.handle, reason))
-        self._vacate(key, reason)
+        self._free_seat(key, reason)
 
-    def _forget_actor(self, key: Key, taken: _Taken) -> None:
+    def _forget_actor(self, key: Key, taken: _TakenSeat) -> None:
         assert taken.actor is not None
-        self._surroundings.directory.tell(Child.PUBLISHER, Unwatch(key[0], taken.actor))
+        self._shared.directory.tell(Child.PUBLISHER, Unwatch(key[0], taken.actor))
         taken.actor = None
 
-    def _vacate(self, key: Key, reason: EventStoreError | None, *, again: bool = True) -> None:
+    def _free_seat(self, key: Key, reason: EventStoreError | None, *, again: bool = True) -> None:
         taken = self._taken.pop(key)
-        self._tree.unseated(key)
+        self._tree.remove_subscription(key)
         handle = taken.seat.handle
         if not handle.join_quietly(0):
             handle.stopped(reason)

@@ -1,4 +1,4 @@
-"""The supervisor of a store: starts its parts, restarts what crashes, and ends everything."""
+"""The supervisor of a store: starts its children, restarts those that crash, stops them all."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ __all__ = ["StoreSupervisor"]
 
 log = get_logger()
 
-_GIVING_UP = 2.0
-"""Seconds that the parts have to end when the store fails."""
+_FAILURE_GRACE = 2.0
+"""Seconds that the children get to end when the store fails."""
 
 
 class StoreSupervisor(SupervisedActor):
     """Runs a store inside an application's own tree of pykka actors.
 
     ``StoreSupervisor.start(config, parent=ref)`` does no I/O and never fails; connect to it by
-    ``EventStore.attach``. It keeps trying to reach the database. A part that crashes is started
-    again where the storage says it stopped. When one crashes more than `Config.max_restarts` times
-    within `Config.restart_window`, everything ends and *parent* is told `StoreFailed`; so it is
-    when the schema is not the right one. Stopping it waits for acknowledgements in flight, up to
-    `Config.stop_timeout`.
+    ``EventStore.attach``. It retries until the database can be reached. A child that crashes is
+    restarted and goes on from the state in the storage. If one of writer, publisher and keeper
+    crashes more than `Config.max_restarts` times within `Config.restart_window`, or if the schema
+    is wrong, the store stops and *parent* is sent `StoreFailed`. A stop waits for the
+    acknowledgements of events in flight, up to `Config.stop_timeout`.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class StoreSupervisor(SupervisedActor):
 
         Args:
             config: The settings of the store.
-            parent: Told `StoreFailed` when the supervisor gives up.
+            parent: Is sent `StoreFailed` when the supervisor gives up.
             init: Install or migrate the schema if needed.
-            open_timeout: Seconds after which a database that cannot be reached is a failure.
-                Defaults to None: wait for it, however long it takes.
+            open_timeout: Seconds after which an unreachable database is a failure.
+                Defaults to None: retry without a limit.
         """
         super().__init__("supervisor", None)
         self._config = config
@@ -72,12 +72,12 @@ class StoreSupervisor(SupervisedActor):
         self._tree = StoreState(config)
         share_state(self.actor_ref, self._tree)
         self._opener = Opener(self._tree, self.actor_ref, init=init, give_up_after=open_timeout)
-        self._parts: Children | None = None
+        self._children: Children | None = None
         self._stop_at: float | None = None
         self._waits_for_acks = True
         self._failure: BaseException | None = None
 
-    # ── what it is told ──────────────────────────────────────────────────────────────────────
+    # ── messages ─────────────────────────────────────────────────────────────────────────────
 
     def setup(self) -> None:
         self._opener.start()
@@ -85,35 +85,35 @@ class StoreSupervisor(SupervisedActor):
     def receive(self, message: Any) -> None:
         match message:
             case StorageOpened(storage):
-                self._move_in(storage)
+                self._start_children(storage)
             case StorageRefused(error) | HistoryRewound(error):
                 self._give_up(error)
             case AskHealth(reply):
                 answer(reply, self._health())
-            case _ if self._parts is not None:
-                self._received(message, self._parts)
+            case _ if self._children is not None:
+                self._receive_when_open(message, self._children)
             case _:
-                raise TypeError(f"not for a supervisor: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
-    def _received(self, message: Any, parts: Children) -> None:
-        """Handle what only comes when the storage is open."""
+    def _receive_when_open(self, message: Any, children: Children) -> None:
+        """Handle the messages that come only while the storage is open."""
         match message:
             case ChildUp(urn):
-                self._child_up(urn, parts)
+                self._child_up(urn, children)
             case ChildFailed(urn, error):
-                self._child_failed(urn, error, parts)
+                self._child_failed(urn, error, children)
             case ChildStopped(urn, error):
-                self._child_stopped(urn, error, parts)
+                self._child_stopped(urn, error, children)
             case RestartService(child):
-                parts.permanent.start(child)
+                children.permanent.start(child)
             case RestartSubscription():
-                parts.seats.restart(message)
+                children.seats.restart(message)
             case Subscribe():
-                parts.seats.subscribe(message)
+                children.seats.subscribe(message)
             case Unsubscribe():
-                parts.seats.unsubscribe(message)
+                children.seats.unsubscribe(message)
             case _:
-                raise TypeError(f"not for a supervisor: {message!r}")
+                raise TypeError(f"unexpected message: {message!r}")
 
     def undelivered(self, message: Any) -> None:
         match message:
@@ -124,54 +124,54 @@ class StoreSupervisor(SupervisedActor):
 
     # ── starting and restarting ──────────────────────────────────────────────────────────────
 
-    def _move_in(self, storage: Storage) -> None:
+    def _start_children(self, storage: Storage) -> None:
         self._tree.opened(storage)
         try:
-            self._parts = Children(self._tree, storage, self.actor_ref)
+            self._children = Children(self._tree, storage, self.actor_ref)
         except BaseException:
             storage.close()
             raise
-        self._parts.start()
+        self._children.start()
 
-    def _child_up(self, urn: str, parts: Children) -> None:
-        child = parts.permanent.child_of(urn)
+    def _child_up(self, urn: str, children: Children) -> None:
+        child = children.permanent.child_of(urn)
         if child is None:
             return
-        if parts.permanent.up(child):
-            parts.seats.tell_all(ChildRestarted(child))
-        if parts.permanent.are_up:
-            self._tree.reached(Phase.UP)
+        if children.permanent.up(child):
+            children.seats.tell_all(ChildRestarted(child))
+        if children.permanent.are_up:
+            self._tree.advance_to(Phase.UP)
 
-    def _child_failed(self, urn: str, error: BaseException, parts: Children) -> None:
-        child = parts.permanent.child_of(urn)
+    def _child_failed(self, urn: str, error: BaseException, children: Children) -> None:
+        child = children.permanent.child_of(urn)
         if child is None:
-            parts.seats.crashed(urn, error)
+            children.seats.crashed(urn, error)
             return
         try:
-            parts.permanent.crashed(child, error)
+            children.permanent.crashed(child, error)
         except NotRunningError as too_often:
             self._give_up(too_often)
 
-    def _child_stopped(self, urn: str, error: BaseException | None, parts: Children) -> None:
-        if parts.permanent.child_of(urn) is None:
-            parts.seats.ended(urn, error)
+    def _child_stopped(self, urn: str, error: BaseException | None, children: Children) -> None:
+        if children.permanent.child_of(urn) is None:
+            children.seats.ended(urn, error)
         elif error is not None:
             self._give_up(error)
         else:
-            # Somebody stops every actor of the process: what is left must not wait for acks.
+            # All actors of the process are being stopped: the rest must not wait for acks.
             self._waits_for_acks = False
             self.finish()
 
     def _health(self) -> Health:
-        parts = self._parts
-        if parts is None:
+        children = self._children
+        if children is None:
             return health_of(self._tree, running=False, restarts=0)
-        return health_of(self._tree, running=parts.permanent.are_up, restarts=parts.restarts)
+        return health_of(self._tree, running=children.permanent.are_up, restarts=children.restarts)
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 
     def _give_up(self, error: BaseException) -> None:
-        """End everything, loudly: nothing stays half alive."""
+        """Stop the whole store because of *error*."""
         self._failure = error
         self.finish()
 
@@ -186,26 +186,26 @@ class StoreSupervisor(SupervisedActor):
         if self._failure is not None:
             log.error("the store failed", error=repr(self._failure))
             self._tree.failed(self._failure)
-        self._tree.reached(Phase.STOPPING)
+        self._tree.advance_to(Phase.STOPPING)
         try:
-            self._end_everything(self._deadline())
+            self._stop_children(self._deadline())
         finally:
-            self._tree.reached(Phase.STOPPED)
+            self._tree.advance_to(Phase.STOPPED)
             if self._failure is not None:
                 try_tell(self._parent, StoreFailed(self.actor_ref, self._failure))
 
     def _deadline(self) -> float:
         now = time.monotonic()
         if self._failure is not None or not self._waits_for_acks:
-            return now + _GIVING_UP
+            return now + _FAILURE_GRACE
         return now + self._config.stop_timeout if self._stop_at is None else self._stop_at
 
-    def _end_everything(self, deadline: float) -> None:
+    def _stop_children(self, deadline: float) -> None:
         self._opener.cancel()
-        if self._parts is None:
+        if self._children is None:
             self._opener.join(max(0.0, deadline - time.monotonic()))
             return
         acks = self._waits_for_acks and self._failure is None
-        late = self._parts.end(deadline, acks=acks, reason=self._failure)
+        late = self._children.stop(deadline, acks=acks, reason=self._failure)
         if late:
-            log.warning("did not end in time", actors=late)
+            log.warning("actors did not end in time", actors=late)

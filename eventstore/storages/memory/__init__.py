@@ -1,6 +1,6 @@
-"""A store in the memory of the process, with the meanings of the one in PostgreSQL.
+"""A store in the memory of the process, with the semantics of the one in PostgreSQL.
 
-For trying out and for fast tests of applications: nothing survives the process.
+For experiments and for fast tests of applications: nothing survives the process.
 """
 
 from __future__ import annotations

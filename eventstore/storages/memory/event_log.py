@@ -1,4 +1,4 @@
-"""The events of a store and the streams they are in. Pure: no lock, no clock, no subscription."""
+"""The events and streams of a store in memory. Pure: no lock, no clock, no subscription."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Stream:
 
 
 class EventLog:
-    """Every event at the place of its global position, and once more in its stream."""
+    """All events, ordered by global position, and by version in each stream."""
 
     def __init__(self) -> None:
         self._events: list[StoredEvent] = []
@@ -65,7 +65,7 @@ class EventLog:
         return self._stored_at[event.global_position - 1]
 
     def append(self, append: Append, now: datetime) -> Outcome:
-        """Store *append* as a whole, or say why not."""
+        """Store *append* atomically, or return the reason why it is refused."""
         if any(self._used_id(part) for part in append):
             repeated = self._first_results(append)
             if repeated is not None:
@@ -87,7 +87,7 @@ class EventLog:
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int
     ) -> list[StoredEvent]:
-        """Read at most *count* events and *max_bytes* bytes, but always the first event."""
+        """Read at most *count* events of at most *max_bytes*, the first whatever its size."""
         found: list[StoredEvent] = []
         size = 0
         for event in self.after(stream_id, after, count):
@@ -116,7 +116,7 @@ class EventLog:
 
     @property
     def stream_count(self) -> int:
-        """How many streams there are."""
+        """Number of streams."""
         return len(self._streams)
 
     def streams(self, after: str | None, count: int) -> list[StreamInfo]:
@@ -125,7 +125,7 @@ class EventLog:
         return [self.stream_info(stream_id) for stream_id in nsmallest(count, ids)]
 
     def holds(self, global_position: int, event_id: UUID) -> bool:
-        """Tell whether *event_id* is at *global_position*."""
+        """Return whether *event_id* is stored at *global_position*."""
         event = self._by_id.get(event_id)
         return event is not None and event.global_position == global_position
 
@@ -154,7 +154,7 @@ class EventLog:
         return next((e.event_id for e in part.events if e.event_id in self._by_id), None)
 
     def _first_results(self, append: Append) -> tuple[AppendResult, ...] | None:
-        """Return what storing *append* returned before; None if it is not the same append."""
+        """Return the results of the first time *append* was stored; None if it never was."""
         firsts = [self._first_of_run(part) for part in append]
         if any(part.events and not first for part, first in zip(append, firsts, strict=True)):
             return None
@@ -164,7 +164,7 @@ class EventLog:
         )
 
     def _first_of_run(self, part: StreamAppend) -> StoredEvent | None:
-        """Return the stored first event of *part* if all of *part* is stored in a row there."""
+        """Return the stored first event of *part*, if all its events are stored in a row."""
         first = self._by_id.get(part.events[0].event_id) if part.events else None
         if first is None:
             return None
@@ -234,7 +234,7 @@ def _named(expected: int) -> int | ExpectedVersion:
 def _page(
     events: list[StoredEvent], start: int, count: int, direction: ReadDirection
 ) -> list[StoredEvent]:
-    """Return *count* events from the 1-based place *start* on."""
+    """Return up to *count* events from the 1-based place *start* on."""
     if direction is ReadDirection.FORWARD:
         place = max(start, 1) - 1
         return events[place : place + count]

@@ -1,4 +1,4 @@
-"""The long-lived users of a store in memory: a writer's, a keeper's, a listener's."""
+"""The sessions of writer, keeper and listener with a store in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["MemoryAnnounceSession", "MemoryAppendSession", "MemoryKeeperSession"
 
 
 class MemoryAppendSession:
-    """Appends."""
+    """The writer's session: appends events."""
 
     def __init__(self, store: SharedStore) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class MemoryAppendSession:
 
 
 class MemoryKeeperSession:
-    """Renews leases and stores checkpoints."""
+    """The keeper's session: renews leases and stores checkpoints."""
 
     def __init__(self, store: SharedStore) -> None:
         self._store = store
@@ -75,7 +75,7 @@ class MemoryAnnounceSession:
 
 
 class MemoryListener:
-    """Learns of new events, and of changes of subscriptions."""
+    """The listener's session: waits for new events and for changes of subscriptions."""
 
     def __init__(self, store: SharedStore) -> None:
         self._store = store
@@ -86,7 +86,7 @@ class MemoryListener:
         self._change = 0
 
     def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
-        """Return at once the first time, as a new connection does."""
+        """Wait as `HeadListener` documents; the first call returns at once."""
         with self._store.listening() as changed:
             if prompt is not self._prompt:
                 self._prompt, self._connected = prompt, False

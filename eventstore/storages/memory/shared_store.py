@@ -1,4 +1,4 @@
-"""What all users of one store in memory share: its contents, and the lock that guards them."""
+"""A store in memory that its users share: its contents, and the lock that guards them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SharedStore", "join", "leave"]
 
 
 class SharedStore:
-    """The contents of one store. Everything in it is read and written under its lock."""
+    """The contents of one store, read and written only under its lock."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
@@ -31,7 +31,7 @@ class SharedStore:
         """Hold the lock.
 
         Raises:
-            StorageUnavailableError: Not had before *deadline*, a moment of `time.monotonic`.
+            StorageUnavailableError: *deadline* passed first, on `time.monotonic`.
         """
         remaining = deadline - monotonic()
         if remaining <= 0 or not self._changed.acquire(timeout=remaining):
@@ -43,7 +43,7 @@ class SharedStore:
 
     @contextmanager
     def changing(self, deadline: float) -> Iterator[None]:
-        """Hold the lock, and wake every listener after the change."""
+        """Hold the lock for a change, and wake every listener afterwards."""
         with self.locked(deadline):
             yield
             self._changed.notify_all()
@@ -63,7 +63,7 @@ class SharedStore:
 
     @contextmanager
     def listening(self) -> Iterator[threading.Condition]:
-        """Hold the lock as the condition that changes are announced on."""
+        """Hold the lock; yield the condition that is notified of changes."""
         with self._changed:
             yield self._changed
 
@@ -75,7 +75,7 @@ _registry = threading.Lock()
 
 
 def join(name: str, schema: str) -> SharedStore:
-    """Return the process's store of that name, made for its first user."""
+    """Return this process's store of that name; create it for the first user."""
     key = (name, schema)
     with _registry:
         _users[key] = _users.get(key, 0) + 1
@@ -83,7 +83,7 @@ def join(name: str, schema: str) -> SharedStore:
 
 
 def leave(name: str, schema: str) -> None:
-    """Forget the store if this was its last user."""
+    """Drop the store if this was its last user."""
     key = (name, schema)
     with _registry:
         _users[key] -= 1

@@ -31,7 +31,7 @@ def attempted(
 ) -> Job:
     job = Job(Group((Item((request,)),)))
     for error in errors:
-        assert job.drop_unwanted(NOW)
+        assert job.drop_expired(NOW)
         job.failed(error, NOW)
     return job
 
@@ -61,4 +61,4 @@ def test_nobody_is_sent_who_gave_up(request_: AppendRequest) -> None:
     with pytest.raises(StorageUnavailableError):
         request_.reply.wait(PASSED)
 
-    assert not job.drop_unwanted(NOW)
+    assert not job.drop_expired(NOW)

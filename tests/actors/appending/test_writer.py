@@ -109,8 +109,8 @@ def test_what_waits_while_a_commit_runs_becomes_the_next_commit(
 def test_the_callers_of_a_small_commit_share_the_next_one_if_they_come_back_in_a_moment(
     rooms: Rooms, session: ScriptedSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventstore_actors.appending.commit_plan.EACH", 0.3)
-    monkeypatch.setattr("eventstore_actors.appending.commit_plan.SOON", 60.0)
+    monkeypatch.setattr("eventstore_actors.appending.commit_plan.SECONDS_PER_EVENT", 0.3)
+    monkeypatch.setattr("eventstore_actors.appending.commit_plan.RETURN_WINDOW", 60.0)
     rooms.append(one("first", 0))
     for each in [rooms.send(one("a", 0)), rooms.send(one("b", 0))]:
         each.get()

@@ -443,7 +443,7 @@ def test_a_redelivery_in_a_read_is_a_mistake_of_its_caller() -> None:
     subject = delivery()
     assert subject.begin_read()
 
-    with pytest.raises(AssertionError, match="would follow a hole"):
+    with pytest.raises(AssertionError, match="would follow a gap"):
         subject.redeliver()
 
 

@@ -181,7 +181,7 @@ def test_a_handler_that_hangs_is_never_run_twice_at_once(
         with pytest.raises(DeliveryTimeoutError):
             seated.handle.join(LONG)
         wait_until(lambda: not seated.ref.is_alive())
-        wait_until(lambda: "a handler has not returned" in caplog.text)
+        wait_until(lambda: "handler still running" in caplog.text)
     assert row(rooms).owner is None
 
     seated.sit(pykka.ThreadingFuture())

@@ -12,7 +12,7 @@ from eventstore.model.config import Config
 from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionState
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber
-from eventstore_actors.delivering.outlets import LIVENESS, REST
+from eventstore_actors.delivering.outlets import LIVENESS, SLOW_LIVENESS
 from eventstore_actors.kernel.messages import HeadMoved, Stop
 from tests.actors.seated import Seated, append, let_pass, start_keeper
 from tests.support.rooms import Rooms, rooms_over
@@ -48,7 +48,7 @@ def resting(rooms: Rooms, received: queue.SimpleQueue[int]) -> Seated:
     # What was set before it came to rest has rung by then.
     let_pass(1.2 * LIVENESS)
     seated.settle()
-    assert SOON < REST
+    assert SOON < SLOW_LIVENESS
     return seated
 
 

@@ -44,7 +44,7 @@ def test_more_appends_than_allowed_are_refused(limit: QueueLimit) -> None:
 
 def test_more_bytes_than_allowed_are_refused(limit: QueueLimit) -> None:
     reply = limit.admit(60)
-    with pytest.raises(TooManyAppendsError, match="60 bytes wait and 41 more"):
+    with pytest.raises(TooManyAppendsError, match="60 bytes are queued and 41 more"):
         limit.admit(41)
     limit.admit(40)
     reply.answer(DONE)
@@ -85,14 +85,14 @@ def test_a_caller_that_gave_up_is_never_sent(limit: QueueLimit) -> None:
     with pytest.raises(StorageUnavailableError):
         reply.wait(past())
     assert limit.queued_appends == 0
-    assert not reply.sending()
+    assert not reply.begin_sending()
     reply.answer(DONE)
     assert limit.queued_appends == 0
 
 
 def test_what_was_sent_may_be_stored_and_counts_until_its_answer(limit: QueueLimit) -> None:
     reply = limit.admit(10)
-    assert reply.sending()
+    assert reply.begin_sending()
     with pytest.raises(OutcomeUnknownError):
         reply.wait(past())
     assert limit.queued_bytes == 10
@@ -102,8 +102,8 @@ def test_what_was_sent_may_be_stored_and_counts_until_its_answer(limit: QueueLim
 
 def test_what_was_certainly_not_stored_waits_again(limit: QueueLimit) -> None:
     reply = limit.admit(10)
-    assert reply.sending()
-    reply.not_stored()
+    assert reply.begin_sending()
+    reply.wait_again()
     with pytest.raises(StorageUnavailableError):
         reply.wait(past())
 
@@ -138,7 +138,7 @@ def test_the_counts_are_exact_under_many_threads() -> None:
             with pytest.raises(StorageUnavailableError):
                 reply.wait(past())
         else:
-            reply.sending()
+            reply.begin_sending()
             with pytest.raises(OutcomeUnknownError):
                 reply.wait(past())
             reply.answer(DONE)

@@ -34,7 +34,7 @@ def held_by_another_thread(turn: CommitTurn, stack: ExitStack) -> threading.Even
     taken, enough = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with turn.of_a_caller() as session:
+        with turn.caller_turn() as session:
             assert session is SESSION
             taken.set()
             enough.wait(10)
@@ -48,18 +48,18 @@ def held_by_another_thread(turn: CommitTurn, stack: ExitStack) -> threading.Even
 
 
 def test_a_caller_gets_the_session_if_nobody_has_it(turn: CommitTurn) -> None:
-    with turn.of_a_caller() as session:
+    with turn.caller_turn() as session:
         assert session is SESSION
 
 
 def test_a_caller_does_not_wait_for_another(turn: CommitTurn, elsewhere: ExitStack) -> None:
     held_by_another_thread(turn, elsewhere)
-    with turn.of_a_caller() as session:
+    with turn.caller_turn() as session:
         assert session is None
 
 
 def test_nothing_is_lent_before_it_is_offered() -> None:
-    with CommitTurn().of_a_caller() as session:
+    with CommitTurn().caller_turn() as session:
         assert session is None
 
 
@@ -69,7 +69,7 @@ def test_the_writer_waits_for_a_caller(turn: CommitTurn, elsewhere: ExitStack) -
 
     def write() -> None:
         begun.set()
-        with turn.of_the_writer():
+        with turn.writer_turn():
             done.set()
 
     writer = threading.Thread(target=write)
@@ -83,7 +83,7 @@ def test_the_writer_waits_for_a_caller(turn: CommitTurn, elsewhere: ExitStack) -
 
 def test_what_was_withdrawn_is_not_lent(turn: CommitTurn) -> None:
     turn.withdraw(timeout=0)
-    with turn.of_a_caller() as session:
+    with turn.caller_turn() as session:
         assert session is None
 
 
@@ -112,13 +112,13 @@ def test_a_withdrawal_waits_no_longer_than_it_may(turn: CommitTurn, elsewhere: E
 
 
 def test_the_writer_may_end_in_its_own_turn(turn: CommitTurn) -> None:
-    with turn.of_the_writer():
+    with turn.writer_turn():
         turn.withdraw(timeout=10)
-    with turn.of_a_caller() as session:
+    with turn.caller_turn() as session:
         assert session is None
 
 
 def test_an_error_gives_the_turn_back(turn: CommitTurn, elsewhere: ExitStack) -> None:
-    with pytest.raises(ZeroDivisionError), turn.of_a_caller():
+    with pytest.raises(ZeroDivisionError), turn.caller_turn():
         raise ZeroDivisionError
     held_by_another_thread(turn, elsewhere)

@@ -104,7 +104,7 @@ def test_a_folder_that_is_used_otherwise_is_refused_and_not_touched(tmp_path: Pa
 
     with pytest.raises(StorageError, match="of another PostgreSQL server"):
         EmbeddedServer.start(foreign)
-    with pytest.raises(StorageError, match="no data folder"):
+    with pytest.raises(StorageError, match="not a data folder"):
         EmbeddedServer.start(photos.parent)
     with pytest.raises(StorageError, match="file"):
         EmbeddedServer.start(file)
