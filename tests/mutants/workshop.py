@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.mutants.mutant import Mutant
+from tests.mutants.places.product import Product
 
 __all__ = ["TestRun", "Workshop"]
 
@@ -60,6 +61,7 @@ class Workshop:
             target = self.tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / name, target)
+        self._product = Product(self.tree)
 
     def prove_that_the_copy_is_imported(self) -> None:
         """Raise unless Python in here imports the copy, and not the installed original."""
@@ -79,11 +81,13 @@ class Workshop:
     @contextmanager
     def mutated(self, mutant: Mutant) -> Iterator[None]:
         """Have *mutant* in the copy while the block runs."""
-        original = mutant.apply(self.tree)
+        edit = mutant.edit(self._product)
+        path = self.tree / edit.file
+        path.write_text(edit.result, "utf-8")
         try:
             yield
         finally:
-            (self.tree / mutant.file).write_text(original, "utf-8")
+            path.write_text(edit.source, "utf-8")
 
     def close(self) -> None:
         shutil.rmtree(self.tree)
@@ -91,7 +95,7 @@ class Workshop:
     def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
             **os.environ,
-            "PYTHONPATH": str(self.tree),
+            "PYTHONPATH": os.pathsep.join(map(str, self._product.import_path)),
             # Two mutants of one size within one second would look the same to Python.
             "PYTHONDONTWRITEBYTECODE": "1",
             # Room for the reason beside the name of a test that failed.
