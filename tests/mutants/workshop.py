@@ -27,6 +27,13 @@ LONGEST_TEST = 60
 _PASSED = 0
 _FAILED = 1
 
+# Whatever the project's own settings say: an option that spreads a run over processes would let
+# mutants share their time and their deadlines. An empty one takes the place of them all.
+_PYTEST = (
+    *("-m", "pytest", "-x", "-q", "-rf", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider"),
+    *("-p", "no:xdist", "--hypothesis-seed", "1", "--timeout", str(LONGEST_TEST)),
+)
+
 _IMPORTED = (
     "import eventstore, eventstore_actors as actors;"
     " print(actors.__file__, eventstore.__file__, sep='\\n')"
@@ -53,10 +60,11 @@ class TestRun:
 
 
 class Workshop:
-    """The copy; gone when it is closed."""
+    """The copy, and a folder for each run; gone when it is closed."""
 
     def __init__(self) -> None:
-        self.tree = Path(tempfile.mkdtemp(prefix="eventstore-mutants-"))
+        self._home = Path(tempfile.mkdtemp(prefix="eventstore-mutants-"))
+        self.tree = self._home / "tree"
         for name in _tracked_files():
             target = self.tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,11 +79,15 @@ class Workshop:
             raise RuntimeError(f"tests would run the original, not the copy: {printed}")
 
     def run_tests(self, tests: Iterable[str]) -> TestRun:
-        """Run *tests* until the first one fails."""
-        done = self._python(
-            *("-m", "pytest", "-x", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"),
-            *("--timeout", str(LONGEST_TEST), "--hypothesis-seed", "1", *tests),
-        )
+        """Run *tests* until the first one fails, in a folder that no other run knows."""
+        folder = Path(tempfile.mkdtemp(dir=self._home, prefix="run-"))
+        try:
+            done = self._python(
+                *(*_PYTEST, "--basetemp", str(folder / "tmp"), *tests),
+                HYPOTHESIS_STORAGE_DIRECTORY=str(folder / "hypothesis"),
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return TestRun(done.returncode, done.stdout + done.stderr)
 
     @contextmanager
@@ -90,11 +102,13 @@ class Workshop:
             path.write_text(edit.source, "utf-8")
 
     def close(self) -> None:
-        shutil.rmtree(self.tree)
+        shutil.rmtree(self._home)
 
-    def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
         environment = {
-            **os.environ,
+            **ours,
+            **variables,
             "PYTHONPATH": os.pathsep.join(map(str, self._product.import_path)),
             # Two mutants of one size within one second would look the same to Python.
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace as replaced
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.mutants.places.place import DoesNotApplyError, Edit
 from tests.mutants.places.product import Product
 from tests.mutants.places.python_place import PythonPlace, function
 from tests.mutants.places.sql_text import words_of
+from tests.mutants.workshop import Workshop
 
 TREE = Path(__file__).parents[2]
 PRODUCT = Product(TREE)
@@ -145,3 +147,45 @@ def test_the_product_is_what_the_wheel_holds() -> None:
     roots = [*wheel["packages"], *wheel["force-include"]]
     assert all(any(file.is_relative_to(root) for file in PRODUCT.files) for root in roots)
     assert all(any(file.is_relative_to(root) for root in roots) for file in PRODUCT.files)
+
+
+PROBE = """
+import os
+
+def test_probe(tmp_path, request):
+    plugins = request.config.pluginmanager
+    assert not plugins.hasplugin("xdist"), "spread over processes"
+    assert not plugins.hasplugin("cacheprovider"), "remembers other runs"
+    assert "PYTEST_XDIST_WORKER" not in os.environ
+    with open({notes!r}, "a") as notes:
+        print(tmp_path, os.environ["HYPOTHESIS_STORAGE_DIRECTORY"], file=notes)
+    (tmp_path / "old").mkdir()
+"""
+
+
+@pytest.fixture
+def workshop() -> Iterator[Workshop]:
+    with Workshop() as workshop:
+        yield workshop
+
+
+def test_no_run_of_a_mutants_tests_meets_another(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = tmp_path / "notes"
+    probe = workshop.tree / "probe" / "test_probe.py"
+    probe.parent.mkdir()
+    probe.write_text(PROBE.format(notes=str(notes)), "utf-8")
+    settings = workshop.tree / "pyproject.toml"
+    text = settings.read_text("utf-8")
+    settings.write_text(text.replace("addopts = [", 'addopts = ["-n", "2", '), "utf-8")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-n 2")
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
+
+    runs = [workshop.run_tests(["probe"]) for _ in range(2)]
+
+    assert [run.output for run in runs if not run.passed] == []
+    folders = [Path(each) for each in notes.read_text("utf-8").split()]
+    assert len(set(folders)) == 4
+    assert not any(folder.exists() for folder in folders)
+    assert all(folder.is_relative_to(workshop.tree.parent) for folder in folders)
