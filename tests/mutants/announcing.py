@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.places.changes import constant, remove, replace, then
+from tests.mutants.places.changes import constant, operator, remove, replace, then
 from tests.mutants.places.python_place import function
 
 __all__ = ["ANNOUNCING"]
@@ -20,14 +20,14 @@ ANNOUNCING = (
         guarantee="G23",
         breaks="Behind a hole the memory goes on, and says that what is in there does not exist.",
         where=function("RecentEvents._append").comparison("!="),
-        change=replace("run[0].global_position <= self._head"),
+        change=operator("<"),
         killers=(f"{_MEMORY}::test_what_may_be_in_a_hole_is_not_denied",),
     ),
     Mutant(
         name="not-held-is-not-there",
         guarantee="G23",
         breaks="What the memory does not hold counts as not existing.",
-        where=function("RecentEvents.after").condition(mentioning="following"),
+        where=function("RecentEvents.after").condition(mentioning="position"),
         change=constant(False),
         killers=(f"{_MEMORY}::test_a_new_memory_covers_nothing",),
     ),
@@ -173,8 +173,8 @@ ANNOUNCING = (
         name="page-after-a-hole",
         guarantee="G15",
         breaks="The listener leaves the first new event out.",
-        where=function("Listener._read_on").returned(1),
-        change=replace("page[2:]"),
+        where=function("Listener._read_on").returned(1).literal(1),
+        change=constant(2),
         killers=(f"{_LISTENING}::test_what_is_new_is_told_in_order_and_once",),
     ),
     Mutant(
@@ -248,7 +248,7 @@ ANNOUNCING = (
         guarantee="G34",
         breaks="Heads of another schema are taken for ours.",
         where=function("PostgresHeadListener._hear").condition(),
-        change=replace("channel"),
+        change=constant(True),
         killers=(f"{_FAULTS}::test_what_another_store_announces_is_not_heard",),
     ),
 )

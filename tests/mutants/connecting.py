@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.places.changes import calls, constant, remove, replace
+from tests.mutants.places.changes import attribute, calls, constant, remove, replace
 from tests.mutants.places.python_place import function, variable
 
 __all__ = ["CONNECTING"]
@@ -38,7 +38,7 @@ CONNECTING = (
         guarantee="G25",
         breaks="An append whose backend was killed is called unstored.",
         where=variable("_REACTIONS").entry("57P01"),
-        change=replace("Reaction.RETRY"),
+        change=attribute("RETRY"),
         killers=(
             "tests/eventstore/postgres/test_sqlstates.py::test_every_kind_of_error_has_its_reaction",
         ),
@@ -85,7 +85,7 @@ CONNECTING = (
         name="any-server-will-do",
         guarantee="G25",
         breaks="Of several servers a standby is taken.",
-        where=variable("_DEFAULTS", module="connector").entry("target_session_attrs"),
+        where=variable("_DEFAULTS").entry("target_session_attrs"),
         change=constant("any"),
         killers=(f"{_ISOLATION}::test_a_standby_is_not_written_to",),
     ),
@@ -125,7 +125,7 @@ CONNECTING = (
         name="lost-connection-is-an-error",
         guarantee="G25",
         breaks="A read whose connection was cut fails, though there is time to repeat it.",
-        where=variable("_PASSING", module="pool").assigned("_PASSING").part(mentioning="LOST"),
+        where=variable("_PASSING").assigned("_PASSING").part(mentioning="LOST"),
         change=remove,
         killers=(f"{_LOST}::test_reads_and_keeping_go_on_over_killed_connections",),
     ),

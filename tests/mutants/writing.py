@@ -16,13 +16,12 @@ _ALONE = "tests/actors/appending/test_appending_alone.py"
 _WRITER = "tests/actors/appending/test_writer.py"
 
 _WITH_NEW_IDS = """
-from dataclasses import replace
 from uuid import uuid4
-from msgspec.structs import replace as renewed
+from msgspec.structs import replace
 {}
 appends = [
     tuple(
-        replace(part, events=tuple(renewed(e, event_id=uuid4()) for e in part.events))
+        replace(part, events=tuple(replace(e, event_id=uuid4()) for e in part.events))
         for part in append
     )
     for append in appends

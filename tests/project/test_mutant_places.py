@@ -9,6 +9,7 @@ import pytest
 
 from tests.mutants.places.changes import (
     after,
+    attribute,
     before,
     calls,
     constant,
@@ -134,6 +135,7 @@ def changed(product: Product, place: Place, change: Change) -> str:
         (put.iterated().part(0), remove, "for each in (self.count,):"),
         (put.pattern().part(1), remove, "case (1):"),
         (put.reference("longest"), constant(1.5), "self.write(item, timeout=1.5)"),
+        (put.reference("longest"), attribute("count"), "self.write(item, timeout=self.count)"),
         (put.literal("full"), constant("empty"), "raise OverflowError('empty')"),
         (put.returned(1).part(0), constant(value=False), "return False if item else self.full"),
         (put.default("force"), constant(value=True), "force: bool = True) -> bool:"),

@@ -6,6 +6,7 @@ from tests.mutants.places.place import Change, Edit, Spot
 
 __all__ = [
     "after",
+    "attribute",
     "before",
     "calls",
     "constant",
@@ -52,6 +53,11 @@ def operator(text: str) -> Change:
 def calls(name: str) -> Change:
     """Call another method or function with the same arguments."""
     return lambda spot: spot.calling(name)
+
+
+def attribute(name: str) -> Change:
+    """Look at another attribute of the same object."""
+    return lambda spot: spot.with_attribute(name)
 
 
 def before(text: str) -> Change:

@@ -68,6 +68,9 @@ class Spot(ABC):
     def calling(self, name: str) -> Edit:
         raise DoesNotApplyError(f"{self.text!r} is no call that could go to {name!r} instead")
 
+    def with_attribute(self, name: str) -> Edit:
+        raise DoesNotApplyError(f"{self.text!r} is no attribute that {name!r} could replace")
+
     def with_block(self, block: str, text: str) -> Edit:
         raise DoesNotApplyError(f"{self.text!r} has no {block} to replace by {text!r}")
 

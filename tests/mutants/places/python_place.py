@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 from tests.mutants.places.place import DoesNotApplyError, the_one
 from tests.mutants.places.product import Definition, Product
@@ -274,20 +274,34 @@ class PythonPlace:
         return self._step("statement around", statement_around, None, None)
 
     def find(self, product: Product) -> PythonSpot:
-        """Return the node in *product*; see `Place.find`."""
-        definition = self._definition(product)
-        node = definition.node
-        chain = [product.modules[definition.file], *way_to(product.modules[definition.file], node)]
+        """Return the node in *product*; see `Place.find`.
+
+        If several modules define the name, the one is meant in which all steps lead somewhere.
+        """
+        spots: list[PythonSpot] = []
+        errors: list[DoesNotApplyError] = []
+        for definition in self._definitions(product):
+            try:
+                spots.append(self._find_in(definition, product))
+            except DoesNotApplyError as error:
+                errors.append(error)
+        if not spots:
+            raise DoesNotApplyError("\n".join(map(str, errors)))
+        return the_one(f"definition of {self.name}", spots, None, lambda e: str(e.definition))
+
+    def _find_in(self, definition: Definition, product: Product) -> PythonSpot:
+        module, node = product.modules[definition.file], definition.node
+        chain = [module, *way_to(module, node)]
         for number, step in enumerate(self.steps, start=1):
             try:
                 node = step.take(node, chain[:-1])
             except DoesNotApplyError as error:
                 way = " > ".join([self.name, *(each.what for each in self.steps[:number])])
                 raise DoesNotApplyError(f"{way}: {error} ({definition.file})") from error
-            chain = [chain[0], *way_to(chain[0], node)]
+            chain = [module, *way_to(module, node)]
         return PythonSpot(product, definition, tuple(chain))
 
-    def _definition(self, product: Product) -> Definition:
+    def _definitions(self, product: Product) -> list[Definition]:
         known = [each for each in product.definitions if isinstance(each.node, self.kinds)]
         found = [
             each
@@ -299,7 +313,7 @@ class PythonPlace:
             where = f" in a module {self.module}" if self.module else ""
             near = "".join(f"\n  {each}" for each in _near(self.name, known))
             raise DoesNotApplyError(f"no {self.name}{where}; near it are:{near or ' none'}")
-        return the_one(f"definition of {self.name}", found, None, str)
+        return found
 
     def _below(
         self,
@@ -339,15 +353,16 @@ class PythonPlace:
 
 
 def _near(name: str, known: Sequence[Definition]) -> list[Definition]:
-    """Return what *name* may be called now: similar names, the same name elsewhere, siblings."""
+    """Return what *name* may be called now: the same name elsewhere, siblings, similar names."""
     owner, _, last = name.rpartition(".")
-    ranked = {
-        each: max(
-            difflib.SequenceMatcher(None, name, each.name).ratio(),
-            0.95 if each.name.rpartition(".")[2] == last else 0.0,
-            0.75 if owner and each.name.rpartition(".")[0] == owner else 0.0,
-        )
-        for each in known
-    }
-    near = sorted((each for each in ranked if ranked[each] > 0.7), key=lambda e: -ranked[e])
+
+    def nearness(other: Definition) -> float:
+        other_owner, _, other_last = other.name.rpartition(".")
+        if other_last == last:
+            return 2.0
+        if owner and other_owner == owner:
+            return 1.0 + SequenceMatcher(None, last, other_last).ratio()
+        return SequenceMatcher(None, name, other.name).ratio()
+
+    near = sorted((each for each in known if nearness(each) > 0.7), key=nearness, reverse=True)
     return near[:12]

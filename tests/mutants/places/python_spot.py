@@ -128,6 +128,13 @@ class PythonSpot(Spot):
             case _:
                 return super().calling(name)
 
+    def with_attribute(self, name: str) -> Edit:
+        match self.node:
+            case ast.Attribute(value):
+                return self.replaced(f"{self._text_of(value)}.{name}")
+            case _:
+                return super().with_attribute(name)
+
     def done_once(self) -> Edit:
         if not isinstance(self.node, ast.While):
             return super().done_once()
