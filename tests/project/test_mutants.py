@@ -6,7 +6,6 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace as replaced
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from tests.mutants.places.changes import constant, replace
 from tests.mutants.places.place import DoesNotApplyError, Edit
 from tests.mutants.places.product import Product
 from tests.mutants.places.python_place import PythonPlace, function
-from tests.mutants.places.sql_text import words_of
 from tests.mutants.workshop import Workshop
 
 TREE = Path(__file__).parents[2]
@@ -37,7 +35,7 @@ def does_not_apply(mutant: Mutant) -> str | None:
             compile(edit.result, str(edit.file), "exec")
     except (DoesNotApplyError, SyntaxError) as error:
         return str(error)
-    if _meaning(edit) == _meaning(replaced(edit, text=edit.source[edit.start : edit.end])):
+    if _meaning(edit) == _without_layout(edit.file.suffix, edit.source):
         return f"{mutant.name} changes nothing but the layout"
     return None
 
@@ -102,10 +100,16 @@ def test_a_moved_module_or_another_layout_costs_no_mutant(moved: Product) -> Non
     assert differ == []
 
 
-def _meaning(edit: Edit) -> object:
-    if edit.file.suffix == ".py":
-        return ast.dump(ast.parse(edit.result))
-    return words_of(edit.result)
+def _meaning(edit: Edit) -> str:
+    """Return the file after the edit without its layout and its comments."""
+    return _without_layout(edit.file.suffix, edit.result)
+
+
+@cache
+def _without_layout(suffix: str, text: str) -> str:
+    if suffix == ".py":
+        return ast.dump(ast.parse(text))
+    return re.sub(r"--[^\n]*|\s+", "", text)
 
 
 @pytest.mark.parametrize(

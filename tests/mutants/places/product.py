@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.places.python_nodes import walk, words_of
+from tests.mutants.places.python_nodes import parents, walk, words_of
 
 __all__ = ["Definition", "Product"]
 
@@ -69,6 +69,18 @@ class Product:
             if file.suffix == ".py"
         }
 
+    def way_to(self, file: Path, node: ast.AST) -> tuple[ast.AST, ...]:
+        """Return the nodes from the module in *file* down to *node*, both included."""
+        above = self._parents[file]
+        way = [node]
+        while way[-1] in above:
+            way.append(above[way[-1]])
+        return tuple(reversed(way))
+
+    @cached_property
+    def _parents(self) -> dict[Path, dict[ast.AST, ast.AST]]:
+        return {file: parents(module) for file, module in self.modules.items()}
+
     @cached_property
     def definitions(self) -> list[Definition]:
         """Every function, every class, and every variable of a module."""
@@ -77,6 +89,19 @@ class Product:
             for file, module in self.modules.items()
             for name, node in _definitions(module, "")
         ]
+
+    @cached_property
+    def global_names(self) -> dict[Path, frozenset[str]]:
+        """What each module defines or imports."""
+        return {
+            file: frozenset(
+                (alias.asname or alias.name).split(".")[0]
+                for node in walk(module)
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                for alias in node.names
+            ).union(each.name for each in self.definitions if each.file == file)
+            for file, module in self.modules.items()
+        }
 
     @cached_property
     def words(self) -> frozenset[str]:

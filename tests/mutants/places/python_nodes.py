@@ -12,12 +12,12 @@ __all__ = [
     "defaults",
     "last_name",
     "mentions",
+    "parents",
     "parts",
     "position",
     "shown",
     "statement_around",
     "walk",
-    "way_to",
     "words_of",
 ]
 
@@ -42,14 +42,9 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
         yield from walk(child)
 
 
-def way_to(root: ast.AST, target: ast.AST) -> list[ast.AST]:
-    """Return the nodes from below *root* down to *target*."""
-    for child in ast.iter_child_nodes(root):
-        if child is target:
-            return [child]
-        if way := way_to(child, target):
-            return [child, *way]
-    return []
+def parents(root: ast.AST) -> dict[ast.AST, ast.AST]:
+    """Return the parent of each node below *root*."""
+    return {child: node for node in walk(root) for child in ast.iter_child_nodes(node)}
 
 
 def last_name(node: ast.AST) -> str | None:

@@ -19,7 +19,6 @@ from tests.mutants.places.python_nodes import (
     shown,
     statement_around,
     walk,
-    way_to,
 )
 from tests.mutants.places.python_spot import PythonSpot
 
@@ -290,16 +289,14 @@ class PythonPlace:
         return the_one(f"definition of {self.name}", spots, None, lambda e: str(e.definition))
 
     def _find_in(self, definition: Definition, product: Product) -> PythonSpot:
-        module, node = product.modules[definition.file], definition.node
-        chain = [module, *way_to(module, node)]
+        node = definition.node
         for number, step in enumerate(self.steps, start=1):
             try:
-                node = step.take(node, chain[:-1])
+                node = step.take(node, product.way_to(definition.file, node)[:-1])
             except DoesNotApplyError as error:
                 way = " > ".join([self.name, *(each.what for each in self.steps[:number])])
                 raise DoesNotApplyError(f"{way}: {error} ({definition.file})") from error
-            chain = [module, *way_to(module, node)]
-        return PythonSpot(product, definition, tuple(chain))
+        return PythonSpot(product, definition, product.way_to(definition.file, node))
 
     def _definitions(self, product: Product) -> list[Definition]:
         known = [each for each in product.definitions if isinstance(each.node, self.kinds)]

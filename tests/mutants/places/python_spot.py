@@ -88,7 +88,8 @@ class PythonSpot(Spot):
         return self.replaced(f"not ({self.text})")
 
     def literal(self, value: bool | float | str | None) -> Edit:
-        return self.replaced(repr(value))
+        text = repr(value)
+        return self._edit(self.node, f"({text})" if text.startswith("-") else text)
 
     def surrounded(self, *, before: str = "", after: str = "") -> Edit:
         node = self.node if isinstance(self.node, ast.stmt) else self.chain[-2]
@@ -122,11 +123,13 @@ class PythonSpot(Spot):
     def calling(self, name: str) -> Edit:
         match self.node:
             case ast.Call(ast.Attribute(value) as callee):
-                return self._edit(callee, f"{self._text_of(value)}.{name}")
+                text = f"{self._text_of(value)}.{name}"
             case ast.Call(ast.Name() as callee):
-                return self._edit(callee, name)
+                text = name
             case _:
                 return super().calling(name)
+        self._parsed(text, "eval")
+        return self._edit(callee, text)
 
     def with_attribute(self, name: str) -> Edit:
         match self.node:
@@ -214,17 +217,8 @@ class PythonSpot(Spot):
     @cached_property
     def _names(self) -> set[str]:
         """What a plain name may mean in this function."""
-        module = self.chain[0]
         own = {word for each in walk(self.definition.node) for word in words_of(each)}
-        imported = {
-            (alias.asname or alias.name).split(".")[0]
-            for each in walk(module)
-            if isinstance(each, ast.Import | ast.ImportFrom)
-            for alias in each.names
-        }
-        file = self.definition.file
-        defined = {each.name for each in self.product.definitions if each.file == file}
-        return own | imported | defined | set(dir(builtins))
+        return own | self.product.global_names[self.definition.file] | set(dir(builtins))
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
