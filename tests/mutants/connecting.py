@@ -127,7 +127,7 @@ CONNECTING = (
         breaks="A read whose connection was cut fails, though there is time to repeat it.",
         where=variable("_PASSING").assigned("_PASSING").part(mentioning="LOST"),
         change=remove,
-        killers=(f"{_LOST}::test_reads_and_keeping_go_on_over_killed_connections",),
+        killers=(f"{_LOST}::test_a_read_is_repeated_whose_connection_turns_out_to_be_cut",),
     ),
     Mutant(
         name="kept-for-ever",
