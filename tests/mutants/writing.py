@@ -230,7 +230,7 @@ WRITING = (
         name="deadline-of-the-connection",
         guarantee="G25",
         breaks="A connection that is dead costs an append its whole deadline.",
-        where=function("attempt_until").returned().call("min", 0).part(mentioning="patience"),
+        where=function("attempt_until").returned().call("min", 0).part(1),
         change=replace("left"),
         killers=(f"{_WRITER}::test_a_dead_connection_does_not_cost_the_whole_deadline",),
     ),
