@@ -27,8 +27,8 @@ LONGEST_TEST = 60
 _PASSED = 0
 _FAILED = 1
 
-# Whatever the project's own settings say: an option that spreads a run over processes would let
-# mutants share their time and their deadlines. An empty one takes the place of them all.
+# The project's own options do not count: one that spreads a run over processes would make the
+# runs of two mutants compete for time.
 _PYTEST = (
     *("-m", "pytest", "-x", "-q", "-rf", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider"),
     *("-p", "no:xdist", "--hypothesis-seed", "1", "--timeout", str(LONGEST_TEST)),
@@ -79,7 +79,7 @@ class Workshop:
             raise RuntimeError(f"tests would run the original, not the copy: {printed}")
 
     def run_tests(self, tests: Iterable[str]) -> TestRun:
-        """Run *tests* until the first one fails, in a folder that no other run knows."""
+        """Run *tests* until the first one fails, in a folder that no other run uses."""
         folder = Path(tempfile.mkdtemp(dir=self._home, prefix="run-"))
         try:
             done = self._python(

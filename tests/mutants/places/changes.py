@@ -1,4 +1,4 @@
-"""What can be done to a spot; each name reads as what becomes of it."""
+"""The changes that a mutant can make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def remove(spot: Spot) -> Edit:
-    """Take it out: a statement does nothing, an operand or argument is left away."""
+    """Take it out: a statement does nothing, an operand or argument is left out."""
     return spot.removed()
 
 
@@ -56,25 +56,25 @@ def calls(name: str) -> Change:
 
 
 def attribute(name: str) -> Change:
-    """Look at another attribute of the same object."""
+    """Use another attribute of the same object."""
     return lambda spot: spot.with_attribute(name)
 
 
 def before(text: str) -> Change:
-    """Do something more before this statement."""
+    """Add a statement before this one."""
     return lambda spot: spot.surrounded(before=text)
 
 
 def after(text: str) -> Change:
-    """Do something more after this statement."""
+    """Add a statement after this one."""
     return lambda spot: spot.surrounded(after=text)
 
 
 def then(text: str) -> Change:
-    """Have an ``if``, a loop or a function do something else."""
+    """Give an ``if`` or a loop another body."""
     return lambda spot: spot.with_block("body", text)
 
 
 def otherwise(text: str) -> Change:
-    """Have the ``else`` of an ``if`` or of a loop do something else."""
+    """Give an ``if`` or a loop another ``else``."""
     return lambda spot: spot.with_block("orelse", text)

@@ -79,7 +79,7 @@ class Spot(ABC):
 
 
 class Place(Protocol):
-    """How a mutant names what it changes; found anew in each tree."""
+    """The name of what a mutant changes. It can be looked up in any tree of the product."""
 
     def find(self, product: Product) -> Spot:
         """Return the one spot that is meant.
@@ -90,7 +90,7 @@ class Place(Protocol):
 
 
 Change = Callable[[Spot], Edit]
-"""What becomes of the spot."""
+"""What a mutant does to the spot."""
 
 
 def the_one(

@@ -1,4 +1,4 @@
-"""The product's source: the files that the wheel holds, found anew wherever they lie."""
+"""The product's source: the files that the wheel holds, wherever they lie."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Definition:
 
 
 class Product:
-    """One tree of the product, read when first asked for."""
+    """One tree of the product; each file is read once, on first use."""
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree

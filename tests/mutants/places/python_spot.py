@@ -201,7 +201,11 @@ class PythonSpot(Spot):
         return self.source.split("\n")
 
     def _parsed(self, text: str, mode: str) -> ast.AST:
-        """Parse what will be put in, which may use no name that means nothing there."""
+        """Parse new text.
+
+        Raises:
+            DoesNotApplyError: It is no Python, or uses a name that does not exist at this place.
+        """
         try:
             parsed = compile(textwrap.dedent(text), "<change>", mode, ast.PyCF_ONLY_AST)
         except SyntaxError as error:
