@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-__all__ = ["DoesNotApplyError", "Mutant"]
+from tests.mutants.places.place import Change, DoesNotApplyError, Edit, Place
+from tests.mutants.places.product import Product
 
-
-class DoesNotApplyError(Exception):
-    """The code has changed: the mutant's text is not there exactly once."""
+__all__ = ["Mutant"]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A change of one place in one file."""
+    """A change of one place."""
 
     name: str
     guarantee: str
     """Number of what is broken, as the README lists it."""
     breaks: str
     """What goes wrong, in a sentence."""
-    file: str
-    before: str
-    """Stands in *file* exactly once."""
-    after: str
+    where: Place
+    change: Change
     killers: tuple[str, ...]
     """Tests of which at least one has to fail, as pytest is told."""
 
-    def apply(self, tree: Path) -> str:
-        """Change the file in *tree*, and return its text of before.
+    def edit(self, product: Product) -> Edit:
+        """Return what to write into which file of *product*.
 
         Raises:
-            DoesNotApplyError: The text to change is missing, or ambiguous.
+            DoesNotApplyError: The place is missing or ambiguous, or the change does not fit it.
         """
-        path = tree / self.file
-        original = path.read_text("utf-8")
-        path.write_text(self.mutated(original), "utf-8")
-        return original
-
-    def mutated(self, original: str) -> str:
-        """Return *original*, the text of the file, as this mutant has it."""
-        count = original.count(self.before)
-        if count != 1:
-            raise DoesNotApplyError(
-                f"{self.name}: in {self.file} its text stands {count} times, not once:"
-                f" {self.before!r}"
-            )
-        return original.replace(self.before, self.after)
+        try:
+            edit = self.change(self.where.find(product))
+        except DoesNotApplyError as error:
+            raise DoesNotApplyError(f"{self.name}: {error}") from error
+        if edit.result == edit.source:
+            raise DoesNotApplyError(f"{self.name} changes nothing in {edit.file}")
+        return edit

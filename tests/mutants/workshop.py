@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.mutants.mutant import Mutant
+from tests.mutants.places.product import Product
 
 __all__ = ["TestRun", "Workshop"]
 
@@ -25,6 +26,13 @@ LONGEST_TEST = 60
 
 _PASSED = 0
 _FAILED = 1
+
+# The project's own options do not count: one that spreads a run over processes would make the
+# runs of two mutants compete for time.
+_PYTEST = (
+    *("-m", "pytest", "-x", "-q", "-rf", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider"),
+    *("-p", "no:xdist", "--hypothesis-seed", "1", "--timeout", str(LONGEST_TEST)),
+)
 
 _IMPORTED = (
     "import eventstore, eventstore_actors as actors;"
@@ -52,14 +60,16 @@ class TestRun:
 
 
 class Workshop:
-    """The copy; gone when it is closed."""
+    """The copy, and a folder for each run; gone when it is closed."""
 
     def __init__(self) -> None:
-        self.tree = Path(tempfile.mkdtemp(prefix="eventstore-mutants-"))
+        self._home = Path(tempfile.mkdtemp(prefix="eventstore-mutants-"))
+        self.tree = self._home / "tree"
         for name in _tracked_files():
             target = self.tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / name, target)
+        self._product = Product(self.tree)
 
     def prove_that_the_copy_is_imported(self) -> None:
         """Raise unless Python in here imports the copy, and not the installed original."""
@@ -69,29 +79,37 @@ class Workshop:
             raise RuntimeError(f"tests would run the original, not the copy: {printed}")
 
     def run_tests(self, tests: Iterable[str]) -> TestRun:
-        """Run *tests* until the first one fails."""
-        done = self._python(
-            *("-m", "pytest", "-x", "-q", "-rf", "--tb=no", "-p", "no:cacheprovider"),
-            *("--timeout", str(LONGEST_TEST), "--hypothesis-seed", "1", *tests),
-        )
+        """Run *tests* until the first one fails, in a folder that no other run uses."""
+        folder = Path(tempfile.mkdtemp(dir=self._home, prefix="run-"))
+        try:
+            done = self._python(
+                *(*_PYTEST, "--basetemp", str(folder / "tmp"), *tests),
+                HYPOTHESIS_STORAGE_DIRECTORY=str(folder / "hypothesis"),
+            )
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return TestRun(done.returncode, done.stdout + done.stderr)
 
     @contextmanager
     def mutated(self, mutant: Mutant) -> Iterator[None]:
         """Have *mutant* in the copy while the block runs."""
-        original = mutant.apply(self.tree)
+        edit = mutant.edit(self._product)
+        path = self.tree / edit.file
+        path.write_text(edit.result, "utf-8")
         try:
             yield
         finally:
-            (self.tree / mutant.file).write_text(original, "utf-8")
+            path.write_text(edit.source, "utf-8")
 
     def close(self) -> None:
-        shutil.rmtree(self.tree)
+        shutil.rmtree(self._home)
 
-    def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _python(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
         environment = {
-            **os.environ,
-            "PYTHONPATH": str(self.tree),
+            **ours,
+            **variables,
+            "PYTHONPATH": os.pathsep.join(map(str, self._product.import_path)),
             # Two mutants of one size within one second would look the same to Python.
             "PYTHONDONTWRITEBYTECODE": "1",
             # Room for the reason beside the name of a test that failed.

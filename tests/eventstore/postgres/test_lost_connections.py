@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from eventstore.ports.storage import AppendSession, ReadDirection
 from eventstore.ports.stored_events import Append, Committed
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting import connection
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.eventstore.postgres.conftest import Psql
@@ -100,6 +102,20 @@ def test_reads_and_keeping_go_on_over_killed_connections(user: User, psql: Psql)
         assert user.keep(owned.fence, checkpoint).checkpoint == checkpoint
 
 
+def test_a_read_is_repeated_whose_connection_turns_out_to_be_cut(
+    user: User, psql: Psql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G25: nobody looked at the connection before, so the read itself finds out."""
+    monkeypatch.setattr(connection, "_FRESH", math.inf)
+    user.store("order-1", 3)
+    for _ in range(3):
+        psql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'eventstore'"
+        )
+        assert len(user.storage.read_all(1, 10, ReadDirection.FORWARD, soon())) == 3
+
+
 def test_a_success_survives_the_death_of_the_server() -> None:
     """G5, G25: kill -9 right after the answer, recovery, and every answered append is there."""
     with TestServer() as server, ExitStack() as stack:
@@ -158,6 +174,7 @@ from eventstore.model.config import Config
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.ports.stored_events import Committed, EncodedEvent, StreamAppend
+from eventstore.storages.postgres.connecting import connection
 
 def append():
     event = EncodedEvent(uuid4(), "Happened", b"{}")
