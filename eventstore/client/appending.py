@@ -8,9 +8,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from eventstore.client.codec import Codec
+from eventstore.model.checks import shown
 from eventstore.model.errors import DuplicateEventError
 from eventstore.model.events import EventData, check_expected_version
-from eventstore.model.names import check_stream_id, shown
+from eventstore.model.names import check_stream_id
 from eventstore.ports.storage import Append, EncodedEvent, StreamAppend, payload_bytes
 
 __all__ = ["MAX_APPEND_BYTES", "prepare_one", "prepare_several"]

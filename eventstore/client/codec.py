@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from eventstore.model.checks import shown
 from eventstore.model.errors import SerializationError
 from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
-from eventstore.model.names import check_name, shown
+from eventstore.model.names import check_name
 from eventstore.model.serializer import Serializer, Types, reader
 from eventstore.ports.storage import EncodedEvent, StoredEvent
 

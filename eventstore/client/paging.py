@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from eventstore.model.checks import check_int
 from eventstore.model.errors import DeliveryTimeoutError
 from eventstore.model.events import RecordedEvent
-from eventstore.model.names import MAX_POSITION, shown
+from eventstore.model.names import MAX_POSITION
 from eventstore.model.subscription import SubscriptionInfo
 from eventstore.ports.storage import ReadDirection, Storage
 
@@ -74,18 +75,13 @@ Page = Callable[[int, int], list[RecordedEvent]]
 """Reads one page: start, count."""
 
 
-def check_count(name: str, value: object, *, most: int | None = MAX_PAGE) -> int:
-    """Return *value* if it is a possible number of events.
+def check_count(name: str, value: object) -> int:
+    """Return *value* if it is a size that a page can have, 1 to `MAX_PAGE`.
 
     Raises:
         TypeError, ValueError: It is not; the message names *name*.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < 1 or (most is not None and value > most):
-        limit = "at least 1" if most is None else f"1 to {most:,}"
-        raise ValueError(f"{name} must be {limit}: {value}")
-    return value
+    return check_int(name, value, least=1, most=MAX_PAGE)
 
 
 def check_position(name: str, value: object, *, least: int = 0) -> int:
@@ -94,11 +90,7 @@ def check_position(name: str, value: object, *, least: int = 0) -> int:
     Raises:
         TypeError, ValueError: It is not; the message names *name*.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}: {value}")
-    return min(value, MAX_POSITION)
+    return min(check_int(name, value, least=least), MAX_POSITION)
 
 
 def check_start(name: str, value: object, direction: ReadDirection) -> int:

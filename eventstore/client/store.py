@@ -22,16 +22,12 @@ from eventstore.client.paging import (
     wait_for_checkpoint,
 )
 from eventstore.client.targets import installs_itself, registered_runtime
-from eventstore.model.config import LONGEST, Config
+from eventstore.model.awaited import position_in
+from eventstore.model.checks import check_choice, check_int, check_timeout
+from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
-from eventstore.model.names import (
-    ALL_STREAMS,
-    check_name,
-    check_stream_id,
-    check_subscribable,
-    shown,
-)
+from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
 from eventstore.model.subscription import (
     MIB,
     BatchBy,
@@ -42,9 +38,7 @@ from eventstore.model.subscription import (
     SubscriptionInfo,
     SubscriptionOptions,
     WhenOwned,
-    parse_choice,
     parse_start,
-    position_in,
 )
 from eventstore.ports.runtime import Health, Runtime
 from eventstore.ports.storage import Append, ReadDirection, Storage
@@ -413,13 +407,13 @@ class EventStore:
             subscriber,
             SubscriptionOptions(
                 start_from=parse_start(start_from),
-                batch_by=parse_choice("batch_by", BatchBy, batch_by),
+                batch_by=check_choice("batch_by", BatchBy, batch_by),
                 max_batch_size=max_batch_size,
                 buffer_size=buffer_size,
                 buffer_bytes=buffer_bytes,
                 ack_timeout=ack_timeout,
                 on_error=Retry() if on_error is None else on_error,
-                when_owned=parse_choice("when_owned", WhenOwned, when_owned),
+                when_owned=check_choice("when_owned", WhenOwned, when_owned),
                 selector=selector,
                 mapper=mapper,
             ),
@@ -451,13 +445,13 @@ class EventStore:
             subscriber,
             SubscriptionOptions(
                 start_from=parse_start(start_from),
-                batch_by=parse_choice("batch_by", BatchBy, batch_by),
+                batch_by=check_choice("batch_by", BatchBy, batch_by),
                 max_batch_size=max_batch_size,
                 buffer_size=buffer_size,
                 buffer_bytes=buffer_bytes,
                 ack_timeout=ack_timeout,
                 on_error=Retry() if on_error is None else on_error,
-                when_owned=parse_choice("when_owned", WhenOwned, when_owned),
+                when_owned=check_choice("when_owned", WhenOwned, when_owned),
                 selector=selector,
                 mapper=mapper,
             ),
@@ -594,7 +588,7 @@ class EventStore:
     def _append_deadline(self, timeout: float | None) -> float:
         if timeout is None:
             return time.monotonic() + self.config.append_timeout
-        return time.monotonic() + _check_timeout(timeout)
+        return time.monotonic() + check_timeout("timeout", timeout)
 
     def _subscribe(
         self,
@@ -618,7 +612,7 @@ class EventStore:
         read = self._page_reader(check_stream_id(stream_id), direction)
         start = check_start("start_version", start, direction)
         if count is not None:
-            check_count("count", count, most=None)
+            check_int("count", count, least=1)
         try:
             return all_events(read, start, count, _PAGE, direction)
         except StreamNotFoundError:
@@ -654,15 +648,6 @@ class EventStore:
             return [decode(event) for event in stored]
 
         return read
-
-
-def _check_timeout(timeout: object) -> float:
-    """Return *timeout* if it is a number of seconds that can pass."""
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
-        raise TypeError(f"timeout must be seconds, not {type(timeout).__name__}: {shown(timeout)}")
-    if not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds: {timeout}")
-    return min(timeout, LONGEST)
 
 
 def _key(stream_id: str, subscription_name: str) -> tuple[str, str]:

@@ -8,10 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from eventstore.model.names import shown
+from eventstore.model.checks import (
+    SHORTEST,
+    check_bool,
+    check_duration,
+    check_int,
+    check_text,
+    shown,
+)
 from eventstore.model.serializer import JsonSerializer, Serializer, Types
 
-__all__ = ["LONGEST", "MAX_SCHEMA_BYTES", "Config", "masked"]
+__all__ = ["MAX_SCHEMA_BYTES", "Config", "masked"]
 
 MIB = 1024 * 1024
 
@@ -94,19 +101,17 @@ class Config:
         if not isinstance(self.types, Mapping):
             # Read more than once, which an iterator is not.
             object.__setattr__(self, "types", tuple(self.types))
-        _check_text("dsn", self.dsn)
+        _check_dsn("dsn", self.dsn)
         if self.listen_dsn is not None:
-            _check_text("listen_dsn", self.listen_dsn)
+            _check_dsn("listen_dsn", self.listen_dsn)
         _check_schema(self.schema)
         for name in ("pool_size", "max_queued_appends", "max_queued_bytes", "max_commit_bytes"):
-            _check_int(name, getattr(self, name), least=1)
-        _check_int("max_restarts", self.max_restarts, least=0)
+            check_int(name, getattr(self, name), least=1)
+        check_int("max_restarts", self.max_restarts, least=0)
         for name in _DURATIONS:
-            _check_duration(name, getattr(self, name))
+            check_duration(name, getattr(self, name), least=_LEAST.get(name, SHORTEST))
         for name in ("allow_unsafe_durability", "enable_hard_deletes"):
-            _check_bool(name, getattr(self, name))
-        if self.lease < 3 * _SHORTEST:
-            raise ValueError(f"lease must be at least {3 * _SHORTEST} seconds: {self.lease}")
+            check_bool(name, getattr(self, name))
 
     def __repr__(self) -> str:
         shown_fields = [f"dsn={masked(self.dsn)!r}"]
@@ -144,7 +149,8 @@ class Config:
         return cls(**values)
 
 
-_SHORTEST = 0.01
+_LEAST = {"lease": 3 * SHORTEST}
+"""A lease is renewed every third of it."""
 
 _DURATIONS = (
     "connect_timeout",
@@ -189,7 +195,8 @@ def _parsed(variable: str, text: str, parse: Callable[[str], object]) -> object:
         raise ValueError(f"{variable} cannot be read: {shown_text} ({error})") from None
 
 
-def _check_text(name: str, value: object) -> None:
+def _check_dsn(name: str, value: object) -> None:
+    """Refuse what is not text, without showing it: it may hold a password."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not value or "\x00" in value:
@@ -197,35 +204,6 @@ def _check_text(name: str, value: object) -> None:
 
 
 def _check_schema(value: object) -> None:
-    _check_text("schema", value)
-    assert isinstance(value, str)
-    size = len(value.encode(errors="surrogatepass"))
-    if size > MAX_SCHEMA_BYTES:
-        raise ValueError(
-            f"schema is {size} bytes, at most {MAX_SCHEMA_BYTES} are possible: {shown(value)}"
-        )
-    if value.startswith("pg_") or value == "information_schema":
-        raise ValueError(f"schema must not be one of PostgreSQL's own: {shown(value)}")
-
-
-def _check_int(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}: {value}")
-
-
-def _check_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {type(value).__name__}: {shown(value)}")
-
-
-def _check_duration(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be seconds, not {type(value).__name__}: {shown(value)}")
-    if not _SHORTEST <= value < LONGEST:
-        raise ValueError(f"{name} must be {_SHORTEST} to {LONGEST:,.0f} seconds: {value}")
-
-
-LONGEST = 1e6
-"""Seconds; no wait is longer, as no clock or lock takes every float."""
+    schema = check_text("schema", value, most_bytes=MAX_SCHEMA_BYTES)
+    if schema.startswith("pg_") or schema == "information_schema":
+        raise ValueError(f"schema must not be one of PostgreSQL's own: {shown(schema)}")

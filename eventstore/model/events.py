@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,8 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
-from eventstore.model.names import MAX_POSITION, check_name, shown
+from eventstore.model.checks import check_moment, check_uuid, is_int, shown
+from eventstore.model.names import MAX_POSITION, check_name
 
 __all__ = [
     "AppendResult",
@@ -46,13 +47,15 @@ def check_expected_version(value: object) -> int:
     """
     if isinstance(value, ExpectedVersion):
         return value
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_int(value):
         raise TypeError(
             "expected_version must be a version or an ExpectedVersion,"
             f" not {type(value).__name__}: {shown(value)}"
         )
     if value < 0:
-        raise ValueError(f"expected_version must be 0 or more, or an ExpectedVersion: {value}")
+        raise ValueError(
+            f"expected_version must be 0 or more, or an ExpectedVersion: {shown(value)}"
+        )
     if value > MAX_POSITION:
         raise ValueError(f"expected_version must be at most {MAX_POSITION}: {shown(value)}")
     return value
@@ -87,14 +90,13 @@ class EventData(_EventContent, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_name("event_type", self.event_type)
-        if not isinstance(self.event_id, UUID):
-            raise TypeError(f"event_id must be a uuid.UUID: {shown(self.event_id)}")
+        check_uuid("event_id", self.event_id)
         if self.causation_id is not None:
-            _check_uuid("causation_id", self.causation_id)
+            check_uuid("causation_id", self.causation_id)
         if self.correlation_id is not None:
-            _check_uuid("correlation_id", self.correlation_id)
+            check_uuid("correlation_id", self.correlation_id)
         if self.created_at is not None:
-            _check_aware(self.created_at)
+            check_moment("created_at", self.created_at)
 
     @classmethod
     def of(cls, payload: object, metadata: Any = None, **fields: Any) -> EventData:
@@ -112,22 +114,6 @@ class _TypedEventData(EventData, frozen=True, kw_only=True):
 def is_named_by_class(event: EventData) -> bool:
     """Tell whether the serializer's registry decides the name of *event*."""
     return type(event) is _TypedEventData
-
-
-def _check_uuid(argument: str, value: object) -> None:
-    if not isinstance(value, UUID):
-        raise TypeError(f"{argument} must be a uuid.UUID or None: {shown(value)}")
-
-
-def _check_aware(value: object) -> None:
-    if not isinstance(value, datetime):
-        raise TypeError(f"created_at must be a datetime or None: {shown(value)}")
-    if value.utcoffset() is None:
-        raise ValueError(f"created_at must know its time zone: {value.isoformat()}")
-    try:
-        value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"created_at is no moment of UTC: {value.isoformat()}") from None
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):

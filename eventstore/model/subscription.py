@@ -6,9 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from eventstore.model.names import MAX_POSITION, shown
+from eventstore.model.checks import (
+    check_duration,
+    check_factor,
+    check_int,
+    check_timeout,
+    is_int,
+    shown,
+)
+from eventstore.model.names import MAX_POSITION
 
 if TYPE_CHECKING:
     from eventstore.model.events import AppendResult, RecordedEvent
@@ -22,7 +30,6 @@ __all__ = [
     "SubscriptionOptions",
     "SubscriptionState",
     "WhenOwned",
-    "position_in",
 ]
 
 MIB = 1024 * 1024
@@ -89,12 +96,13 @@ class Retry:
     attempts: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first <= self.longest:
-            raise ValueError(f"first must be 0 to longest ({self.longest}): {self.first}")
-        if self.factor < 1:
-            raise ValueError(f"factor must be at least 1: {self.factor}")
-        if self.attempts is not None and self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1, or None: {self.attempts}")
+        check_duration("longest", self.longest, least=0)
+        check_duration("first", self.first, least=0)
+        if self.first > self.longest:
+            raise ValueError(f"first must be at most longest ({self.longest}): {self.first}")
+        check_factor("factor", self.factor)
+        if self.attempts is not None:
+            check_int("attempts", self.attempts, least=1)
 
     def delay(self, attempt: int) -> float:
         """Return the seconds to wait after the *attempt*-th failure in a row, 1-based."""
@@ -126,22 +134,15 @@ class SubscriptionOptions:
 
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "buffer_size", "buffer_bytes"):
-            _check_count(name, getattr(self, name))
-        if self.ack_timeout is not None and not self.ack_timeout > 0:
-            raise ValueError(f"ack_timeout must be more than 0 seconds: {self.ack_timeout}")
+            check_int(name, getattr(self, name), least=1)
+        if self.ack_timeout is not None:
+            check_timeout("ack_timeout", self.ack_timeout)
         if not isinstance(self.on_error, Retry):
             raise TypeError(f"on_error must be a Retry: {shown(self.on_error)}")
         for name in ("selector", "mapper"):
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be callable: {shown(value)}")
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1: {value}")
 
 
 def parse_start(value: object) -> Start:
@@ -152,25 +153,9 @@ def parse_start(value: object) -> Start:
     """
     if isinstance(value, str):
         return Origin(value) if value in {*Origin} else _bad_start(value)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_int(value):
         raise TypeError(f'start_from must be "origin", "current" or a position: {shown(value)}')
     return value if 0 <= value <= MAX_POSITION else _bad_start(value)
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-def parse_choice(name: str, choices: type[_Choice], value: object) -> _Choice:
-    """Return the member of *choices* that *value* is or names.
-
-    Raises:
-        ValueError: It is none; the message names *name* and the choices.
-    """
-    for choice in choices:
-        if value == choice:
-            return choice
-    wanted = ", ".join(repr(choice.value) for choice in choices)
-    raise ValueError(f"{name} must be one of {wanted}: {shown(value)}")
 
 
 def _bad_start(value: str | int) -> Start:
@@ -264,54 +249,3 @@ class Subscription(Protocol):
             EventStoreError: What stopped it, if it was not asked to.
             TimeoutError: It still runs after *timeout* seconds.
         """
-
-
-def position_in(stream_id: str, what: object) -> int:
-    """Return the position that *what* has in a stream, or in the store for ``$all``.
-
-    Args:
-        stream_id: What is subscribed to.
-        what: An append's result, several of them, or an event.
-
-    Raises:
-        ValueError: It has no place in that stream.
-        TypeError: It is nothing of that kind.
-    """
-    from eventstore.model.events import AppendResult, RecordedEvent
-    from eventstore.model.names import ALL_STREAMS
-
-    match what:
-        case RecordedEvent() if stream_id == ALL_STREAMS:
-            return what.global_position
-        case RecordedEvent() if what.stream_id == stream_id:
-            return what.stream_version
-        case AppendResult() if stream_id == ALL_STREAMS:
-            if what.last_global_position is not None:
-                return what.last_global_position
-            raise ValueError(f"the append to {what.stream_id!r} only checked the stream")
-        case AppendResult() if what.stream_id == stream_id:
-            return what.last_version
-        case RecordedEvent() | AppendResult():
-            raise ValueError(f"{what.stream_id!r} is not the subscribed stream {stream_id!r}")
-        case [*results] if results:
-            return max(_positions_in(stream_id, results))
-    raise TypeError(f"wait for an AppendResult, several of them, or an event: {shown(what)}")
-
-
-def _positions_in(stream_id: str, results: Sequence[object]) -> list[int]:
-    from eventstore.model.events import AppendResult
-    from eventstore.model.names import ALL_STREAMS
-
-    concerned = [
-        result
-        for result in results
-        if not isinstance(result, AppendResult)
-        or (
-            result.last_global_position is not None
-            if stream_id == ALL_STREAMS
-            else result.stream_id == stream_id
-        )
-    ]
-    if not concerned:
-        raise ValueError(f"none of the results is of {stream_id!r}")
-    return [position_in(stream_id, result) for result in concerned]

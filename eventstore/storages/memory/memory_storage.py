@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
+from eventstore.model.checks import shown
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.events import StreamInfo
-from eventstore.model.names import shown
 from eventstore.model.subscription import Start, SubscriptionInfo, SubscriptionState
 from eventstore.ports.storage import Claimed, Held, LeaseMark, ReadDirection, StoredEvent
 from eventstore.storages.memory.memory_sessions import (

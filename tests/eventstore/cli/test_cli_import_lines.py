@@ -104,7 +104,7 @@ def test_everything_that_read_prints_is_taken_over() -> None:
         ),
         (
             b'{"stream_id":"s", "event_type":"T", "data":1, "created_at":"2020-01-01T00:00:00"}',
-            "must know its time zone",
+            "must have a time zone",
         ),
         (
             b'{"stream_id": "' + "字".encode() * 1000 + b'", "event_type": "T", "data": 1}',
