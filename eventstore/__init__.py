@@ -44,6 +44,7 @@ from eventstore.model.subscription import (
     Retry,
     Subscription,
     SubscriptionInfo,
+    SubscriptionKeywords,
     SubscriptionState,
 )
 from eventstore.ports.runtime import Health, Runtime, SubscriptionHealth
@@ -83,6 +84,7 @@ __all__ = [
     "SubscriptionHealth",
     "SubscriptionInUseError",
     "SubscriptionInfo",
+    "SubscriptionKeywords",
     "SubscriptionLost",
     "SubscriptionLostError",
     "SubscriptionNotFoundError",

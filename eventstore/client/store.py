@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, Literal, Self
+from typing import Any, Self, Unpack
 
 from eventstore.client import lifetime
 from eventstore.client.appending import prepare_one, prepare_several
@@ -23,22 +23,17 @@ from eventstore.client.paging import (
 )
 from eventstore.client.targets import installs_itself, registered_runtime
 from eventstore.model.awaited import position_in
-from eventstore.model.checks import check_choice, check_int, check_timeout
+from eventstore.model.checks import check_int, check_timeout
 from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
 from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
 from eventstore.model.subscription import (
-    MIB,
-    BatchBy,
-    Mapper,
-    Retry,
-    Selector,
     Subscription,
     SubscriptionInfo,
+    SubscriptionKeywords,
     SubscriptionOptions,
-    WhenOwned,
-    parse_start,
+    documents_options,
 )
 from eventstore.ports.runtime import Health, Runtime
 from eventstore.ports.storage import Append, ReadDirection, Storage
@@ -348,27 +343,17 @@ class EventStore:
 
     # ── subscribing ──────────────────────────────────────────────────────────────────────────
 
+    @documents_options
     def subscribe_to_stream(
         self,
         stream_id: str,
         subscription_name: str,
         subscriber: Any,
-        *,
-        start_from: Literal["origin", "current"] | int = "origin",
-        batch_by: Literal["stream", "any"] | BatchBy = "stream",
-        max_batch_size: int = 100,
-        buffer_size: int = 500,
-        buffer_bytes: int = 64 * MIB,
-        ack_timeout: float | None = None,
-        on_error: Retry | None = None,
-        when_owned: Literal["wait", "error"] | WhenOwned = "wait",
-        selector: Selector | None = None,
-        mapper: Mapper | None = None,
+        **options: Unpack[SubscriptionKeywords],
     ) -> Subscription:
         """Deliver every event of a stream, in order, at least once, to one subscriber.
 
-        The stream need not exist yet. If the subscription exists, it goes on after its checkpoint
-        and *start_from* is not looked at.
+        The stream need not exist yet. An existing subscription goes on after its checkpoint.
 
         Args:
             stream_id: What to subscribe to.
@@ -377,20 +362,7 @@ class EventStore:
             subscriber: A pykka actor's reference, told `Subscribed`, `Events` and
                 `SubscriptionLost`, which acknowledges by `Subscription.ack`; or a function of
                 `Events`, for which returning None is the acknowledgement.
-            start_from: Where a new subscription starts: "origin"; "current", as of this call; or
-                the position seen last.
-            batch_by: "stream": the events of a batch are of one stream; "any": of any.
-            max_batch_size: Most events of a batch.
-            buffer_size: Most events sent and not acknowledged.
-            buffer_bytes: Most bytes sent and not acknowledged; one larger event goes alone.
-            ack_timeout: Seconds without any acknowledgement, while something is in flight, after
-                which the subscription is given up to a successor. None: never.
-            on_error: How a batch is delivered again whose handler, selector, mapper or decoder
-                raised; `Retry()` unless given.
-            when_owned: "wait": while another runtime owns it, be its standby; "error":
-                `SubscriptionInUseError`.
-            selector: Events for which it is false are not delivered and count as acknowledged.
-            mapper: What is delivered instead of the event.
+            **options: Listed below.
 
         Returns:
             The handle, once the subscription is ours or waits as a standby.
@@ -401,61 +373,25 @@ class EventStore:
             StorageUnavailableError: No answer in time; safe to retry.
             NotRunningError: The store is closed, or its runtime delivers nothing.
         """
-        return self._subscribe(
-            check_stream_id(stream_id),
-            subscription_name,
-            subscriber,
-            SubscriptionOptions(
-                start_from=parse_start(start_from),
-                batch_by=check_choice("batch_by", BatchBy, batch_by),
-                max_batch_size=max_batch_size,
-                buffer_size=buffer_size,
-                buffer_bytes=buffer_bytes,
-                ack_timeout=ack_timeout,
-                on_error=Retry() if on_error is None else on_error,
-                when_owned=check_choice("when_owned", WhenOwned, when_owned),
-                selector=selector,
-                mapper=mapper,
-            ),
-        )
+        key = check_stream_id(stream_id), check_name("subscription_name", subscription_name)
+        parsed = SubscriptionOptions.parse(options)
+        return self._running().subscribe(*key, subscriber, parsed)
 
+    @documents_options
     def subscribe_to_all_streams(
         self,
         subscription_name: str,
         subscriber: Any,
-        *,
-        start_from: Literal["origin", "current"] | int = "origin",
-        batch_by: Literal["stream", "any"] | BatchBy = "stream",
-        max_batch_size: int = 100,
-        buffer_size: int = 500,
-        buffer_bytes: int = 64 * MIB,
-        ack_timeout: float | None = None,
-        on_error: Retry | None = None,
-        when_owned: Literal["wait", "error"] | WhenOwned = "wait",
-        selector: Selector | None = None,
-        mapper: Mapper | None = None,
+        **options: Unpack[SubscriptionKeywords],
     ) -> Subscription:
         """Deliver every event of every stream, in commit order, at least once, to one subscriber.
 
-        Arguments, result and errors are those of `subscribe_to_stream`; positions are global ones.
+        Arguments, result and errors are those of `subscribe_to_stream`; positions are global
+        positions.
         """
-        return self._subscribe(
-            ALL_STREAMS,
-            subscription_name,
-            subscriber,
-            SubscriptionOptions(
-                start_from=parse_start(start_from),
-                batch_by=check_choice("batch_by", BatchBy, batch_by),
-                max_batch_size=max_batch_size,
-                buffer_size=buffer_size,
-                buffer_bytes=buffer_bytes,
-                ack_timeout=ack_timeout,
-                on_error=Retry() if on_error is None else on_error,
-                when_owned=check_choice("when_owned", WhenOwned, when_owned),
-                selector=selector,
-                mapper=mapper,
-            ),
-        )
+        key = ALL_STREAMS, check_name("subscription_name", subscription_name)
+        parsed = SubscriptionOptions.parse(options)
+        return self._running().subscribe(*key, subscriber, parsed)
 
     def unsubscribe_from_stream(self, stream_id: str, subscription_name: str) -> None:
         """Stop a subscription of this store. Its position stays stored.
@@ -589,16 +525,6 @@ class EventStore:
         if timeout is None:
             return time.monotonic() + self.config.append_timeout
         return time.monotonic() + check_timeout("timeout", timeout)
-
-    def _subscribe(
-        self,
-        stream_id: str,
-        subscription_name: str,
-        subscriber: Any,
-        options: SubscriptionOptions,
-    ) -> Subscription:
-        check_name("subscription_name", subscription_name)
-        return self._running().subscribe(stream_id, subscription_name, subscriber, options)
 
     def _read_stream(
         self,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from inspect import cleandoc
+from typing import Any, Literal, Protocol, TypedDict, TypeVar
 
 from eventstore.model.checks import (
+    check_choice,
     check_duration,
     check_factor,
     check_int,
@@ -16,10 +19,8 @@ from eventstore.model.checks import (
     is_int,
     shown,
 )
+from eventstore.model.events import AppendResult, RecordedEvent
 from eventstore.model.names import MAX_POSITION
-
-if TYPE_CHECKING:
-    from eventstore.model.events import AppendResult, RecordedEvent
 
 __all__ = [
     "BatchBy",
@@ -27,9 +28,11 @@ __all__ = [
     "Start",
     "Subscription",
     "SubscriptionInfo",
+    "SubscriptionKeywords",
     "SubscriptionOptions",
     "SubscriptionState",
     "WhenOwned",
+    "documents_options",
 ]
 
 MIB = 1024 * 1024
@@ -113,13 +116,48 @@ class Retry:
             return self.longest
 
 
-Selector = Callable[["RecordedEvent"], bool]
-Mapper = Callable[["RecordedEvent"], Any]
+Selector = Callable[[RecordedEvent], bool]
+Mapper = Callable[[RecordedEvent], Any]
+
+
+class SubscriptionKeywords(TypedDict, total=False):
+    """Options of a subscription.
+
+    start_from: Where a new subscription starts: "origin"; "current": after the newest event as
+        of this call; or the last position that counts as seen. An existing subscription goes on
+        after its checkpoint. Defaults to "origin".
+    batch_by: "stream": the events of a batch belong to one stream; "any": to any streams.
+        Defaults to "stream".
+    max_batch_size: Most events in a batch. Defaults to 100.
+    buffer_size: Most events in flight, that is, sent and not acknowledged. Defaults to 500.
+    buffer_bytes: Most bytes in flight; a single larger event is sent alone. Defaults to 64 MiB.
+    ack_timeout: Seconds without any acknowledgement, while events are in flight, after which the
+        subscriber counts as hung. An actor's subscription goes to its successor; a function's
+        subscription stops. None: never. Defaults to None.
+    on_error: How a batch is delivered again after the function, the selector, the mapper or the
+        serializer raised. Defaults to Retry().
+    when_owned: While another runtime owns the subscription, "wait": stand by to take over;
+        "error": raise `SubscriptionInUseError`. Defaults to "wait".
+    selector: Called with each event; if the result is false, the event is not delivered and
+        counts as acknowledged. Defaults to None.
+    mapper: Called with each event; the result is delivered in its place. Defaults to None.
+    """
+
+    start_from: Literal["origin", "current"] | int
+    batch_by: Literal["stream", "any"] | BatchBy
+    max_batch_size: int
+    buffer_size: int
+    buffer_bytes: int
+    ack_timeout: float | None
+    on_error: Retry | None
+    when_owned: Literal["wait", "error"] | WhenOwned
+    selector: Selector | None
+    mapper: Mapper | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionOptions:
-    """The options of a subscription; see `EventStore.subscribe_to_stream`."""
+    """`SubscriptionKeywords`, parsed and checked, with their defaults."""
 
     start_from: Start = Origin.ORIGIN
     batch_by: BatchBy = BatchBy.STREAM
@@ -144,6 +182,26 @@ class SubscriptionOptions:
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be callable: {shown(value)}")
 
+    @classmethod
+    def parse(cls, given: SubscriptionKeywords) -> SubscriptionOptions:
+        """Return the options that a caller gave, with defaults for the rest.
+
+        Raises:
+            TypeError: An option is unknown or of the wrong kind; the message names it.
+            ValueError: A value is not possible; the message names the option and shows the value.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in names:
+                raise TypeError(
+                    f"{name!r} is not an option of a subscription, these are: {', '.join(names)}"
+                )
+        values: dict[str, Any] = {
+            name: _PARSERS[name](value) if name in _PARSERS else value
+            for name, value in given.items()
+        }
+        return cls(**values)
+
 
 def parse_start(value: object) -> Start:
     """Return where to start from.
@@ -163,6 +221,24 @@ def _bad_start(value: str | int) -> Start:
         f'start_from must be "origin", "current" or a position from 0 to {MAX_POSITION}:'
         f" {shown(value)}"
     )
+
+
+_PARSERS: dict[str, Callable[[object], object]] = {
+    "start_from": parse_start,
+    "batch_by": partial(check_choice, "batch_by", BatchBy),
+    "on_error": lambda value: Retry() if value is None else value,
+    "when_owned": partial(check_choice, "when_owned", WhenOwned),
+}
+"""What turns the value of an option into the type that `SubscriptionOptions` holds."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def documents_options(method: _Method) -> _Method:
+    """Append the list of options to the docstring of *method*, so that ``help`` shows them."""
+    if method.__doc__ and SubscriptionKeywords.__doc__:  # stripped by python -OO
+        method.__doc__ = f"{cleandoc(method.__doc__)}\n\n{cleandoc(SubscriptionKeywords.__doc__)}\n"
+    return method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from dataclasses import Field, fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from eventstore import AppendResult, RecordedEvent, Retry
+from eventstore import (
+    AppendResult,
+    CallerRuntime,
+    EventStore,
+    RecordedEvent,
+    Retry,
+    SubscriptionKeywords,
+)
 from eventstore.model.awaited import position_in
 from eventstore.model.subscription import (
+    MIB,
+    BatchBy,
     Origin,
     SubscriptionOptions,
+    WhenOwned,
     parse_start,
 )
 
@@ -35,6 +49,55 @@ def test_a_bad_option_is_named_and_shown(options: dict[str, Any], message: str) 
     with pytest.raises((ValueError, TypeError)) as refusal:
         SubscriptionOptions(**options)
     assert message in str(refusal.value)
+
+
+def test_an_unknown_option_is_named_with_those_there_are() -> None:
+    given: Any = {"max_batch": 3}
+    with pytest.raises(TypeError, match=r"'max_batch' is not an option .* max_batch_size, "):
+        SubscriptionOptions.parse(given)
+    with EventStore.connect("memory:", runtime=CallerRuntime) as store:
+        with pytest.raises(TypeError, match="'max_batch' is not an option"):
+            store.subscribe_to_stream("s", "n", print, **given)
+        with pytest.raises(TypeError, match="'max_batch' is not an option"):
+            store.subscribe_to_all_streams("n", print, **given)
+
+
+def test_what_was_given_is_parsed_and_the_rest_has_its_default() -> None:
+    assert SubscriptionOptions.parse({}) == SubscriptionOptions()
+    parsed = SubscriptionOptions.parse(
+        {"start_from": 7, "batch_by": "any", "when_owned": "error", "on_error": None}
+    )
+    assert parsed == SubscriptionOptions(
+        start_from=7, batch_by=BatchBy.ANY, when_owned=WhenOwned.ERROR
+    )
+
+
+def test_every_keyword_is_an_option_and_every_option_a_keyword() -> None:
+    assert [*SubscriptionKeywords.__annotations__] == [f.name for f in fields(SubscriptionOptions)]
+
+
+def default_text(value: object) -> str:
+    match value:
+        case Retry():
+            return "Retry()"
+        case StrEnum():
+            return f'"{value}"'
+        case int() if value >= MIB:
+            return f"{value // MIB} MiB"
+    return str(value)
+
+
+@pytest.mark.parametrize("option", fields(SubscriptionOptions), ids=lambda option: option.name)
+@pytest.mark.parametrize(
+    "shown",
+    [SubscriptionKeywords, EventStore.subscribe_to_stream, EventStore.subscribe_to_all_streams],
+)
+def test_help_shows_every_option_with_its_default(shown: object, option: Field[Any]) -> None:
+    """The defaults are written once; what is said of them must agree."""
+    documented = " ".join((inspect.getdoc(shown) or "").split())
+    default = re.search(rf" {option.name}: .*? Defaults to (.*?)\.(?: |$)", documented)
+    assert default is not None
+    assert default[1] == default_text(option.default)
 
 
 @pytest.mark.parametrize("value", ["end", "", -1, True, 1.0, None])
