@@ -35,11 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    from eventstore.cli.commands import run
+    from eventstore.cli.output import Output
     from eventstore.cli.parser import parse
+    from eventstore.cli.store_options import configured
 
     try:
-        run(parse(arguments))
+        options = parse(arguments)
+        out = Output(as_json=options.json)
+        options.run(options, configured(options.dsn, options.schema), out)
     except SystemExit as ended:
         _flush()
         return ended.code if isinstance(ended.code, int) else 0

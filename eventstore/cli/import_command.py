@@ -8,6 +8,7 @@ import stat
 import sys
 import time
 import zlib
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from eventstore import (
     SerializationError,
     StreamDeletedError,
 )
+from eventstore.cli.command import Command, on_store
 from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.import_lines import BadLineError, ImportLine, commits, parse_lines, parts
 from eventstore.cli.output import Output
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["Lines", "import_file", "opened_lines", "progress"]
+__all__ = ["IMPORT", "Lines", "opened_lines", "progress"]
 
 _STDIN = "-"
 _GZIP = b"\x1f\x8b"
@@ -151,8 +153,12 @@ class _Tally:
                 self.head = result.last_global_position
 
 
-def import_file(store: EventStore, out: Output, *, file: str) -> None:
-    """Append every line of *file*, in order, many in one commit; ``-`` is the standard input.
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="may be gzipped; '-' is the standard input")
+
+
+def _import(options: Namespace, store: EventStore, out: Output) -> None:
+    """Append every line of a file, in order, many in one commit; ``-`` is the standard input.
 
     Raises:
         UsageError: The file cannot be opened.
@@ -160,7 +166,7 @@ def import_file(store: EventStore, out: Output, *, file: str) -> None:
     """
     tally = _Tally(store.stream_info(ALL_STREAMS).stream_version)
     began = time.monotonic()
-    with opened_lines(file) as source:
+    with opened_lines(options.file) as source:
         try:
             with progress(source) as advance:
                 for run in commits(parse_lines(source)):
@@ -197,3 +203,21 @@ def _summarise(out: Output, tally: _Tally, seconds: float) -> None:
     known = f", {already:,} were stored already" if already else ""
     rate = f" ({tally.stored / seconds:,.0f} events/s)" if tally.stored and seconds else ""
     out.show(summary, f"{tally.stored:,} events stored{known}{rate}")
+
+
+_FORMAT = """\
+Each line is a JSON object: stream_id, event_type and data; optional are metadata, event_id,
+causation_id, correlation_id and created_at. What 'eventstore read --json' prints is such a file.
+
+An import that was interrupted is simply run again: what is stored already is found by its event
+id, and nothing is stored twice. A line without an event_id gets one that follows from its bytes
+and from how many equal lines came before it, so an equal line of another file counts as stored,
+too: lines that are to be stored again need an event_id or a created_at of their own."""
+
+IMPORT = Command(
+    name="import",
+    about="append the events of a file of JSON lines",
+    details=_FORMAT,
+    add_arguments=_add_arguments,
+    run=on_store(_import),
+)
