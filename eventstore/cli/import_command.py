@@ -6,6 +6,7 @@ import gzip
 import os
 import stat
 import sys
+import textwrap
 import time
 import zlib
 from argparse import ArgumentParser, Namespace
@@ -23,7 +24,14 @@ from eventstore import (
 )
 from eventstore.cli.command import Command, on_store
 from eventstore.cli.failures import RefusedError, UsageError
-from eventstore.cli.import_lines import BadLineError, ImportLine, commits, parse_lines, parts
+from eventstore.cli.import_lines import (
+    OPTIONAL,
+    BadLineError,
+    ImportLine,
+    commits,
+    parse_lines,
+    parts,
+)
 from eventstore.cli.output import Output
 from eventstore.model.names import ALL_STREAMS
 
@@ -205,9 +213,14 @@ def _summarise(out: Output, tally: _Tally, seconds: float) -> None:
     out.show(summary, f"{tally.stored:,} events stored{known}{rate}")
 
 
-_FORMAT = """\
-Each line is a JSON object: stream_id, event_type and data; optional are metadata, event_id,
-causation_id, correlation_id and created_at. What 'eventstore read --json' prints is such a file.
+_LINE = (
+    "Each line is a JSON object: stream_id, event_type and data; optional are"
+    f" {', '.join(OPTIONAL[:-1])} and {OPTIONAL[-1]}."
+    " What 'eventstore read --json' prints is such a file."
+)
+
+_FORMAT = f"""\
+{textwrap.fill(_LINE, 98)}
 
 An import that was interrupted is simply run again: what is stored already is found by its event
 id, and nothing is stored twice. A line without an event_id gets one that follows from its bytes

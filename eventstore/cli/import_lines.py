@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha1
 from itertools import groupby
 from operator import attrgetter
@@ -17,13 +16,14 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import fields
 
 from eventstore.cli.failures import RefusedError
 from eventstore.cli.json_text import decode_as
-from eventstore.model.events import EventData, ExpectedVersion
+from eventstore.model.events import EventData, ExpectedVersion, RecordedEvent
 from eventstore.model.names import check_stream_id
 
-__all__ = ["BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
+__all__ = ["OPTIONAL", "BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
 
 NAMESPACE = UUID("0b791f6f-a8dd-493e-8051-7218aee31098")
 """Of the UUIDv5 of lines without an event id; another one would import everything twice."""
@@ -54,22 +54,33 @@ class ImportLine:
     event: EventData
 
 
-class _Content(msgspec.Struct, forbid_unknown_fields=True):
-    stream_id: str
-    event_type: str
-    data: Any
-    metadata: Any = None
-    event_id: UUID | None = None
-    causation_id: UUID | None = None
-    correlation_id: UUID | None = None
-    created_at: datetime | None = None
-    # What `read --json` prints beside; the store gives its own.
-    stream_version: int | None = None
-    global_position: int | None = None
-    position: int | None = None
+_EVENT = {field.name: field for field in fields(EventData)}
+
+OPTIONAL = tuple(name for name, field in _EVENT.items() if not field.required)
+"""Fields of an event that a line may leave out."""
 
 
-_decoder = msgspec.json.Decoder(_Content)
+def _line_type() -> type[msgspec.Struct]:
+    """Return the shape of a line: a stream id, and the fields of an event.
+
+    Fields that only a recorded event has are read and ignored: `read --json` prints them, and the
+    store assigns its own.
+    """
+    assigned = [f for f in fields(RecordedEvent) if f.name not in {"stream_id", *_EVENT}]
+    required = [(f.name, f.type) for f in _EVENT.values() if f.required]
+    optional = [_EVENT[name] for name in OPTIONAL]
+    return msgspec.defstruct(
+        "Line",
+        [
+            ("stream_id", str),
+            *required,
+            *((f.name, f.type | None, None) for f in [*optional, *assigned]),
+        ],
+        forbid_unknown_fields=True,
+    )
+
+
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_line_type())
 
 
 class EventIds:
@@ -110,15 +121,10 @@ def parse_lines(lines: Iterable[bytes]) -> Iterator[ImportLine]:
 
 def _parsed(number: int, line: bytes, ids: EventIds) -> ImportLine:
     content = decode_as(_decoder, line)
-    event = EventData(
-        content.event_type,
-        content.data,
-        content.metadata,
-        event_id=ids.of(line) if content.event_id is None else content.event_id,
-        causation_id=content.causation_id,
-        correlation_id=content.correlation_id,
-        created_at=content.created_at,
-    )
+    given = {name: getattr(content, name) for name in _EVENT}
+    if given["event_id"] is None:
+        given["event_id"] = ids.of(line)
+    event = EventData(**given)
     return ImportLine(number, len(line), check_stream_id(content.stream_id), event)
 
 

@@ -3,17 +3,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore import EventData
+from eventstore import EventData, RecordedEvent
+from eventstore.cli.import_command import IMPORT
 from eventstore.cli.import_lines import (
     MAX_COMMIT_BYTES,
     MAX_COMMIT_LINES,
     NAMESPACE,
+    OPTIONAL,
     BadLineError,
     EventIds,
     ImportLine,
@@ -78,6 +82,36 @@ def test_everything_that_read_prints_is_taken_over() -> None:
     assert str(event.correlation_id) == content["correlation_id"]
     assert event.created_at is not None
     assert event.created_at.isoformat() == "2013-01-01T05:17:00.000001+00:00"
+
+
+def test_a_line_has_every_field_of_an_event_and_no_list_of_its_own() -> None:
+    """What `read --json` prints of an event comes back as the same event."""
+    moment = datetime(2013, 1, 1, 5, 17, tzinfo=UTC)
+    recorded = RecordedEvent(
+        event_id=uuid4(),
+        event_type="T",
+        stream_id="s",
+        stream_version=7,
+        global_position=9,
+        position=9,
+        data=1,
+        metadata=2,
+        causation_id=uuid4(),
+        correlation_id=uuid4(),
+        created_at=moment,
+    )
+    [parsed] = parse_lines([msgspec.json.encode(recorded)])
+    assert parsed.stream_id == recorded.stream_id
+    for field in msgspec.structs.fields(EventData):
+        assert getattr(parsed.event, field.name) == getattr(recorded, field.name), field.name
+    assert IMPORT.details is not None
+    assert all(name in IMPORT.details for name in OPTIONAL)
+
+
+def test_what_a_line_leaves_out_has_the_default_of_an_event() -> None:
+    [parsed] = parse_lines([NO_ID])
+    plain = EventData("T", 1, event_id=parsed.event.event_id)
+    assert parsed.event == plain
 
 
 @pytest.mark.parametrize(
