@@ -112,7 +112,7 @@ def options(store: EventStore, handler: Callable[[Events], None]) -> None:
     subscribe("all", handler, when_owned="later")  # type: ignore[arg-type]
     subscribe("all", handler, selector=lambda: True)  # type: ignore[arg-type, misc]
     subscribe("all", handler, mapper="x")  # type: ignore[arg-type]
-    subscribe("all", handler, 3.0)  # type: ignore[call-arg]
+    subscribe("all", handler, object())  # type: ignore[call-arg, arg-type]
 
 
 class Mailer(pykka.ThreadingActor):
