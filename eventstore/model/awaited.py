@@ -1,4 +1,4 @@
-"""The position that a wait is for: of an event, or of an append's result. Pure."""
+"""Find the position that a caller waits for: of an event, or of an append's result. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["position_in"]
 
 
 def position_in(stream_id: str, what: object) -> int:
-    """Return the position that *what* has in a stream, or in the store for ``$all``.
+    """Return the position of *what* in a stream, or in the store for ``$all``.
 
     Args:
-        stream_id: What is subscribed to.
+        stream_id: The subscribed stream, or ``$all``.
         what: An append's result, several of them, or an event.
 
     Raises:
-        ValueError: It has no place in that stream.
-        TypeError: It is nothing of that kind.
+        ValueError: It has no position in that stream.
+        TypeError: It is neither a result nor an event.
     """
     match what:
         case RecordedEvent() if stream_id == ALL_STREAMS:

@@ -1,4 +1,4 @@
-"""The settings of a store: one frozen object, every value checked, secrets masked in its repr."""
+"""Settings of a store: one frozen object, every value checked, secrets masked in its repr."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["MAX_SCHEMA_BYTES", "Config", "masked"]
 MIB = 1024 * 1024
 
 MAX_SCHEMA_BYTES = 56
-"""The channel is the schema and ``_events``, and PostgreSQL's names have at most 63 bytes."""
+"""The notification channel is ``SCHEMA_events``, and a name has at most 63 bytes in PostgreSQL."""
 
 _SECRET = re.compile(
     r"""(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+) | (://[^:/@\s]*:)([^@\s]*)(@)""",
@@ -38,43 +38,44 @@ def masked(dsn: str) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """How a store connects, waits, limits and restarts. Durations are seconds.
+    """Settings of a store. Durations are in seconds.
 
     Attributes:
         dsn: A libpq connection string or URL, ``embedded:PATH`` or ``memory:``.
         schema: PostgreSQL schema that holds the store, 1 to 56 bytes. Defaults to ``eventstore``.
         pool_size: Most connections for reads and subscriptions, beside the three of the runtime.
             A read waits for a free one. Defaults to 10.
-        connect_timeout: Time to prove database and schema; then `StorageUnavailableError`.
-            Also the deadline of reads. Defaults to 5.
-        append_timeout: Deadline of an append that names none; then `StorageUnavailableError` or
-            `OutcomeUnknownError`. Defaults to 15.
+        connect_timeout: Time to reach the database and to check its schema; then
+            `StorageUnavailableError`. Also the deadline of reads. Defaults to 5.
+        append_timeout: Deadline of an append without a timeout of its own; then
+            `StorageUnavailableError` or `OutcomeUnknownError`. Defaults to 15.
         max_queued_appends: Most appends waiting in the writer; then `TooManyAppendsError`.
             Defaults to 10,000.
-        max_queued_bytes: Most bytes waiting in the writer; then `TooManyAppendsError`. One larger
-            append is taken while nothing else waits. Defaults to 256 MiB.
+        max_queued_bytes: Most bytes waiting in the writer; then `TooManyAppendsError`. A single
+            larger append is accepted while nothing else waits. Defaults to 256 MiB.
         max_commit_bytes: Most bytes that share one commit; a larger append goes alone.
             Defaults to 8 MiB.
         migration_lock_timeout: Longest wait of a migration for a lock, and so the longest time
             that it holds up appends. Defaults to 5.
         allow_unsafe_durability: Accept a server with ``fsync`` or ``synchronous_commit`` off;
             otherwise it is refused. Defaults to False.
-        poll_interval: How often head and pauses are read though no notification came: the most
-            that a lost notification delays delivery. Defaults to 1.
-        lease: How long a subscription stays ours without a renewal, and so the longest takeover
-            after a crash. Renewed every third of it. Defaults to 10.
-        stop_timeout: Longest wait for acknowledgements in flight while closing. Defaults to 10.
+        poll_interval: Time between two reads of head and pauses without a notification, and so
+            the longest delay by a lost notification. Defaults to 1.
+        lease: How long an owner keeps a subscription without a renewal, and so the longest
+            takeover after a crash. Renewed every third of that time. Defaults to 10.
+        stop_timeout: Longest wait for outstanding acknowledgements while closing. Defaults to 10.
         max_restarts: Crashes of one part within `restart_window` before the runtime stops.
             Defaults to 5.
-        restart_window: Defaults to 30.
+        restart_window: Period over which `max_restarts` counts. Defaults to 30.
         listen_dsn: Connection string for LISTEN when `dsn` goes through a pooler.
             Defaults to `dsn`.
         enable_hard_deletes: Whether streams may be deleted for good. Defaults to False.
-        types: Classes of payloads, by name or as a list; unregistered types stay dicts.
+        types: Payload classes, by event type or as a list; unregistered types stay dicts.
+            Defaults to none.
         serializer: Turns payloads into bytes and back. Defaults to JSON.
 
     Raises:
-        TypeError, ValueError: A value is not possible; the message names it and shows the value.
+        TypeError, ValueError: A value is invalid; the message names it and shows the value.
     """
 
     dsn: str = field(repr=False)
@@ -99,7 +100,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if not isinstance(self.types, Mapping):
-            # Read more than once, which an iterator is not.
+            # It is read more than once, and an iterator can be read only once.
             object.__setattr__(self, "types", tuple(self.types))
         _check_dsn("dsn", self.dsn)
         if self.listen_dsn is not None:
@@ -130,9 +131,9 @@ class Config:
         """Return the settings found in environment variables, ``EVENTSTORE_DSN`` and so on.
 
         Args:
-            prefix: What the variables' names start with; the rest is the field in upper case.
+            prefix: Start of the variables' names; the rest is the field in upper case.
             environ: Read instead of `os.environ`.
-            overrides: Fields that win over the environment, and those no text can give.
+            overrides: Fields that take precedence, and fields that text cannot express.
 
         Raises:
             ValueError: The DSN is missing, or a variable cannot be read; the message names it.

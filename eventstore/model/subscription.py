@@ -1,4 +1,4 @@
-"""What a subscription is to its users: its options, its states, its handle. Pure."""
+"""A subscription as its users see it: options, states, handle. Pure."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ MIB = 1024 * 1024
 
 
 class SubscriptionState(StrEnum):
-    """Where a subscription stands; stored, so that every process can see it."""
+    """State of a subscription. Stored, so that every process can see it."""
 
     WAITING = "waiting"
-    """Somebody else owns it, or the database is away."""
+    """Another runtime owns it, or the database is unreachable."""
     CATCHING_UP = "catching_up"
     """There are stored events that it has not read yet."""
     LIVE = "live"
     """Everything was sent; it waits for new events."""
     FULL = "full"
-    """As much is in flight as allowed; it waits for acknowledgements."""
+    """The buffer is full; it waits for acknowledgements."""
     RETRYING = "retrying"
-    """Its handler, selector, mapper or decoder raised; the batch will be delivered again."""
+    """The handler, selector, mapper or serializer raised; the batch is delivered again."""
     PAUSED = "paused"
     """No batch is sent until it is resumed."""
     STOPPED = "stopped"
-    """It does not run; `last_error` says why if it was not asked to."""
+    """It does not run; `last_error` says why, unless it was asked to stop."""
 
 
 class BatchBy(StrEnum):
-    """What the events of one batch have in common."""
+    """Whether the events of one batch belong to one stream or to any."""
 
     STREAM = "stream"
     ANY = "any"
@@ -72,25 +72,29 @@ class WhenOwned(StrEnum):
 
 
 class Origin(StrEnum):
-    """Named places to start from."""
+    """Named starts of a subscription."""
 
     ORIGIN = "origin"
     CURRENT = "current"
 
 
 Start = Origin | int
-"""Where a new subscription starts; a number is exclusive: "I have seen n"."""
+"""Start of a new subscription; a number is the last position that counts as seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How a failed batch is delivered again: after *first* seconds, then each time later.
+    """Delays between deliveries of a batch that fails: exponential backoff.
 
     Args:
-        first: Seconds before the first redelivery.
-        factor: How much longer each further wait is.
-        longest: Most seconds of a wait.
-        attempts: Deliveries in all before the subscription stops; None: for ever.
+        first: Seconds before the first redelivery. Defaults to 0.1.
+        factor: Factor by which each further delay grows, 1 or more. Defaults to 2.
+        longest: Longest delay in seconds. Defaults to 30.
+        attempts: Deliveries of a batch before the subscription stops; None: no limit.
+            Defaults to None.
+
+    Raises:
+        TypeError, ValueError: A value is invalid; the message names it.
     """
 
     first: float = 0.1
@@ -109,9 +113,9 @@ class Retry:
 
     def delay(self, attempt: int) -> float:
         """Return the seconds to wait after the *attempt*-th failure in a row, 1-based."""
-        doublings = min(attempt - 1, 1_000)
+        exponent = min(attempt - 1, 1_000)
         try:
-            return min(self.first * self.factor**doublings, self.longest)
+            return min(self.first * self.factor**exponent, self.longest)
         except OverflowError:
             return self.longest
 
@@ -204,7 +208,7 @@ class SubscriptionOptions:
 
 
 def parse_start(value: object) -> Start:
-    """Return where to start from.
+    """Return *value* as the start of a subscription.
 
     Raises:
         TypeError, ValueError: Not "origin", "current" or a position.
@@ -243,25 +247,25 @@ def documents_options(method: _Method) -> _Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionInfo:
-    """A subscription at one moment, as the storage has it."""
+    """State of a subscription at one moment, as it is stored."""
 
     subscription_id: int
     stream_id: str
     subscription_name: str
     owner: str | None
-    """Host and process of its owner; None if nobody holds it."""
+    """Host and process of the owner; None if nobody owns it."""
     since: datetime | None
     """When the owner took it over."""
     epoch: int
     state: SubscriptionState
-    """As its owner stored it last; WAITING or STOPPED if nobody holds it."""
+    """As the owner stored it last; WAITING or STOPPED if nobody owns it."""
     checkpoint: int
     head: int
-    """Newest position of what it is subscribed to."""
+    """Newest position of the subscribed stream, or of the store for ``$all``."""
     lag_events: int
     """Positions between checkpoint and head."""
     lag_seconds: float
-    """Age of the oldest event that is not acknowledged; 0 if there is none."""
+    """Age of the oldest unacknowledged event; 0 if there is none."""
     paused: bool
     last_error: str | None
     attempts: int
@@ -296,32 +300,34 @@ class Subscription(Protocol):
 
         Raises:
             UnexpectedAckError: It was not delivered. Nothing changed.
-            SubscriptionLostError: The subscription is not ours any more.
+            SubscriptionLostError: This process no longer owns the subscription.
+            ValueError: The position is negative, or the batch is empty.
         """
 
     def pause(self) -> None:
-        """Send no batch any more. Stored, so it outlives a restart."""
+        """Stop sending batches. The pause is stored and outlives a restart."""
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        """Send batches again."""
 
     def unsubscribe(self) -> None:
-        """Stop it and give up its ownership. Its position stays stored."""
+        """Stop the subscription and release it. Its checkpoint stays stored."""
 
     def wait_for(
         self,
         what: AppendResult | Sequence[AppendResult] | RecordedEvent,
         timeout: float,
     ) -> None:
-        """Block until *what* was delivered and acknowledged.
+        """Block until *what* has been delivered and acknowledged.
 
         Raises:
             DeliveryTimeoutError: Not within *timeout* seconds, or the subscription stopped.
         """
 
     def join(self, timeout: float | None = None) -> None:
-        """Block until it stopped.
+        """Block until the subscription has stopped.
 
         Raises:
-            EventStoreError: What stopped it, if it was not asked to.
+            EventStoreError: The reason it stopped, unless it was asked to.
             TimeoutError: It still runs after *timeout* seconds.
         """
