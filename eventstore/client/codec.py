@@ -1,4 +1,4 @@
-"""Events to bytes and back: the serializer, the registry of payload types, and the size limit.
+"""Turn events into bytes and back: serializer, registry of payload types, size limit.
 
 Pure.
 """
@@ -19,11 +19,11 @@ from eventstore.ports.storage import EncodedEvent, StoredEvent
 __all__ = ["MAX_EVENT_BYTES", "Codec"]
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-"""Data and metadata of one event together."""
+"""Most bytes of one event: data and metadata together."""
 
 
 class Codec:
-    """Encodes and decodes for one store; any thread may use it."""
+    """Encodes and decodes the events of one store. Any thread may use it."""
 
     def __init__(self, serializer: Serializer, types: Types = ()) -> None:
         self._serializer = serializer
@@ -36,7 +36,7 @@ class Codec:
         """Return *event* ready to be stored.
 
         Raises:
-            SerializationError: Data or metadata cannot be written, or are too large together.
+            SerializationError: Data or metadata cannot be serialized, or they are too large.
         """
         event_type = self._name(event) if is_named_by_class(event) else event.event_type
         data, metadata = self._written(event_type, "data", event.data), None
@@ -59,14 +59,14 @@ class Codec:
         )
 
     def decode(self, stored: StoredEvent) -> RecordedEvent:
-        """Return *stored* as its reader sees it.
+        """Return *stored* with its payloads deserialized.
 
         Raises:
-            SerializationError: The bytes are no value of the registered type.
+            SerializationError: The bytes do not hold a value of the registered type.
         """
         event_type, metadata, read_plain = stored.event_type, stored.metadata, self._read_plain
         try:
-            # Once per event that is read: positional, and no call that is not needed.
+            # This runs for every event read: positional arguments, and no call to spare.
             return RecordedEvent(
                 stored.event_id,
                 event_type,
@@ -114,7 +114,7 @@ def _by_name(types: Types) -> dict[str, type]:
 
 
 def _named(payload_type: type) -> str:
-    """Return the class's own name; what is no class is refused under its type's."""
+    """Return the name of a class; of anything else, which is refused later, that of its type."""
     return getattr(payload_type, "__name__", type(payload_type).__name__)
 
 
