@@ -66,9 +66,9 @@ def _uuid(text: str) -> UUID:
 
 
 def _append(options: Namespace, config: Config, out: Output) -> None:
-    """Append events to a stream, and print where they are.
+    """Append events to a stream, and print where they are stored.
 
-    Bad data is refused before the database is asked for.
+    Bad data is refused before a database is needed.
     """
     events = _read_events(options.event_type, options.data, options.metadata, options.event_id)
     with opened(config) as store:
@@ -79,11 +79,11 @@ def _append(options: Namespace, config: Config, out: Output) -> None:
 def _read_events(
     event_type: str, data: str | None, metadata: str | None, event_id: UUID | None
 ) -> list[EventData]:
-    """Return one event of *data*, or one of each line of the standard input.
+    """Return one event with *data*, or one per line of the standard input.
 
     Raises:
-        UsageError, ValueError: An argument is no JSON, or there is no data at all.
-        RefusedError: A line is no JSON.
+        UsageError, ValueError: An argument is not JSON, or there is no data.
+        RefusedError: A line is not JSON.
     """
     shared = {} if metadata is None else {"metadata": _argument("--metadata", metadata)}
     values = _values(data)

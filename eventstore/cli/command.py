@@ -1,6 +1,6 @@
-"""A command of the command line: what it is called, what it takes, what it does.
+"""What a command of the command line is: a name, help, arguments, and a function to run.
 
-A module that defines commands loads nothing heavy at its top, so that ``--help`` answers at once.
+A module that defines commands imports nothing heavy at its top, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Command", "Run", "no_arguments", "on_store", "one_or_more", "zero_or_more"]
 
 Run = Callable[[argparse.Namespace, "Config", "Output"], None]
-"""Does what the options ask for."""
+"""Runs a command with its options."""
 
 
 def no_arguments(_parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ class Command:
     about: str
     """One line of help, in lower case and without a full stop."""
     details: str | None = None
-    """What stands below the arguments in the command's own help."""
+    """Text below the arguments in the help of the command."""
     add_arguments: Callable[[argparse.ArgumentParser], None] = no_arguments
     run: Run | None = None
     """None for a group."""
@@ -43,7 +43,7 @@ class Command:
 
 
 def on_store(run: Callable[[argparse.Namespace, EventStore, Output], None]) -> Run:
-    """Return a command's `run` that opens the store first, and closes it afterwards."""
+    """Return a command's `run` that opens the store, calls *run* with it, and closes it."""
 
     def opening(options: argparse.Namespace, config: Config, out: Output) -> None:
         from eventstore.cli.store_options import opened

@@ -1,4 +1,4 @@
-"""The commands there are, in the order in which the help lists them."""
+"""All commands, in the order in which the help lists them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that make and remove what a store lives in."""
+"""Commands that create, install, migrate and drop the database of a store."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["CREATE", "DROP", "INIT", "MIGRATE"]
 
 _CHANGE_SECONDS = 3_600.0
-"""Longest time of a migration; its waits for locks are bounded by `migration_lock_timeout`."""
+"""Deadline of a migration in seconds; `migration_lock_timeout` bounds each wait for a lock."""
 
 
 def _create(_options: Namespace, config: Config, out: Output) -> None:
-    """Create the database; of an embedded server, the server with the database it comes with."""
+    """Create the database; for ``embedded:``, the server, which comes with its database."""
     from eventstore.storages.postgres.admin.database import create_database, database_name
 
     if is_embedded(config):
@@ -46,7 +46,7 @@ def _init(_options: Namespace, config: Config, out: Output) -> None:
     """Install the store's schema.
 
     Raises:
-        SchemaVersionError: There is one, of another version.
+        SchemaVersionError: A schema of another version is installed.
     """
     with _storage(config) as storage:
         if _version_problem(storage, config, missing_ok=True) is None:
@@ -57,10 +57,10 @@ def _init(_options: Namespace, config: Config, out: Output) -> None:
 
 
 def _migrate(_options: Namespace, config: Config, out: Output) -> None:
-    """Bring the store's schema to the version of this code.
+    """Migrate the store's schema to the version of this library.
 
     Raises:
-        SchemaVersionError: There is none, or it is too new.
+        SchemaVersionError: The schema is missing, or newer than this library.
     """
     with _storage(config) as storage:
         problem = _version_problem(storage, config, older_ok=True)
@@ -83,8 +83,8 @@ def _drop(options: Namespace, config: Config, out: Output) -> None:
     """Drop the store's schema, or the whole database.
 
     Raises:
-        RefusedError: The answer was no.
-        UsageError: There is nobody to ask.
+        RefusedError: The user answered no.
+        UsageError: The standard input is not a terminal, so nobody can answer.
     """
     asked = not options.yes
     if asked and not sys.stdin.isatty():
@@ -127,7 +127,7 @@ def _ask(question: str) -> None:
 
 
 def _contents(storage: PostgresStorage, config: Config) -> str | None:
-    """Return what is in the store, as far as this code can read it; None if there is no store."""
+    """Describe the contents of the store, or its version if that differs; None: no store."""
     try:
         storage.open(init=False, deadline=_later(config.connect_timeout))
     except SchemaVersionError as error:
@@ -144,7 +144,7 @@ def _counted(count: int, noun: str) -> str:
 def _version_problem(
     storage: PostgresStorage, config: Config, *, missing_ok: bool = False, older_ok: bool = False
 ) -> SchemaVersionError | None:
-    """Return what is wrong with the schema, if it is of the kind that is expected."""
+    """Return the problem of the schema if it is an expected one, None if there is no problem."""
     try:
         storage.open(init=False, deadline=_later(config.connect_timeout))
     except SchemaVersionError as error:

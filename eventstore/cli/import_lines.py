@@ -1,7 +1,7 @@
-"""Lines of an import: what they must hold, the ids they get, the commits they share. Pure.
+"""Lines of an import: their fields, their event ids, the commits that they share. Pure.
 
-An import that was interrupted is run again from the start: the same lines get the same event ids
-and form the same commits, and an append that is repeated stores nothing.
+An interrupted import is run again from the start: the same lines get the same event ids and form
+the same commits, and a repeated append stores nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eventstore.model.names import check_stream_id
 __all__ = ["OPTIONAL", "BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
 
 NAMESPACE = UUID("0b791f6f-a8dd-493e-8051-7218aee31098")
-"""Of the UUIDv5 of lines without an event id; another one would import everything twice."""
+"""Namespace of the UUIDv5 of lines without an event id; a new one would import them twice."""
 
 MAX_COMMIT_LINES = 1_000
 MAX_COMMIT_BYTES = 4 * 1024 * 1024
@@ -35,12 +35,12 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class BadLineError(RefusedError):
-    """A line cannot be imported. Those before it were."""
+    """A line cannot be imported. The lines before it were."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"line {number}: {reason}")
         self.number = number
-        """Counted from 1."""
+        """Number of the line, 1-based."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ImportLine:
 
     number: int
     size: int
-    """Bytes."""
+    """Size of the line in bytes."""
     stream_id: str
     event: EventData
 
@@ -84,16 +84,16 @@ _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_line_type())
 
 
 class EventIds:
-    """The ids of lines that bring none.
+    """Generates ids for lines without one.
 
-    Keeps 20 bytes, about 150 with Python's own, of each distinct line.
+    Keeps a hash of each distinct line, about 150 bytes.
     """
 
     def __init__(self) -> None:
         self._seen: Counter[bytes] = Counter()
 
     def of(self, line: bytes) -> UUID:
-        """Return the UUIDv5 of *line* and its ordinal among equal lines, counted from 0."""
+        """Return the UUIDv5 of *line* and the number of equal lines before it."""
         name = sha1(NAMESPACE.bytes + line, usedforsecurity=False)
         key = name.digest()
         name.update(b"\n%d" % self._seen[key])
@@ -102,7 +102,7 @@ class EventIds:
 
 
 def parse_lines(lines: Iterable[bytes]) -> Iterator[ImportLine]:
-    """Read *lines*; empty ones are skipped.
+    """Parse *lines*, without empty ones.
 
     Raises:
         BadLineError: At the first line that cannot be appended, after those before it.
@@ -129,11 +129,11 @@ def _parsed(number: int, line: bytes, ids: EventIds) -> ImportLine:
 
 
 def commits(lines: Iterable[ImportLine]) -> Iterator[list[ImportLine]]:
-    """Cut *lines* into runs that can be stored in one append without changing their order.
+    """Cut *lines* into runs, each of which one append can store in its order.
 
-    Within a run no stream comes back after another one came between. A run is bounded in lines
-    and in bytes; what is cut depends on the lines alone. If *lines* raises, what came before is
-    returned first.
+    The lines of one stream are consecutive within a run. A run has at most `MAX_COMMIT_LINES` and
+    `MAX_COMMIT_BYTES`. The cuts depend on the lines alone. If *lines* raises, the lines before
+    the error are yielded first.
     """
     run = _Run()
     try:
@@ -172,7 +172,7 @@ class _Run:
 
 
 def parts(lines: list[ImportLine]) -> list[tuple[str, ExpectedVersion, list[EventData]]]:
-    """Return the append of one run, stream by stream, as `append_to_streams` takes it."""
+    """Return one run as `append_to_streams` takes it, stream by stream."""
     return [
         (stream_id, ExpectedVersion.ANY, [line.event for line in run])
         for stream_id, run in groupby(lines, key=attrgetter("stream_id"))

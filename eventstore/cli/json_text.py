@@ -1,4 +1,4 @@
-"""JSON that people typed or files contain, read strictly, refused in one line. Pure."""
+"""Read JSON from people and files strictly; refuse it in one line. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def decode_json(text: bytes) -> Any:
     """Return the value of *text*.
 
     Raises:
-        ValueError: It is no JSON; the message says why.
+        ValueError: It is not JSON; the message says why.
     """
     return decode_as(_ANY, text)
 
@@ -24,7 +24,7 @@ def decode_as(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
     """Return the value of *text* as the type of *decoder*.
 
     Raises:
-        ValueError: It is no JSON, or of another shape; the message says why.
+        ValueError: It is not JSON, or not of that type; the message says why.
     """
     try:
         return decoder.decode(text)

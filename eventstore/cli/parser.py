@@ -1,4 +1,4 @@
-"""From the commands there are to a parser of what is typed. Pure."""
+"""Build the argument parser from the list of commands. Pure."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ exit codes:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the options of a command line; ``run`` is what does the command.
+    """Return the options of a command line; the option ``run`` is the command's function.
 
     Raises:
-        SystemExit: 2 after one line about what is wrong with it, 0 after ``--help``.
+        SystemExit: 2 after one line that says what is wrong, 0 after ``--help``.
     """
-    # Not by set_defaults: that would be the default of the commands' own copies, too, and what was
-    # typed before the command would be lost.
+    # set_defaults would not do: the commands have the common options, too, and their defaults would
+    # overwrite what was typed before the command.
     unsaid = argparse.Namespace(dsn=None, schema=None, json=False)
     return _parser().parse_args(arguments, unsaid)
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser whose error messages are one line."""
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message} (see {self.prog} --help)")
@@ -54,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
-    """Print the version, found out only when asked."""
+    """Prints the version, and looks it up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_rest: Any) -> NoReturn:
         from importlib.metadata import version
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _common() -> argparse.ArgumentParser:
-    """Return the options that may stand before and after the command."""
+    """Return the options that are accepted before and after the command."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = common.add_argument_group("everywhere")
     group.add_argument("--dsn", help="where the store is; else EVENTSTORE_DSN")

@@ -1,4 +1,4 @@
-"""Commands that print events and streams."""
+"""Commands that print events, streams and the status of the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["READ", "STATUS", "STREAMS", "TAIL"]
 
 
 def _status(_options: Namespace, store: EventStore, out: Output) -> None:
-    """Print where the store is, what is in it, and how far its subscriptions are."""
+    """Print the place of the store, its contents, and the progress of its subscriptions."""
     head = store.stream_info(ALL_STREAMS).stream_version
     streams = store.stream_count()
     infos = store.subscriptions()
@@ -92,7 +92,7 @@ def _add_tail_arguments(parser: ArgumentParser) -> None:
 
 
 def _tail(options: Namespace, store: EventStore, out: Output) -> None:
-    """Print the events from *start* on, or those to come, until Ctrl-C."""
+    """Print events until Ctrl-C: from a position on, or those yet to come."""
     try:
         _follow(store, out, options.start)
     except KeyboardInterrupt:

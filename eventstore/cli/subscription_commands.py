@@ -1,4 +1,4 @@
-"""Commands about subscriptions, wherever they run."""
+"""Commands that list and change subscriptions, wherever they run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _list(options: Namespace, store: EventStore, out: Output) -> None:
 
 
 def show_subscriptions(infos: Sequence[SubscriptionInfo], out: Output) -> None:
-    """Print a table, and below it what went wrong."""
+    """Print a table of subscriptions, and their last errors below it."""
     if not infos:
         print("no subscriptions")
         return
@@ -67,7 +67,7 @@ def _row(info: SubscriptionInfo) -> list[str]:
 
 
 def _duration(seconds: float) -> str:
-    """Return *seconds* in the greatest unit of which there are two."""
+    """Return *seconds* in the largest unit that gives 2 or more."""
     for name, length in _UNITS:
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {name}"
@@ -99,14 +99,14 @@ def _add_reset_arguments(parser: ArgumentParser) -> None:
 
 
 Act = Callable[[EventStore, Namespace], str]
-"""Does something to the subscription that the options name; returns what was done to it."""
+"""Changes the subscription that the options name; returns what was done, in words."""
 
 
 def _action(name: str, act: Act) -> Run:
-    """Return what does *act* and prints it; the owner notices within its poll interval.
+    """Return a command's `run` that calls *act* and prints the result.
 
-    Raises:
-        RefusedError: No such subscription; the message names the streams that have one.
+    The owner of the subscription notices within its poll interval. A missing subscription is a
+    `RefusedError` that names the streams with a subscription of that name.
     """
 
     def run(options: Namespace, store: EventStore, out: Output) -> None:
@@ -143,7 +143,7 @@ def _delete(store: EventStore, options: Namespace) -> str:
 
 
 def _elsewhere(store: EventStore, name: str) -> str:
-    """Return a hint at the streams that have a subscription *name*."""
+    """Return a hint that names the streams with a subscription *name*; empty if there is none."""
     found = [info.stream_id for info in store.subscriptions() if info.subscription_name == name]
     return f"; there is one to {', '.join(map(repr, found[:3]))} (--stream)" if found else ""
 

@@ -1,4 +1,4 @@
-"""The command that looks for damage."""
+"""The command that checks a store for damage."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["VERIFY"]
 
 _LONGEST = 7 * 24 * 3_600.0
-"""Seconds that the check of a store may take."""
+"""Deadline of the check in seconds: a week."""
 
 
 def _verify(_options: Namespace, config: Config, out: Output) -> None:
-    """Print what breaks the promises of the store, one line each, or that nothing does.
+    """Print each problem of a store on a line, or that there is none.
 
     Raises:
-        RefusedError: Something was found.
+        RefusedError: A problem was found.
     """
     number = 0
 
