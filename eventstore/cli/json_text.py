@@ -50,7 +50,7 @@ def _why(reason: str, text: bytes) -> str:
     if not text.strip():
         return "there is nothing"
     if b"NaN" in text or b"Infinity" in text:
-        return "NaN and Infinity are no JSON numbers"
+        return "NaN and Infinity are not JSON numbers"
     if b"\\ud" in text.lower() and "truncated" in reason:
         return "a lone surrogate, or it ends too early"
     if "truncated" in reason:

@@ -51,7 +51,7 @@ def prepare_several(
     seen: set[str] = set()
     for part in parts:
         if part.stream_id in seen:
-            raise ValueError(f"stream {shown(part.stream_id)} comes twice in one append")
+            raise ValueError(f"stream {shown(part.stream_id)} occurs twice in one append")
         seen.add(part.stream_id)
     return _checked(parts)
 

@@ -114,7 +114,7 @@ def _check(value: Any, path: _Path = None) -> None:
         return
     elif kind is float:
         if not math.isfinite(value):
-            raise ValueError(f"{value} at {_written(path)} is no JSON number")
+            raise ValueError(f"{value} at {_written(path)} is not a JSON number")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             _check_key(key, path)
@@ -126,7 +126,7 @@ def _check(value: Any, path: _Path = None) -> None:
 
 def _check_key(key: Any, path: _Path) -> None:
     if not isinstance(key, str):
-        raise TypeError(f"key {key!r} at {_written(path)} is no string")
+        raise TypeError(f"key {key!r} at {_written(path)} is not a string")
     if "\x00" in key:
         raise ValueError(f"key {key!r} at {_written(path)} contains NUL")
 

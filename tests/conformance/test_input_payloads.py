@@ -31,13 +31,13 @@ CYCLE.append(CYCLE)
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ({"price": math.nan}, r"nan at \$\.price is no JSON number"),
-        ([1, {"x": [math.inf]}], r"inf at \$\[1\]\.x\[0\] is no JSON number"),
+        ({"price": math.nan}, r"nan at \$\.price is not a JSON number"),
+        ([1, {"x": [math.inf]}], r"inf at \$\[1\]\.x\[0\] is not a JSON number"),
         ({"text": "a\ud800b"}, "lone surrogate"),
         ({"text": "a\x00b"}, r"text contains NUL at \$\.text"),
         ({"a\x00b": 1}, r"key 'a\\x00b' at \$ contains NUL"),
-        ({1: "x"}, r"key 1 at \$ is no string"),
-        ({"a": {None: 1}}, r"key None at \$\.a is no string"),
+        ({1: "x"}, r"key 1 at \$ is not a string"),
+        ({"a": {None: 1}}, r"key None at \$\.a is not a string"),
         ({"x": Unserialisable()}, "Unserialisable"),
         (lambda: None, "function"),
         (CYCLE, "nested too deeply, or contains itself"),
@@ -73,19 +73,19 @@ def test_an_event_of_65_mib_is_refused(one: EventStore) -> None:
         ({"event_type": ""}, ValueError, "event_type must not be empty"),
         ({"event_type": "x" * 1_001}, ValueError, "event_type is 1001 bytes"),
         ({"event_type": 7}, TypeError, "event_type must be a str, not int: 7"),
-        ({"event_id": "7"}, TypeError, r"event_id must be a uuid\.UUID: '7'"),
+        ({"event_id": "7"}, TypeError, r"event_id must be a uuid\.UUID, not str: '7'"),
         ({"causation_id": "7"}, TypeError, "causation_id must be .*'7'"),
         ({"correlation_id": 7}, TypeError, "correlation_id must be .*7"),
-        ({"created_at": "now"}, TypeError, "created_at must be a datetime or None: 'now'"),
+        ({"created_at": "now"}, TypeError, "created_at must be a datetime, not str: 'now'"),
         (
             {"created_at": datetime(2013, 1, 1)},  # noqa: DTZ001 - the point of the case
             ValueError,
-            "created_at must know its time zone: 2013-01-01T00:00:00",
+            "created_at must have a time zone: 2013-01-01T00:00:00",
         ),
         (
             {"created_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=5)))},
             ValueError,
-            "created_at is no moment of UTC: 0001-01-01T00:00:00",
+            "created_at is out of range in UTC: 0001-01-01T00:00:00",
         ),
     ],
 )

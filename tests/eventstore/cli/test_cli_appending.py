@@ -78,8 +78,8 @@ def test_lines_are_appended_together_or_not_at_all(shell: Shell) -> None:
     ("arguments", "said"),
     [
         (["s", "T", "{"], "DATA: not JSON: it ends too early"),
-        (["s", "T", "NaN"], "DATA: not JSON: NaN and Infinity are no JSON numbers"),
-        (["s", "T", "[Infinity]"], "DATA: not JSON: NaN and Infinity are no JSON numbers"),
+        (["s", "T", "NaN"], "DATA: not JSON: NaN and Infinity are not JSON numbers"),
+        (["s", "T", "[Infinity]"], "DATA: not JSON: NaN and Infinity are not JSON numbers"),
         (["s", "T", '"\\ud800"'], "DATA: not JSON: a lone surrogate"),
         (["s", "T", "1e999"], "DATA: number out of range"),
         (["s", "T", "{'a': 1}"], "DATA: not JSON"),

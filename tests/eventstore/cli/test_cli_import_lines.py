@@ -120,7 +120,7 @@ def test_what_a_line_leaves_out_has_the_default_of_an_event() -> None:
         (b"{", "not JSON: it ends too early"),
         (b"nonsense", "not JSON: invalid character"),
         (b"[]", "expected 'object', got 'array'"),
-        (b'{"stream_id": "s", "event_type": "T", "data": NaN}', "NaN and Infinity are no JSON"),
+        (b'{"stream_id": "s", "event_type": "T", "data": NaN}', "NaN and Infinity are not JSON"),
         (b'{"stream_id": "s", "event_type": "T", "data": "\\ud800"}', "a lone surrogate"),
         (b'{"stream_id": "s", "event_type": "T", "data": 1e999}', "number out of range"),
         (b'{"stream_id": "s", "event_type": "T"}', "missing required field 'data'"),
