@@ -15,10 +15,17 @@ __all__ = ["run"]
 def run(options: Namespace) -> None:
     """Do what was asked for."""
     from eventstore.cli.output import Output
-    from eventstore.cli.store_options import configured, opened
+    from eventstore.cli.store_options import configured, naming_what_is_missing
 
     out = Output(as_json=options.json)
     config = configured(options.dsn, options.schema)
+    with naming_what_is_missing(config):
+        _run(options, config, out)
+
+
+def _run(options: Namespace, config: Config, out: Output) -> None:
+    from eventstore.cli.store_options import opened
+
     match options.command:
         case "create" | "init" | "migrate" | "drop":
             _database(options, config, out)

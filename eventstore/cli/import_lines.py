@@ -19,9 +19,9 @@ from uuid import UUID
 import msgspec
 
 from eventstore.cli.failures import RefusedError
-from eventstore.cli.json_text import decode_as
+from eventstore.cli.json_text import decode_as, decode_json
 from eventstore.model.events import EventData, ExpectedVersion
-from eventstore.model.names import check_stream_id
+from eventstore.model.names import check_stream_id, shown
 
 __all__ = ["BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
 
@@ -71,6 +71,28 @@ class _Content(msgspec.Struct, forbid_unknown_fields=True):
 
 _decoder = msgspec.json.Decoder(_Content)
 
+_TEXT = (str, "text")
+_UUID = (UUID | None, "a UUID")
+_TIME = (datetime | None, "a time of ISO 8601")
+_NUMBER = (int | None, "a whole number")
+
+_FIELDS: dict[str, tuple[Any, str]] = {
+    "stream_id": _TEXT,
+    "event_type": _TEXT,
+    "data": (Any, "JSON"),
+    "metadata": (Any, "JSON"),
+    "event_id": _UUID,
+    "causation_id": _UUID,
+    "correlation_id": _UUID,
+    "created_at": _TIME,
+    "stream_version": _NUMBER,
+    "global_position": _NUMBER,
+    "position": _NUMBER,
+}
+"""The fields of `_Content`: their types, and the types in words."""
+
+_REQUIRED = ("stream_id", "event_type", "data")
+
 
 class EventIds:
     """The ids of lines that bring none.
@@ -109,7 +131,7 @@ def parse_lines(lines: Iterable[bytes]) -> Iterator[ImportLine]:
 
 
 def _parsed(number: int, line: bytes, ids: EventIds) -> ImportLine:
-    content = decode_as(_decoder, line)
+    content = _content(line)
     event = EventData(
         content.event_type,
         content.data,
@@ -120,6 +142,31 @@ def _parsed(number: int, line: bytes, ids: EventIds) -> ImportLine:
         created_at=content.created_at,
     )
     return ImportLine(number, len(line), check_stream_id(content.stream_id), event)
+
+
+def _content(line: bytes) -> _Content:
+    try:
+        return decode_as(_decoder, line)
+    except msgspec.ValidationError as error:
+        raise ValueError(_misfit(decode_json(line)) or str(error)) from error
+
+
+def _misfit(value: Any) -> str | None:
+    """Return what is wrong with the fields of *value*; None for a field that is given twice."""
+    if not isinstance(value, dict):
+        return f"a line must be a JSON object: {shown(value)}"
+    for name in _REQUIRED:
+        if name not in value:
+            return f"field {name!r} is missing"
+    for name, content in value.items():
+        if name not in _FIELDS:
+            return f"unknown field {shown(name)}"
+        kind, words = _FIELDS[name]
+        try:
+            msgspec.convert(content, kind)
+        except msgspec.ValidationError:
+            return f"{name} must be {words}: {shown(content)}"
+    return None
 
 
 def commits(lines: Iterable[ImportLine]) -> Iterator[list[ImportLine]]:
