@@ -94,8 +94,8 @@ def endless() -> list[Any]:
         (Order([], "\x00"), r"text contains NUL at \$\.note"),
         ({"a": {1: "x"}}, r"key 1 at \$\.a is no string"),
         ({None: "x"}, r"key None at \$ is no string"),
-        (object(), "object"),
-        ({"a": print}, "builtin_function_or_method"),
+        (object(), "a value of type object is no JSON"),
+        ({"a": print}, "a value of type builtin_function_or_method is no JSON"),
         (endless(), "nested too deeply, or contains itself"),
     ],
 )
