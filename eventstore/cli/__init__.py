@@ -40,12 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     from eventstore.cli.output import Output
     from eventstore.cli.parser import parse
-    from eventstore.cli.store_options import configured
+    from eventstore.cli.store_options import configured, naming_what_is_missing
 
     try:
         options = parse(arguments)
         out = Output(as_json=options.json)
-        options.run(options, configured(options.dsn, options.schema), out)
+        config = configured(options.dsn, options.schema)
+        with naming_what_is_missing(config):
+            options.run(options, config, out)
     except SystemExit as ended:
         _flush()
         return ended.code if isinstance(ended.code, int) else 0

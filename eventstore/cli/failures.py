@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from enum import IntEnum
 
@@ -51,10 +50,6 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
 """Exit codes by type of error: the first match counts, the default is REFUSED."""
 
 
-_NO_DATABASE = re.compile('database ".*" does not exist')
-"""How an English-speaking server refuses a connection to a missing database."""
-
-
 def exit_code(error: Exception) -> ExitCode:
     """Return the exit code of a command that raised *error*."""
     return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), ExitCode.REFUSED)
@@ -64,8 +59,6 @@ def reason(error: Exception) -> str:
     """Return the message for *error*; an unexpected one is named by its type."""
     known = isinstance(error, tuple(kind for kind, _ in _EXIT_CODES))
     text = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, StorageUnavailableError) and _NO_DATABASE.search(text):
-        text += "; run: eventstore create"
     return text if known and text else f"unexpected {type(error).__name__}: {text}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha1
 from itertools import groupby
 from operator import attrgetter
@@ -19,7 +20,8 @@ import msgspec
 from msgspec.structs import fields
 
 from eventstore.cli.failures import RefusedError
-from eventstore.cli.json_text import decode_as
+from eventstore.cli.json_text import decode_as, decode_json
+from eventstore.model.checks import shown
 from eventstore.model.events import EventData, ExpectedVersion, RecordedEvent
 from eventstore.model.names import check_stream_id
 
@@ -80,7 +82,17 @@ def _line_type() -> type[msgspec.Struct]:
     )
 
 
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_line_type())
+_LINE = _line_type()
+_FIELDS = {field.name: field for field in fields(_LINE)}
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_LINE)
+
+_IN_WORDS: dict[Any, str] = {
+    str: "text",
+    UUID | None: "a UUID",
+    datetime | None: "a time of ISO 8601",
+    int | None: "a whole number",
+}
+"""Types of a line's fields, as error messages name them."""
 
 
 class EventIds:
@@ -120,12 +132,37 @@ def parse_lines(lines: Iterable[bytes]) -> Iterator[ImportLine]:
 
 
 def _parsed(number: int, line: bytes, ids: EventIds) -> ImportLine:
-    content = decode_as(_decoder, line)
+    content = _content(line)
     given = {name: getattr(content, name) for name in _EVENT}
     if given["event_id"] is None:
         given["event_id"] = ids.of(line)
     event = EventData(**given)
     return ImportLine(number, len(line), check_stream_id(content.stream_id), event)
+
+
+def _content(line: bytes) -> Any:
+    try:
+        return decode_as(_decoder, line)
+    except msgspec.ValidationError as error:
+        raise ValueError(_misfit(decode_json(line)) or str(error)) from error
+
+
+def _misfit(value: Any) -> str | None:
+    """Return what is wrong with the fields of *value*; None for a field that is given twice."""
+    if not isinstance(value, dict):
+        return f"a line must be a JSON object: {shown(value)}"
+    for field in _FIELDS.values():
+        if field.required and field.name not in value:
+            return f"field {field.name!r} is missing"
+    for name, content in value.items():
+        if name not in _FIELDS:
+            return f"unknown field {shown(name)}"
+        kind = _FIELDS[name].type
+        try:
+            msgspec.convert(content, kind)
+        except msgspec.ValidationError:
+            return f"{name} must be {_IN_WORDS.get(kind, 'JSON')}: {shown(content)}"
+    return None
 
 
 def commits(lines: Iterable[ImportLine]) -> Iterator[list[ImportLine]]:

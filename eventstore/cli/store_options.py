@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from eventstore import CallerRuntime, Config, EventStore
+from eventstore import CallerRuntime, Config, EventStore, StorageUnavailableError
 from eventstore.cli.failures import UsageError
 
-__all__ = ["configured", "is_embedded", "opened"]
+__all__ = ["configured", "is_embedded", "naming_what_is_missing", "opened"]
 
 _EMBEDDED = "embedded:"
+
+_LOOK_SECONDS = 2.0
+"""Time to find out whether the server lacks the database."""
 
 
 def configured(dsn: str | None, schema: str | None) -> Config:
@@ -57,6 +60,23 @@ def opened(config: Config) -> Iterator[EventStore]:
     """
     with EventStore.connect(config, runtime=CallerRuntime) as store:
         yield store
+
+
+@contextmanager
+def naming_what_is_missing(config: Config) -> Iterator[None]:
+    """Name the command to run, if the block fails because the server lacks the database.
+
+    A refused connection carries no error code, only words in the server's language; so ask the
+    server.
+    """
+    try:
+        yield
+    except StorageUnavailableError as error:
+        from eventstore.storages.postgres.admin.database import is_missing
+
+        if is_embedded(config) or not is_missing(config.dsn, _LOOK_SECONDS):
+            raise
+        raise StorageUnavailableError(f"{error}; run: eventstore create") from error
 
 
 def is_embedded(config: Config) -> bool:

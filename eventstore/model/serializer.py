@@ -43,7 +43,7 @@ class JsonSerializer:
     """
 
     def __init__(self) -> None:
-        self._encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder(enc_hook=_refuse).encode
 
     def __repr__(self) -> str:
         return "JsonSerializer()"
@@ -102,6 +102,11 @@ _STR = frozenset({str})
 
 _Path = tuple[Any, str] | None
 """Path to a value: the path of its parent, and its own key or index. Rendered for errors only."""
+
+
+def _refuse(value: Any) -> None:
+    """Refuse a value of a type that msgspec does not know."""
+    raise TypeError(f"a value of type {type(value).__name__} cannot be JSON")
 
 
 def _check(value: Any, path: _Path = None) -> None:

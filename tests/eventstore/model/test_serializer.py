@@ -94,8 +94,8 @@ def endless() -> list[Any]:
         (Order([], "\x00"), r"text contains NUL at \$\.note"),
         ({"a": {1: "x"}}, r"key 1 at \$\.a is not a string"),
         ({None: "x"}, r"key None at \$ is not a string"),
-        (object(), "object"),
-        ({"a": print}, "builtin_function_or_method"),
+        (object(), "a value of type object cannot be JSON"),
+        ({"a": print}, "a value of type builtin_function_or_method cannot be JSON"),
         (endless(), "nested too deeply, or contains itself"),
     ],
 )
