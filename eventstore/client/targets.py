@@ -40,7 +40,7 @@ def installs_itself(config: Config) -> bool:
 
 
 def storage_for(config: Config) -> Storage:
-    """Return the storage that *config* names, not yet opened; start an embedded server.
+    """Return the storage that *config* names, not opened yet; an embedded server is started.
 
     Raises:
         StorageError: The embedded server cannot be started; the message says what to do.
