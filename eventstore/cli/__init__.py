@@ -1,6 +1,6 @@
-"""The command line: the composition root, which nothing imports.
+"""The command line. It composes the library's parts, and nothing imports it.
 
-What a command needs is loaded when the command runs, so that ``--help`` answers at once.
+Each command loads what it needs when it runs, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that *arguments*, else those of the process, ask for.
+    """Run a command.
+
+    Args:
+        arguments: The command and its arguments. Defaults to those of the process.
 
     Returns:
         The exit code: 0 done, 1 refused, 2 wrong usage, 3 database away, 4 schema version,
-        130 interrupted, 141 nobody reads the output any more.
+        130 interrupted, 141 the reader of the output has closed the pipe.
     """
     from eventstore.cli.failures import ExitCode, complain, exit_code, reason
 
@@ -35,11 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    from eventstore.cli.commands import run
+    from eventstore.cli.output import Output
     from eventstore.cli.parser import parse
+    from eventstore.cli.store_options import configured, naming_what_is_missing
 
     try:
-        run(parse(arguments))
+        options = parse(arguments)
+        out = Output(as_json=options.json)
+        config = configured(options.dsn, options.schema)
+        with naming_what_is_missing(config):
+            options.run(options, config, out)
     except SystemExit as ended:
         _flush()
         return ended.code if isinstance(ended.code, int) else 0
@@ -48,7 +56,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _flush() -> None:
-    """Write what is buffered now, where a closed pipe or a full disk can still be handled."""
+    """Write buffered output now, while a closed pipe or a full disk can still be handled."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -57,7 +65,7 @@ def _flush() -> None:
 
 
 def _discard_output() -> None:
-    """Keep the interpreter from writing what is buffered at its exit, and failing again."""
+    """Drop buffered output: the interpreter would write it at exit, and fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

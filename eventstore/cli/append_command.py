@@ -3,28 +3,87 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from eventstore import AppendResult, EventData, EventStore
+from eventstore import AppendResult, Config, EventData, ExpectedVersion
+from eventstore.cli.command import Command
 from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.json_text import decode_json
 from eventstore.cli.output import Output, printable
+from eventstore.cli.store_options import opened
+from eventstore.model.names import MAX_POSITION
 
-__all__ = ["append", "read_events"]
+__all__ = ["APPEND"]
 
 _STDIN = "-"
 
+_EXPECTED = {
+    "any": ExpectedVersion.ANY,
+    "no-stream": ExpectedVersion.NO_STREAM,
+    "stream-exists": ExpectedVersion.STREAM_EXISTS,
+}
 
-def read_events(
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("stream", metavar="STREAM", help="id of the stream")
+    parser.add_argument("event_type", metavar="TYPE", help="type of the event")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="its payload as JSON")
+    parser.add_argument("--metadata", metavar="JSON", help="what goes beside the payload")
+    parser.add_argument(
+        "--expected-version",
+        type=_expected_version,
+        default=ExpectedVersion.ANY,
+        metavar="N",
+        help="version the stream must be at: a number, any, no-stream or stream-exists;"
+        " default: any",
+    )
+    parser.add_argument(
+        "--event-id",
+        type=_uuid,
+        metavar="UUID",
+        help="makes a repeated append of the same event harmless",
+    )
+
+
+def _expected_version(text: str) -> int:
+    if text in _EXPECTED:
+        return _EXPECTED[text]
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_POSITION):
+        raise ArgumentTypeError(
+            f"must be a version (0 or more), any, no-stream or stream-exists: {text!r}"
+        )
+    return int(text)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ArgumentTypeError(f"must be a UUID: {text!r}") from None
+
+
+def _append(options: Namespace, config: Config, out: Output) -> None:
+    """Append events to a stream, and print where they are stored.
+
+    Bad data is refused before a database is needed.
+    """
+    events = _read_events(options.event_type, options.data, options.metadata, options.event_id)
+    with opened(config) as store:
+        result = store.append_to_stream(options.stream, options.expected_version, events)
+        out.show(result, _text(result))
+
+
+def _read_events(
     event_type: str, data: str | None, metadata: str | None, event_id: UUID | None
 ) -> list[EventData]:
-    """Return one event of *data*, or one of each line of the standard input.
+    """Return one event with *data*, or one per line of the standard input.
 
     Raises:
-        UsageError, ValueError: An argument is no JSON, or there is no data at all.
-        RefusedError: A line is no JSON.
+        UsageError, ValueError: An argument is not JSON, or there is no data.
+        RefusedError: A line is not JSON.
     """
     shared = {} if metadata is None else {"metadata": _argument("--metadata", metadata)}
     values = _values(data)
@@ -62,19 +121,6 @@ def _lines() -> Iterator[Any]:
             raise RefusedError(f"standard input, line {number}: {error}") from None
 
 
-def append(
-    store: EventStore,
-    out: Output,
-    *,
-    stream_id: str,
-    expected_version: int,
-    events: list[EventData],
-) -> None:
-    """Append *events* to a stream, and print where they are."""
-    result = store.append_to_stream(stream_id, expected_version, events)
-    out.show(result, _text(result))
-
-
 def _text(result: AppendResult) -> str:
     version = _range("version", result.first_version, result.last_version)
     position = _range("position", result.first_global_position, result.last_global_position)
@@ -83,3 +129,14 @@ def _text(result: AppendResult) -> str:
 
 def _range(name: str, first: int | None, last: int | None) -> str:
     return f"{name} {last}" if first == last else f"{name}s {first} to {last}"
+
+
+APPEND = Command(
+    name="append",
+    about="append events to a stream",
+    details="""\
+Without DATA, or with '-', each line of the standard input is the JSON data of one
+event. All of them are appended together, or none.""",
+    add_arguments=_add_arguments,
+    run=_append,
+)

@@ -1,35 +1,36 @@
-"""Commands that make and remove what a store lives in."""
+"""Commands that create, install, migrate and drop the database of a store."""
 
 from __future__ import annotations
 
 import sys
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from eventstore import Config, SchemaVersionError
+from eventstore.cli.command import Command
 from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.output import Output, printable
 from eventstore.cli.store_options import is_embedded
 from eventstore.client.targets import storage_for
 from eventstore.model.config import masked
 from eventstore.model.names import ALL_STREAMS
-from eventstore.storages.postgres import PostgresStorage
-from eventstore.storages.postgres.admin.database import (
-    create_database,
-    database_name,
-    drop_database,
-)
 
-__all__ = ["create", "drop", "init", "migrate"]
+if TYPE_CHECKING:
+    from eventstore.storages.postgres import PostgresStorage
+
+__all__ = ["CREATE", "DROP", "INIT", "MIGRATE"]
 
 _CHANGE_SECONDS = 3_600.0
-"""Longest time of a migration; its waits for locks are bounded by `migration_lock_timeout`."""
+"""Deadline of a migration in seconds; `migration_lock_timeout` bounds each wait for a lock."""
 
 
-def create(config: Config, out: Output) -> None:
-    """Create the database; of an embedded server, the server with the database it comes with."""
+def _create(_options: Namespace, config: Config, out: Output) -> None:
+    """Create the database; for ``embedded:``, the server, which comes with its database."""
+    from eventstore.storages.postgres.admin.database import create_database, database_name
+
     if is_embedded(config):
         with _storage(config):
             _say(out, "exists", f"the server in {_place(config)} is there, with its database")
@@ -41,11 +42,11 @@ def create(config: Config, out: Output) -> None:
         _say(out, "exists", f"database {name} exists already")
 
 
-def init(config: Config, out: Output) -> None:
+def _init(_options: Namespace, config: Config, out: Output) -> None:
     """Install the store's schema.
 
     Raises:
-        SchemaVersionError: There is one, of another version.
+        SchemaVersionError: A schema of another version is installed.
     """
     with _storage(config) as storage:
         if _version_problem(storage, config, missing_ok=True) is None:
@@ -55,11 +56,11 @@ def init(config: Config, out: Output) -> None:
             _say(out, "installed", f"store installed in schema {_schema(config)}")
 
 
-def migrate(config: Config, out: Output) -> None:
-    """Bring the store's schema to the version of this code.
+def _migrate(_options: Namespace, config: Config, out: Output) -> None:
+    """Migrate the store's schema to the version of this library.
 
     Raises:
-        SchemaVersionError: There is none, or it is too new.
+        SchemaVersionError: The schema is missing, or newer than this library.
     """
     with _storage(config) as storage:
         problem = _version_problem(storage, config, older_ok=True)
@@ -71,16 +72,24 @@ def migrate(config: Config, out: Output) -> None:
             _say(out, "migrated", f"store in schema {_schema(config)} migrated {versions}")
 
 
-def drop(config: Config, out: Output, *, whole_database: bool, asked: bool) -> None:
+def _add_drop_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--database", action="store_true", help="drop the whole database, not only the schema"
+    )
+
+
+def _drop(options: Namespace, config: Config, out: Output) -> None:
     """Drop the store's schema, or the whole database.
 
     Raises:
-        RefusedError: The answer was no.
-        UsageError: There is nobody to ask.
+        RefusedError: The user answered no.
+        UsageError: The standard input is not a terminal, so nobody can answer.
     """
+    asked = not options.yes
     if asked and not sys.stdin.isatty():
         raise UsageError("drop asks before it drops: use --yes where nobody can answer")
-    if whole_database:
+    if options.database:
         _drop_database(config, out, asked=asked)
         return
     with _storage(config) as storage:
@@ -95,6 +104,8 @@ def drop(config: Config, out: Output, *, whole_database: bool, asked: bool) -> N
 
 
 def _drop_database(config: Config, out: Output, *, asked: bool) -> None:
+    from eventstore.storages.postgres.admin.database import database_name, drop_database
+
     if is_embedded(config):
         raise UsageError("an embedded database is dropped by removing its folder")
     name = printable(database_name(config.dsn))
@@ -116,7 +127,7 @@ def _ask(question: str) -> None:
 
 
 def _contents(storage: PostgresStorage, config: Config) -> str | None:
-    """Return what is in the store, as far as this code can read it; None if there is no store."""
+    """Describe the contents of the store, or its version if that differs; None: no store."""
     try:
         storage.open(init=False, deadline=_later(config.connect_timeout))
     except SchemaVersionError as error:
@@ -133,7 +144,7 @@ def _counted(count: int, noun: str) -> str:
 def _version_problem(
     storage: PostgresStorage, config: Config, *, missing_ok: bool = False, older_ok: bool = False
 ) -> SchemaVersionError | None:
-    """Return what is wrong with the schema, if it is of the kind that is expected."""
+    """Return the problem of the schema if it is an expected one, None if there is no problem."""
     try:
         storage.open(init=False, deadline=_later(config.connect_timeout))
     except SchemaVersionError as error:
@@ -147,7 +158,7 @@ def _version_problem(
 
 @contextmanager
 def _storage(config: Config) -> Iterator[PostgresStorage]:
-    storage = cast(PostgresStorage, storage_for(config))
+    storage = cast("PostgresStorage", storage_for(config))
     try:
         yield storage
     finally:
@@ -168,3 +179,18 @@ def _place(config: Config) -> str:
 
 def _say(out: Output, done: str, text: str) -> None:
     out.show({"done": done}, text)
+
+
+CREATE = Command(name="create", about="create the database, if it does not exist", run=_create)
+INIT = Command(name="init", about="install the store in its schema, if it is not there", run=_init)
+MIGRATE = Command(
+    name="migrate",
+    about="bring the store's schema to the version of this library",
+    run=_migrate,
+)
+DROP = Command(
+    name="drop",
+    about="drop the store with everything in it",
+    add_arguments=_add_drop_arguments,
+    run=_drop,
+)

@@ -1,8 +1,7 @@
-"""What went wrong, as an exit code and one line on the standard error."""
+"""Turn an error into an exit code and one line on the standard error."""
 
 from __future__ import annotations
 
-import re
 import sys
 from enum import IntEnum
 
@@ -19,7 +18,7 @@ __all__ = ["ExitCode", "RefusedError", "UsageError", "complain", "exit_code", "r
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """Exit codes of the command line."""
 
     DONE = 0
     REFUSED = 1
@@ -31,11 +30,11 @@ class ExitCode(IntEnum):
 
 
 class UsageError(ValueError):
-    """What was typed makes no sense."""
+    """The arguments cannot be used."""
 
 
 class RefusedError(Exception):
-    """What was asked for was not done, and why."""
+    """The command was refused; the message says why."""
 
 
 _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
@@ -48,24 +47,18 @@ _EXIT_CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ValueError, ExitCode.USAGE),
     (TypeError, ExitCode.USAGE),
 )
-"""The first that fits counts; anything else was refused."""
-
-
-_NO_DATABASE = re.compile('database ".*" does not exist')
-"""How the server, if it speaks English, refuses a connection."""
+"""Exit codes by type of error: the first match counts, the default is REFUSED."""
 
 
 def exit_code(error: Exception) -> ExitCode:
-    """Return how a command ends that raised *error*."""
+    """Return the exit code of a command that raised *error*."""
     return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), ExitCode.REFUSED)
 
 
 def reason(error: Exception) -> str:
-    """Return what to say about *error*; one that nobody expected is named by its type."""
+    """Return the message for *error*; an unexpected one is named by its type."""
     known = isinstance(error, tuple(kind for kind, _ in _EXIT_CODES))
     text = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, StorageUnavailableError) and _NO_DATABASE.search(text):
-        text += "; run: eventstore create"
     return text if known and text else f"unexpected {type(error).__name__}: {text}"
 
 

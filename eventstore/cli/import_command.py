@@ -1,4 +1,4 @@
-"""The command that appends a file of events, and can be run again after any interruption."""
+"""The command that appends a file of events. It can be repeated after any interruption."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import gzip
 import os
 import stat
 import sys
+import textwrap
 import time
 import zlib
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,19 +22,27 @@ from eventstore import (
     SerializationError,
     StreamDeletedError,
 )
+from eventstore.cli.command import Command, on_store
 from eventstore.cli.failures import RefusedError, UsageError
-from eventstore.cli.import_lines import BadLineError, ImportLine, commits, parse_lines, parts
+from eventstore.cli.import_lines import (
+    OPTIONAL,
+    BadLineError,
+    ImportLine,
+    commits,
+    parse_lines,
+    parts,
+)
 from eventstore.cli.output import Output
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["Lines", "import_file", "opened_lines", "progress"]
+__all__ = ["IMPORT", "Lines", "opened_lines", "progress"]
 
 _STDIN = "-"
 _GZIP = b"\x1f\x8b"
 
 
 class Lines:
-    """Lines of bytes, and how far reading them has come."""
+    """The lines of a file, and how much of it has been read."""
 
     def __init__(self, raw: BinaryIO, name: str) -> None:
         self.name = name
@@ -41,17 +51,17 @@ class Lines:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file; None if it is no file."""
+        """Size of the file in bytes; None if it is not a regular file."""
         status = os.fstat(self._raw.fileno())
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     @property
     def place(self) -> int:
-        """Bytes of the file read so far."""
+        """Number of bytes of the file read so far."""
         return self._raw.tell()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Return line after line.
+        """Yield the lines.
 
         Raises:
             RefusedError: The file cannot be read to its end.
@@ -63,7 +73,7 @@ class Lines:
 
 
 def _uncompressed(raw: BinaryIO) -> BinaryIO:
-    """Return *raw*, or what is in it if it starts as gzip does, whatever its name."""
+    """Return *raw*, decompressed if its first bytes are those of gzip."""
     peeked = raw.peek(len(_GZIP))  # type: ignore[attr-defined]
     return cast(BinaryIO, gzip.open(raw)) if peeked.startswith(_GZIP) else raw
 
@@ -87,12 +97,12 @@ def opened_lines(file: str) -> Iterator[Lines]:
 
 
 Advance = Callable[[int], None]
-"""Told after every commit how many lines are done."""
+"""Called after every commit with the number of lines done."""
 
 
 @contextmanager
 def progress(source: Lines) -> Iterator[Advance]:
-    """Show a bar on the standard error if it is a terminal and rich is installed."""
+    """Show a progress bar on the standard error if it is a terminal and rich is installed."""
     if not sys.stderr.isatty():
         yield _nothing
         return
@@ -134,10 +144,10 @@ _REFUSED = (AppendError, SerializationError, StreamDeletedError, ValueError)
 
 @dataclass(slots=True)
 class _Tally:
-    """What became of the lines."""
+    """Counts the lines that were appended, and those of them that were stored now."""
 
     head: int
-    """Newest position seen; what is stored now lies beyond it, what was there before does not."""
+    """Newest position seen. Events stored now lie beyond it, repeated ones do not."""
     lines: int = 0
     stored: int = 0
 
@@ -151,16 +161,20 @@ class _Tally:
                 self.head = result.last_global_position
 
 
-def import_file(store: EventStore, out: Output, *, file: str) -> None:
-    """Append every line of *file*, in order, many in one commit; ``-`` is the standard input.
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="may be gzipped; '-' is the standard input")
+
+
+def _import(options: Namespace, store: EventStore, out: Output) -> None:
+    """Append every line of a file, in order, many in one commit; ``-`` is the standard input.
 
     Raises:
         UsageError: The file cannot be opened.
-        BadLineError: A line cannot be stored. What came before it is.
+        BadLineError: A line cannot be stored. The lines before it are stored.
     """
     tally = _Tally(store.stream_info(ALL_STREAMS).stream_version)
     began = time.monotonic()
-    with opened_lines(file) as source:
+    with opened_lines(options.file) as source:
         try:
             with progress(source) as advance:
                 for run in commits(parse_lines(source)):
@@ -171,13 +185,13 @@ def import_file(store: EventStore, out: Output, *, file: str) -> None:
 
 
 def _store(store: EventStore, lines: list[ImportLine], tally: _Tally) -> None:
-    """Append *lines* together; if that is refused, in halves, down to the line that is to blame.
+    """Append *lines* together; if that is refused, in halves, down to the line at fault.
 
-    So it is also found out what of them is stored already, if an earlier import cut them
+    Halving also finds the lines that are already stored, if an earlier import cut the file
     differently.
 
     Raises:
-        BadLineError: The store refuses a line. Those before it are stored.
+        BadLineError: The store refuses a line. The lines before it are stored.
     """
     try:
         results = store.append_to_streams(parts(lines))
@@ -197,3 +211,26 @@ def _summarise(out: Output, tally: _Tally, seconds: float) -> None:
     known = f", {already:,} were stored already" if already else ""
     rate = f" ({tally.stored / seconds:,.0f} events/s)" if tally.stored and seconds else ""
     out.show(summary, f"{tally.stored:,} events stored{known}{rate}")
+
+
+_LINE = (
+    "Each line is a JSON object: stream_id, event_type and data; optional are"
+    f" {', '.join(OPTIONAL[:-1])} and {OPTIONAL[-1]}."
+    " What 'eventstore read --json' prints is such a file."
+)
+
+_FORMAT = f"""\
+{textwrap.fill(_LINE, 98)}
+
+An import that was interrupted is simply run again: what is stored already is found by its event
+id, and nothing is stored twice. A line without an event_id gets one that follows from its bytes
+and from how many equal lines came before it, so an equal line of another file counts as stored,
+too: lines that are to be stored again need an event_id or a created_at of their own."""
+
+IMPORT = Command(
+    name="import",
+    about="append the events of a file of JSON lines",
+    details=_FORMAT,
+    add_arguments=_add_arguments,
+    run=on_store(_import),
+)

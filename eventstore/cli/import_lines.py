@@ -1,7 +1,7 @@
-"""Lines of an import: what they must hold, the ids they get, the commits they share. Pure.
+"""Lines of an import: their fields, their event ids, the commits that they share. Pure.
 
-An import that was interrupted is run again from the start: the same lines get the same event ids
-and form the same commits, and an append that is repeated stores nothing.
+An interrupted import is run again from the start: the same lines get the same event ids and form
+the same commits, and a repeated append stores nothing.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import fields
 
 from eventstore.cli.failures import RefusedError
-from eventstore.cli.json_text import decode_as
-from eventstore.model.events import EventData, ExpectedVersion
+from eventstore.cli.json_text import decode_as, decode_json
+from eventstore.model.checks import shown
+from eventstore.model.events import EventData, ExpectedVersion, RecordedEvent
 from eventstore.model.names import check_stream_id
 
-__all__ = ["BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
+__all__ = ["OPTIONAL", "BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
 
 NAMESPACE = UUID("0b791f6f-a8dd-493e-8051-7218aee31098")
-"""Of the UUIDv5 of lines without an event id; another one would import everything twice."""
+"""Namespace of the UUIDv5 of lines without an event id; a new one would import them twice."""
 
 MAX_COMMIT_LINES = 1_000
 MAX_COMMIT_BYTES = 4 * 1024 * 1024
@@ -35,12 +37,12 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class BadLineError(RefusedError):
-    """A line cannot be imported. Those before it were."""
+    """A line cannot be imported. The lines before it were."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(f"line {number}: {reason}")
         self.number = number
-        """Counted from 1."""
+        """Number of the line, 1-based."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,40 +51,61 @@ class ImportLine:
 
     number: int
     size: int
-    """Bytes."""
+    """Size of the line in bytes."""
     stream_id: str
     event: EventData
 
 
-class _Content(msgspec.Struct, forbid_unknown_fields=True):
-    stream_id: str
-    event_type: str
-    data: Any
-    metadata: Any = None
-    event_id: UUID | None = None
-    causation_id: UUID | None = None
-    correlation_id: UUID | None = None
-    created_at: datetime | None = None
-    # What `read --json` prints beside; the store gives its own.
-    stream_version: int | None = None
-    global_position: int | None = None
-    position: int | None = None
+_EVENT = {field.name: field for field in fields(EventData)}
+
+OPTIONAL = tuple(name for name, field in _EVENT.items() if not field.required)
+"""Fields of an event that a line may leave out."""
 
 
-_decoder = msgspec.json.Decoder(_Content)
+def _line_type() -> type[msgspec.Struct]:
+    """Return the shape of a line: a stream id, and the fields of an event.
+
+    Fields that only a recorded event has are read and ignored: `read --json` prints them, and the
+    store assigns its own.
+    """
+    assigned = [f for f in fields(RecordedEvent) if f.name not in {"stream_id", *_EVENT}]
+    required = [(f.name, f.type) for f in _EVENT.values() if f.required]
+    optional = [_EVENT[name] for name in OPTIONAL]
+    return msgspec.defstruct(
+        "Line",
+        [
+            ("stream_id", str),
+            *required,
+            *((f.name, f.type | None, None) for f in [*optional, *assigned]),
+        ],
+        forbid_unknown_fields=True,
+    )
+
+
+_LINE = _line_type()
+_FIELDS = {field.name: field for field in fields(_LINE)}
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_LINE)
+
+_IN_WORDS: dict[Any, str] = {
+    str: "text",
+    UUID | None: "a UUID",
+    datetime | None: "a time of ISO 8601",
+    int | None: "a whole number",
+}
+"""Types of a line's fields, as error messages name them."""
 
 
 class EventIds:
-    """The ids of lines that bring none.
+    """Generates ids for lines without one.
 
-    Keeps 20 bytes, about 150 with Python's own, of each distinct line.
+    Keeps a hash of each distinct line, about 150 bytes.
     """
 
     def __init__(self) -> None:
         self._seen: Counter[bytes] = Counter()
 
     def of(self, line: bytes) -> UUID:
-        """Return the UUIDv5 of *line* and its ordinal among equal lines, counted from 0."""
+        """Return the UUIDv5 of *line* and the number of equal lines before it."""
         name = sha1(NAMESPACE.bytes + line, usedforsecurity=False)
         key = name.digest()
         name.update(b"\n%d" % self._seen[key])
@@ -91,7 +114,7 @@ class EventIds:
 
 
 def parse_lines(lines: Iterable[bytes]) -> Iterator[ImportLine]:
-    """Read *lines*; empty ones are skipped.
+    """Parse *lines*, without empty ones.
 
     Raises:
         BadLineError: At the first line that cannot be appended, after those before it.
@@ -109,25 +132,45 @@ def parse_lines(lines: Iterable[bytes]) -> Iterator[ImportLine]:
 
 
 def _parsed(number: int, line: bytes, ids: EventIds) -> ImportLine:
-    content = decode_as(_decoder, line)
-    event = EventData(
-        content.event_type,
-        content.data,
-        content.metadata,
-        event_id=ids.of(line) if content.event_id is None else content.event_id,
-        causation_id=content.causation_id,
-        correlation_id=content.correlation_id,
-        created_at=content.created_at,
-    )
+    content = _content(line)
+    given = {name: getattr(content, name) for name in _EVENT}
+    if given["event_id"] is None:
+        given["event_id"] = ids.of(line)
+    event = EventData(**given)
     return ImportLine(number, len(line), check_stream_id(content.stream_id), event)
 
 
-def commits(lines: Iterable[ImportLine]) -> Iterator[list[ImportLine]]:
-    """Cut *lines* into runs that can be stored in one append without changing their order.
+def _content(line: bytes) -> Any:
+    try:
+        return decode_as(_decoder, line)
+    except msgspec.ValidationError as error:
+        raise ValueError(_misfit(decode_json(line)) or str(error)) from error
 
-    Within a run no stream comes back after another one came between. A run is bounded in lines
-    and in bytes; what is cut depends on the lines alone. If *lines* raises, what came before is
-    returned first.
+
+def _misfit(value: Any) -> str | None:
+    """Return what is wrong with the fields of *value*; None for a field that is given twice."""
+    if not isinstance(value, dict):
+        return f"a line must be a JSON object: {shown(value)}"
+    for field in _FIELDS.values():
+        if field.required and field.name not in value:
+            return f"field {field.name!r} is missing"
+    for name, content in value.items():
+        if name not in _FIELDS:
+            return f"unknown field {shown(name)}"
+        kind = _FIELDS[name].type
+        try:
+            msgspec.convert(content, kind)
+        except msgspec.ValidationError:
+            return f"{name} must be {_IN_WORDS.get(kind, 'JSON')}: {shown(content)}"
+    return None
+
+
+def commits(lines: Iterable[ImportLine]) -> Iterator[list[ImportLine]]:
+    """Cut *lines* into runs, each of which one append can store in its order.
+
+    The lines of one stream are consecutive within a run. A run has at most `MAX_COMMIT_LINES` and
+    `MAX_COMMIT_BYTES`. The cuts depend on the lines alone. If *lines* raises, the lines before
+    the error are yielded first.
     """
     run = _Run()
     try:
@@ -166,7 +209,7 @@ class _Run:
 
 
 def parts(lines: list[ImportLine]) -> list[tuple[str, ExpectedVersion, list[EventData]]]:
-    """Return the append of one run, stream by stream, as `append_to_streams` takes it."""
+    """Return one run as `append_to_streams` takes it, stream by stream."""
     return [
         (stream_id, ExpectedVersion.ANY, [line.event for line in run])
         for stream_id, run in groupby(lines, key=attrgetter("stream_id"))

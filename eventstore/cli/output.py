@@ -1,4 +1,4 @@
-"""What a command prints: lines of JSON for machines, text and tables for people."""
+"""Print results: JSON lines for machines, text and tables for people."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["Column", "Output", "cells", "event_text", "fitted", "one_line", "pri
 
 
 def printable(text: str) -> str:
-    """Return *text* with everything escaped that would move a cursor or change a colour."""
+    """Return *text* with every character escaped that is not printable, as terminals obey some."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def one_line(text: str) -> str:
-    """Return *text* in one printable line; runs of blanks and line ends become one blank."""
+    """Return *text* as one printable line; every run of whitespace becomes one space."""
     return printable(" ".join(text.split()))
 
 
 def fitted(text: str, width: int) -> str:
-    """Return *text* cut to *width* columns of a terminal, with an ellipsis if something is gone."""
+    """Return *text* cut to *width* terminal columns; what was cut ends in an ellipsis."""
     if cells(text) <= width:
         return text
     kept, used = [], 0
@@ -43,7 +43,7 @@ def fitted(text: str, width: int) -> str:
 
 
 def cells(text: str) -> int:
-    """Return how many columns of a terminal *text* takes."""
+    """Return the number of terminal columns that *text* takes."""
     return len(text) if text.isascii() else sum(map(_cells_of, text))
 
 
@@ -61,7 +61,7 @@ _GAP = "  "
 def event_text(
     event: RecordedEvent, *, with_stream: bool, width: int | None, in_colour: bool
 ) -> str:
-    """Return position, time, stream if asked for, type and payload, cut to *width* columns."""
+    """Return one line: position, time, stream on request, type and payload, cut to *width*."""
     start = f"{event.position:>{_POSITION_WIDTH}}{_GAP}{event.created_at:%Y-%m-%d %H:%M:%SZ}"
     texts = [printable(event.event_type), _payload(event)]
     if with_stream:
@@ -75,7 +75,7 @@ def event_text(
 
 
 def _squeezed(texts: list[str], room: int) -> list[str]:
-    """Cut *texts* to *room* columns: each may take half of what is left, the last one all."""
+    """Cut *texts* to *room* columns: each takes at most half of the rest, the last one all."""
     squeezed = []
     for text in texts[:-1]:
         squeezed.append(fitted(text, max(room // 2, 1)))
@@ -100,12 +100,12 @@ class Column:
 
 
 class Output:
-    """The standard output in the form that was asked for."""
+    """The standard output, as JSON lines or as text."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self.width: int | None = None
-        """Columns of the terminal; None if it is none, and nothing is cut then."""
+        """Columns of the terminal; None if the output is not a terminal, and lines are not cut."""
         self.in_colour = False
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         if sys.stdout.isatty():
@@ -124,17 +124,21 @@ class Output:
         sys.stdout.buffer.write(_encode(value) + b"\n")
 
     def flush(self) -> None:
-        """Let the reader have what was printed."""
+        """Write buffered output."""
         sys.stdout.flush()
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """Print *rows* under titles: folded to the width of a terminal, never in a pipe."""
+        """Print *rows* below titles. A terminal gets folded lines, a pipe gets whole ones."""
         if self.width is None or not _folded(columns, rows, colour=self.in_colour):
             _aligned(columns, rows)
 
 
 def _folded(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colour: bool) -> bool:
-    """Print with rich; return False if it is not installed."""
+    """Print the table with rich.
+
+    Returns:
+        False if rich is not installed; nothing was printed.
+    """
     try:
         from rich.console import Console
         from rich.table import Table
@@ -156,7 +160,7 @@ def _folded(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colour:
 
 
 def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print in columns as wide as their widest cell."""
+    """Print the table with each column as wide as its widest cell."""
     lines = [[column.title for column in columns], *rows]
     widths = [max(cells(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:

@@ -1,23 +1,25 @@
-"""Commands that print events and streams."""
+"""Commands that print events, streams and the status of the store."""
 
 from __future__ import annotations
 
 import sys
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from itertools import islice
 
 from eventstore import EventStore, RecordedEvent, StreamInfo
+from eventstore.cli.command import Command, on_store, one_or_more
 from eventstore.cli.output import Output, event_text, printable
 from eventstore.cli.subscription_commands import show_subscriptions
 from eventstore.model.config import masked
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["read", "status", "streams", "tail"]
+__all__ = ["READ", "STATUS", "STREAMS", "TAIL"]
 
 
-def status(store: EventStore, out: Output) -> None:
-    """Print where the store is, what is in it, and how far its subscriptions are."""
+def _status(_options: Namespace, store: EventStore, out: Output) -> None:
+    """Print the place of the store, its contents, and the progress of its subscriptions."""
     head = store.stream_info(ALL_STREAMS).stream_version
     streams = store.stream_count()
     infos = store.subscriptions()
@@ -46,40 +48,53 @@ _POLL_SECONDS = 0.2
 _VERSION_WIDTH = 8
 
 
-def read(
-    store: EventStore,
-    out: Output,
-    *,
-    stream_id: str,
-    start: int | None,
-    count: int | None,
-    backward: bool,
-) -> None:
+def _add_read_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("stream", metavar="STREAM", help="id of a stream, or '$all'")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=one_or_more,
+        metavar="N",
+        help="first version (of $all: first position) to print",
+    )
+    parser.add_argument("--count", type=one_or_more, metavar="N", help="at most N events")
+    parser.add_argument("--backward", action="store_true", help="from the newest to the oldest")
+
+
+def _read(options: Namespace, store: EventStore, out: Output) -> None:
     """Print the events of a stream, or of all streams, with one page in memory."""
-    page = _PAGE if count is None else min(count, _PAGE)
-    events = _events(store, stream_id, start, page, backward=backward)
-    for event in islice(events, count):
-        _show(out, event, with_stream=stream_id == ALL_STREAMS)
+    page = min(options.count or _PAGE, _PAGE)
+    events = _events(store, options.stream, options.start, page, backward=options.backward)
+    for event in islice(events, options.count):
+        _show(out, event, with_stream=options.stream == ALL_STREAMS)
 
 
 def _events(
     store: EventStore, stream_id: str, start: int | None, page: int, *, backward: bool
 ) -> Iterator[RecordedEvent]:
-    match stream_id == ALL_STREAMS, backward:
-        case True, False:
-            return store.stream_all_forward(start or 1, batch_size=page)
-        case True, True:
+    if stream_id == ALL_STREAMS:
+        if backward:
             return store.stream_all_backward(start or -1, batch_size=page)
-        case False, True:
-            return store.stream_backward(stream_id, start or -1, batch_size=page)
-        case _:
-            return store.stream_forward(stream_id, start or 1, batch_size=page)
+        return store.stream_all_forward(start or 1, batch_size=page)
+    if backward:
+        return store.stream_backward(stream_id, start or -1, batch_size=page)
+    return store.stream_forward(stream_id, start or 1, batch_size=page)
 
 
-def tail(store: EventStore, out: Output, *, start: int | None) -> None:
-    """Print the events from *start* on, or those to come, until Ctrl-C."""
+def _add_tail_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=one_or_more,
+        metavar="N",
+        help="first position to print; default: only what is new from now on",
+    )
+
+
+def _tail(options: Namespace, store: EventStore, out: Output) -> None:
+    """Print events until Ctrl-C: from a position on, or those yet to come."""
     try:
-        _follow(store, out, start)
+        _follow(store, out, options.start)
     except KeyboardInterrupt:
         out.flush()
 
@@ -106,9 +121,15 @@ def _show(out: Output, event: RecordedEvent, *, with_stream: bool) -> None:
         print(event_text(event, with_stream=with_stream, width=out.width, in_colour=out.in_colour))
 
 
-def streams(store: EventStore, out: Output, *, after: str | None, count: int | None) -> None:
+def _add_streams_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--after", metavar="STREAM", help="only those that come after this id")
+    parser.add_argument("--count", type=one_or_more, metavar="N", help="at most N streams")
+
+
+def _streams(options: Namespace, store: EventStore, out: Output) -> None:
     """Print the streams in the order of their ids, with one page in memory."""
-    for info in islice(_listed(store, after, min(count or _PAGE, _PAGE)), count):
+    page = min(options.count or _PAGE, _PAGE)
+    for info in islice(_listed(store, options.after, page), options.count):
         out.show(info, _stream_text(info))
 
 
@@ -127,3 +148,24 @@ def _stream_text(info: StreamInfo) -> str:
         f"{info.stream_version:>{_VERSION_WIDTH}}  {info.created_at:%Y-%m-%d %H:%M:%SZ}"
         f"  {printable(info.stream_id)}{deleted}"
     )
+
+
+STATUS = Command(name="status", about="show head, streams and subscriptions", run=on_store(_status))
+STREAMS = Command(
+    name="streams",
+    about="list the streams by id",
+    add_arguments=_add_streams_arguments,
+    run=on_store(_streams),
+)
+READ = Command(
+    name="read",
+    about="print the events of a stream, or of all with '$all'",
+    add_arguments=_add_read_arguments,
+    run=on_store(_read),
+)
+TAIL = Command(
+    name="tail",
+    about="print new events as they come, until Ctrl-C",
+    add_arguments=_add_tail_arguments,
+    run=on_store(_tail),
+)

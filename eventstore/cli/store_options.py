@@ -1,4 +1,4 @@
-"""From what was typed to an open store."""
+"""Turn options into settings, and settings into an open store."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from eventstore import CallerRuntime, Config, EventStore
+from eventstore import CallerRuntime, Config, EventStore, StorageUnavailableError
 from eventstore.cli.failures import UsageError
 
-__all__ = ["configured", "is_embedded", "opened"]
+__all__ = ["configured", "is_embedded", "naming_what_is_missing", "opened"]
 
 _EMBEDDED = "embedded:"
 
+_LOOK_SECONDS = 2.0
+"""Time to find out whether the server lacks the database."""
+
 
 def configured(dsn: str | None, schema: str | None) -> Config:
-    """Return the settings of the options, else of the environment.
+    """Return the settings that the options give, and the environment for the rest.
 
     Raises:
-        UsageError: No database is given, or one that has nothing to show.
-        ValueError: A setting is not possible.
+        UsageError: No database is given, or one that lives in this process only.
+        ValueError: A setting is invalid.
     """
     typed: dict[str, Any] = {"dsn": dsn, "schema": schema, "pool_size": 1}
     given = {name: value for name, value in typed.items() if value is not None}
@@ -40,7 +43,7 @@ def configured(dsn: str | None, schema: str | None) -> Config:
 
 
 def _check_url(dsn: str) -> None:
-    """Refuse a URL whose password would be read, and shown in errors, as part of the host."""
+    """Refuse a URL whose password would be parsed, and shown in errors, as part of the host."""
     if dsn.startswith(("postgresql://", "postgres://")):
         authority = dsn.partition("://")[2].partition("/")[0]
         if authority.count("@") > 1:
@@ -52,13 +55,30 @@ def opened(config: Config) -> Iterator[EventStore]:
     """Connect to the store, and close it at the end of the block.
 
     Raises:
-        SchemaVersionError: It is not installed, or of another version.
-        StorageUnavailableError: The database is away.
+        SchemaVersionError: The schema is missing, or of another version.
+        StorageUnavailableError: The database is unreachable.
     """
     with EventStore.connect(config, runtime=CallerRuntime) as store:
         yield store
 
 
+@contextmanager
+def naming_what_is_missing(config: Config) -> Iterator[None]:
+    """Name the command to run, if the block fails because the server lacks the database.
+
+    A refused connection carries no error code, only words in the server's language; so ask the
+    server.
+    """
+    try:
+        yield
+    except StorageUnavailableError as error:
+        from eventstore.storages.postgres.admin.database import is_missing
+
+        if is_embedded(config) or not is_missing(config.dsn, _LOOK_SECONDS):
+            raise
+        raise StorageUnavailableError(f"{error}; run: eventstore create") from error
+
+
 def is_embedded(config: Config) -> bool:
-    """Tell whether the server is a private one."""
+    """Tell whether the store is on an embedded server."""
     return config.dsn.startswith(_EMBEDDED)

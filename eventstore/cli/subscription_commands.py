@@ -1,25 +1,17 @@
-"""Commands about subscriptions, wherever they run."""
+"""Commands that list and change subscriptions, wherever they run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
-from typing import assert_never
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 
 from eventstore import EventStore, SubscriptionInfo, SubscriptionNotFoundError
+from eventstore.cli.command import Command, Run, on_store, zero_or_more
 from eventstore.cli.failures import RefusedError
 from eventstore.cli.output import Column, Output, one_line, printable
+from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["Action", "act", "list_subscriptions", "show_subscriptions"]
-
-
-class Action(StrEnum):
-    """What can be done to a subscription."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    RESET = "reset"
-    DELETE = "delete"
+__all__ = ["SUBSCRIPTIONS", "show_subscriptions"]
 
 
 _COLUMNS = (
@@ -35,11 +27,15 @@ _COLUMNS = (
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
-def list_subscriptions(store: EventStore, out: Output, *, stream_id: str | None) -> None:
+def _add_list_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--stream", metavar="STREAM", help="only those to this stream")
+
+
+def _list(options: Namespace, store: EventStore, out: Output) -> None:
     """Print every subscription, or those to one stream."""
     infos = store.subscriptions()
-    if stream_id is not None:
-        infos = [info for info in infos if info.stream_id == stream_id]
+    if options.stream is not None:
+        infos = [info for info in infos if info.stream_id == options.stream]
     if out.as_json:
         for info in infos:
             out.json(info)
@@ -48,7 +44,7 @@ def list_subscriptions(store: EventStore, out: Output, *, stream_id: str | None)
 
 
 def show_subscriptions(infos: Sequence[SubscriptionInfo], out: Output) -> None:
-    """Print a table, and below it what went wrong."""
+    """Print a table of subscriptions, and their last errors below it."""
     if not infos:
         print("no subscriptions")
         return
@@ -71,7 +67,7 @@ def _row(info: SubscriptionInfo) -> list[str]:
 
 
 def _duration(seconds: float) -> str:
-    """Return *seconds* in the greatest unit of which there are two."""
+    """Return *seconds* in the largest unit that gives 2 or more."""
     for name, length in _UNITS:
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {name}"
@@ -84,52 +80,107 @@ def _error_text(info: SubscriptionInfo) -> str:
     return f"{name}{attempts}: {one_line(info.last_error or '')}"
 
 
-def act(
-    store: EventStore,
-    out: Output,
-    action: Action,
-    *,
-    name: str,
-    stream_id: str,
-    position: int | None,
-) -> None:
-    """Do *action* to a subscription; its owner notices within its poll interval.
-
-    Raises:
-        RefusedError: It does not exist; the message names the streams on which one does.
-    """
-    try:
-        done = _done(store, action, stream_id, name, position)
-    except SubscriptionNotFoundError as error:
-        raise RefusedError(f"{error}{_elsewhere(store, name)}") from error
-    out.show(
-        {"stream_id": stream_id, "subscription_name": name, "done": action},
-        f"{done} {printable(name)} on {printable(stream_id)}",
+def _add_action_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name of the subscription")
+    parser.add_argument(
+        "--stream", metavar="STREAM", default=ALL_STREAMS, help="the stream it is to; default: $all"
     )
 
 
-def _done(
-    store: EventStore, action: Action, stream_id: str, name: str, position: int | None
-) -> str:
-    match action:
-        case Action.PAUSE:
-            store.pause_subscription(stream_id, name)
-            return "paused"
-        case Action.RESUME:
-            store.resume_subscription(stream_id, name)
-            return "resumed"
-        case Action.RESET:
-            assert position is not None, "the parser asks for it"
-            store.reset_subscription(stream_id, name, position)
-            return f"reset to {position}:"
-        case Action.DELETE:
-            store.delete_subscription(stream_id, name)
-            return "deleted"
-        case _:
-            assert_never(action)
+def _add_reset_arguments(parser: ArgumentParser) -> None:
+    _add_action_arguments(parser)
+    parser.add_argument(
+        "--to",
+        type=zero_or_more,
+        required=True,
+        metavar="N",
+        help="the last position that counts as acknowledged; 0: deliver everything again",
+    )
+
+
+Act = Callable[[EventStore, Namespace], str]
+"""Changes the subscription that the options name; returns what was done, in words."""
+
+
+def _action(name: str, act: Act) -> Run:
+    """Return a command's `run` that calls *act* and prints the result.
+
+    The owner of the subscription notices within its poll interval. A missing subscription is a
+    `RefusedError` that names the streams with a subscription of that name.
+    """
+
+    def run(options: Namespace, store: EventStore, out: Output) -> None:
+        try:
+            done = act(store, options)
+        except SubscriptionNotFoundError as error:
+            raise RefusedError(f"{error}{_elsewhere(store, options.name)}") from error
+        out.show(
+            {"stream_id": options.stream, "subscription_name": options.name, "done": name},
+            f"{done} {printable(options.name)} on {printable(options.stream)}",
+        )
+
+    return on_store(run)
+
+
+def _pause(store: EventStore, options: Namespace) -> str:
+    store.pause_subscription(options.stream, options.name)
+    return "paused"
+
+
+def _resume(store: EventStore, options: Namespace) -> str:
+    store.resume_subscription(options.stream, options.name)
+    return "resumed"
+
+
+def _reset(store: EventStore, options: Namespace) -> str:
+    store.reset_subscription(options.stream, options.name, options.to)
+    return f"reset to {options.to}:"
+
+
+def _delete(store: EventStore, options: Namespace) -> str:
+    store.delete_subscription(options.stream, options.name)
+    return "deleted"
 
 
 def _elsewhere(store: EventStore, name: str) -> str:
-    """Return a hint at the streams that have a subscription *name*."""
+    """Return a hint that names the streams with a subscription *name*; empty if there is none."""
     found = [info.stream_id for info in store.subscriptions() if info.subscription_name == name]
     return f"; there is one to {', '.join(map(repr, found[:3]))} (--stream)" if found else ""
+
+
+SUBSCRIPTIONS = Command(
+    name="subscriptions",
+    about="list, pause, resume, reset or delete subscriptions",
+    actions=(
+        Command(
+            name="list",
+            about="list the subscriptions",
+            add_arguments=_add_list_arguments,
+            run=on_store(_list),
+        ),
+        Command(
+            name="pause",
+            about="stop its deliveries, wherever it runs",
+            add_arguments=_add_action_arguments,
+            run=_action("pause", _pause),
+        ),
+        Command(
+            name="resume",
+            about="let it deliver again",
+            add_arguments=_add_action_arguments,
+            run=_action("resume", _resume),
+        ),
+        Command(
+            name="reset",
+            about="set its checkpoint and let it start again from there",
+            add_arguments=_add_reset_arguments,
+            run=_action("reset", _reset),
+        ),
+        Command(
+            name="delete",
+            about="forget it and its checkpoint",
+            add_arguments=_add_action_arguments,
+            run=_action("delete", _delete),
+        ),
+    ),
+)

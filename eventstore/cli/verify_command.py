@@ -1,29 +1,33 @@
-"""The command that looks for damage."""
+"""The command that checks a store for damage."""
 
 from __future__ import annotations
 
 import time
+from argparse import Namespace
 from contextlib import closing
-from typing import assert_never, cast
+from typing import TYPE_CHECKING, assert_never, cast
 
 from eventstore import Config
+from eventstore.cli.command import Command
 from eventstore.cli.failures import RefusedError
 from eventstore.cli.output import Output, printable
 from eventstore.client.targets import storage_for
-from eventstore.storages.postgres import PostgresStorage
-from eventstore.storages.postgres.admin.store_check import Checked, Finding, Problem
 
-__all__ = ["verify"]
+if TYPE_CHECKING:
+    from eventstore.storages.postgres import PostgresStorage
+    from eventstore.storages.postgres.admin.store_check import Checked, Finding
+
+__all__ = ["VERIFY"]
 
 _LONGEST = 7 * 24 * 3_600.0
-"""Seconds that the check of a store may take."""
+"""Deadline of the check in seconds: a week."""
 
 
-def verify(config: Config, out: Output) -> None:
-    """Print what breaks the promises of the store, one line each, or that nothing does.
+def _verify(_options: Namespace, config: Config, out: Output) -> None:
+    """Print each problem of a store on a line, or that there is none.
 
     Raises:
-        RefusedError: Something was found.
+        RefusedError: A problem was found.
     """
     number = 0
 
@@ -32,7 +36,7 @@ def verify(config: Config, out: Output) -> None:
         number += 1
         out.show(finding, _text(finding))
 
-    with closing(cast(PostgresStorage, storage_for(config))) as storage:
+    with closing(cast("PostgresStorage", storage_for(config))) as storage:
         storage.open(init=False, deadline=time.monotonic() + config.connect_timeout)
         checked = storage.verify(show, time.monotonic() + _LONGEST)
     if number:
@@ -55,6 +59,8 @@ def _extent(checked: Checked) -> str:
 
 
 def _text(finding: Finding) -> str:
+    from eventstore.storages.postgres.admin.store_check import Problem
+
     stream = printable(finding.stream_id)
     places = str(finding.first) if finding.first == finding.last else _range(finding)
     match finding.problem:
@@ -87,3 +93,13 @@ def _text(finding: Finding) -> str:
 
 def _range(finding: Finding) -> str:
     return f"{finding.first} to {finding.last}"
+
+
+VERIFY = Command(
+    name="verify",
+    about="look for damage: missing or repeated positions, versions and ids, checkpoints ahead",
+    details="""\
+Compares every event with its neighbours as of one moment, while the store is in use.
+Prints each problem on a line and ends with 1, or one line and ends with 0.""",
+    run=_verify,
+)

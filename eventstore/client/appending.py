@@ -1,4 +1,4 @@
-"""What a caller asks to append, checked and encoded in the caller's own thread. Pure."""
+"""Check and encode an append, in the caller's own thread. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from eventstore.client.codec import Codec
+from eventstore.model.checks import shown
 from eventstore.model.errors import DuplicateEventError
 from eventstore.model.events import EventData, check_expected_version
-from eventstore.model.names import check_stream_id, shown
+from eventstore.model.names import check_stream_id
 from eventstore.ports.stored_events import Append, EncodedEvent, StreamAppend, payload_bytes
 
 __all__ = ["MAX_APPEND_BYTES", "prepare_one", "prepare_several"]
@@ -26,7 +27,7 @@ def prepare_one(
     """Return the append of *events* to one stream.
 
     Raises:
-        TypeError, ValueError: An argument is of the wrong kind, or *events* is empty.
+        TypeError, ValueError: An argument is invalid, or *events* is empty.
         SerializationError, DuplicateEventError: An event cannot be stored.
     """
     part = _part(codec, stream_id, expected_version, events)
@@ -41,7 +42,7 @@ def prepare_several(
     """Return one append to several streams; a stream without events is only checked.
 
     Raises:
-        TypeError, ValueError: An argument is of the wrong kind, or a stream comes twice.
+        TypeError, ValueError: An argument is invalid, or a stream occurs twice.
         SerializationError, DuplicateEventError: An event cannot be stored.
     """
     parts = tuple(_part(codec, *_triple(item)) for item in _iterable("appends", appends))
@@ -50,7 +51,7 @@ def prepare_several(
     seen: set[str] = set()
     for part in parts:
         if part.stream_id in seen:
-            raise ValueError(f"stream {shown(part.stream_id)} comes twice in one append")
+            raise ValueError(f"stream {shown(part.stream_id)} occurs twice in one append")
         seen.add(part.stream_id)
     return _checked(parts)
 
@@ -86,8 +87,8 @@ def _encoded(codec: Codec, event: object) -> EncodedEvent:
 
 
 def _checked(append: Append) -> Append:
-    """Return *append* if its ids are distinct and its bytes few enough."""
-    # By their numbers: a UUID computes its hash in Python.
+    """Return *append* if its event ids are distinct and its size is allowed."""
+    # By number: the hash of a UUID is computed in Python, which is slow.
     ids = [event.event_id.int for part in append for event in part.events]
     if len(set(ids)) < len(ids):
         [(repeated, _)] = Counter(ids).most_common(1)

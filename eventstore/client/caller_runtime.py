@@ -1,4 +1,4 @@
-"""A runtime without threads: appends and reads in the caller's own, no subscriptions."""
+"""A runtime without threads: it appends and reads in the caller's, and has no subscriptions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ANNOUNCE_WAIT = 0.02
 
 
 class CallerRuntime:
-    """Scripts and command lines: nothing runs but what the caller calls."""
+    """The runtime for scripts and command lines: every call runs in the caller's thread."""
 
     def __init__(self, config: Config, storage: Storage) -> None:
         self.config = config
@@ -51,16 +51,16 @@ class CallerRuntime:
 
     @classmethod
     def attach(cls, handle: Any, timeout: float) -> NoReturn:
-        """Refuse: nothing runs that could be attached to."""
+        """Refuse: there is no supervisor to attach to."""
         raise NotRunningError(f"CallerRuntime cannot attach to {handle!r}: it has no actors")
 
     @staticmethod
     def is_subscriber(candidate: object) -> bool:
-        """Return False: nothing receives messages here."""
+        """Return False: this runtime sends no messages."""
         return False
 
     def append(self, append: Append, deadline: float) -> Committed:
-        """Store *append*; retried with the same ids until *deadline*."""
+        """Store *append*; retry with the same ids until *deadline*."""
         if not self._session_free.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise StorageUnavailableError("the appends before this one took until the deadline")
         try:
@@ -80,7 +80,7 @@ class CallerRuntime:
         subscriber: Any,
         options: SubscriptionOptions,
     ) -> NoReturn:
-        """Refuse: deliveries need threads."""
+        """Refuse: delivery needs threads."""
         raise NotRunningError(
             f"subscription {subscription_name!r} to {stream_id!r} needs a runtime with actors;"
             " CallerRuntime appends and reads only"
@@ -95,7 +95,7 @@ class CallerRuntime:
         return None
 
     def health(self) -> Health:
-        """Return what is known without asking anybody but the storage."""
+        """Return the health of a runtime that has no parts."""
         return Health(
             running=not self._closed.is_set(),
             database_reachable=True,
@@ -109,11 +109,11 @@ class CallerRuntime:
         )
 
     def wait_stopped(self, timeout: float | None) -> bool:
-        """Block until `close` was called."""
+        """Block until the runtime is closed; return whether it is."""
         return self._closed.wait(timeout)
 
     def close(self, timeout: float) -> None:
-        """Wait for the append under way, at most *timeout* seconds, and give up all connections."""
+        """Wait for the running append, at most *timeout* seconds, and close every connection."""
         self._closed.set()
         held = self._session_free.acquire(timeout=timeout)
         try:
@@ -131,7 +131,7 @@ class CallerRuntime:
 def _appended(
     session: AppendSession, append: Append, deadline: float, closed: threading.Event
 ) -> Outcome:
-    """Send *append* until it is answered or *deadline* passed; the ids make that harmless."""
+    """Send *append* until it is answered or *deadline* has passed; its ids make it idempotent."""
     maybe_stored: OutcomeUnknownError | None = None
     reason: EventStoreError
     while True:

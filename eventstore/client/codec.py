@@ -1,4 +1,4 @@
-"""Events to bytes and back: the serializer, the registry of payload types, and the size limit.
+"""Turn events into bytes and back: serializer, registry of payload types, size limit.
 
 Pure.
 """
@@ -9,20 +9,21 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from eventstore.model.checks import shown
 from eventstore.model.errors import SerializationError
 from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
-from eventstore.model.names import check_name, shown
+from eventstore.model.names import check_name
 from eventstore.model.serializer import Serializer, Types, reader
 from eventstore.ports.stored_events import EncodedEvent, StoredEvent
 
 __all__ = ["MAX_EVENT_BYTES", "Codec"]
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-"""Data and metadata of one event together."""
+"""Most bytes of one event: data and metadata together."""
 
 
 class Codec:
-    """Encodes and decodes for one store; any thread may use it."""
+    """Encodes and decodes the events of one store. Any thread may use it."""
 
     def __init__(self, serializer: Serializer, types: Types = ()) -> None:
         self._serializer = serializer
@@ -36,7 +37,7 @@ class Codec:
         """Return *event* ready to be stored.
 
         Raises:
-            SerializationError: Data or metadata cannot be written, or are too large together.
+            SerializationError: Data or metadata cannot be serialized, or they are too large.
         """
         event_type = self._name(event) if is_named_by_class(event) else event.event_type
         data, metadata = self._written(event_type, "data", event.data), None
@@ -60,10 +61,10 @@ class Codec:
         )
 
     def decode(self, stored: StoredEvent) -> RecordedEvent:
-        """Return *stored* as its reader sees it.
+        """Return *stored* with its payloads deserialized.
 
         Raises:
-            SerializationError: The bytes are no value of the registered type, or another
+            SerializationError: The bytes do not hold a value of the registered type, or another
                 serializer wrote them.
         """
         event_type, metadata, read_plain = stored.event_type, stored.metadata, self._read_plain
@@ -74,7 +75,7 @@ class Codec:
                 f" this store reads {self._format!r}",
             )
         try:
-            # Once per event that is read: positional, and no call that is not needed.
+            # This runs for every event read: positional arguments, and no call to spare.
             return RecordedEvent(
                 stored.event_id,
                 event_type,
@@ -122,7 +123,7 @@ def _by_name(types: Types) -> dict[str, type]:
 
 
 def _named(payload_type: type) -> str:
-    """Return the class's own name; what is no class is refused under its type's."""
+    """Return the name of a class; of anything else, which is refused later, that of its type."""
     return getattr(payload_type, "__name__", type(payload_type).__name__)
 
 

@@ -1,4 +1,4 @@
-"""The end of a store: at exit the forgotten ones are closed, and a signal closes a joined one."""
+"""Close stores that were left open at exit, and close a joined store on a signal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["closing_on_signals", "forget", "remember", "wait_awake"]
 
 
 class Closable(Protocol):
-    """What has an end."""
+    """Anything that can be closed."""
 
     def close(self) -> None: ...
 
@@ -28,12 +28,12 @@ _open: weakref.WeakSet[Closable] = weakref.WeakSet()
 
 
 def remember(store: Closable) -> None:
-    """Close *store* at the exit of the process if nobody did."""
+    """Close *store* when the process exits, unless it is closed before."""
     _open.add(store)
 
 
 def forget(store: Closable) -> None:
-    """*store* is closed."""
+    """Do not close *store* at exit: it is closed already."""
     _open.discard(store)
 
 
@@ -44,21 +44,21 @@ def _close_forgotten() -> None:
         store.close()
 
 
-# A child of a fork owns no store of its parent.
+# A forked child does not own the stores of its parent.
 os.register_at_fork(after_in_child=_open.clear)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _NAP = 0.25
-"""Seconds until the main thread sees a signal that the system gave to another thread."""
+"""Longest time in seconds until the main thread handles a signal sent to another thread."""
 
 
 @contextmanager
 def closing_on_signals(store: Closable) -> Iterator[None]:
     """Close *store* on the first SIGTERM or SIGINT while the block runs in the main thread.
 
-    The handlers of before come back with the first signal, so that a second one interrupts a
-    close that takes too long.
+    The first signal restores the previous handlers, so that a second one interrupts a close that
+    takes too long.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -71,7 +71,7 @@ def closing_on_signals(store: Closable) -> Iterator[None]:
 
     def close(_number: int, _frame: FrameType | None) -> None:
         restore()
-        # Not here: the main thread may hold a lock that closing needs.
+        # In a thread of its own: the main thread may hold a lock that closing needs.
         threading.Thread(target=store.close, name="eventstore-close", daemon=True).start()
 
     for number in _SIGNALS:
@@ -83,10 +83,13 @@ def closing_on_signals(store: Closable) -> Iterator[None]:
 
 
 def wait_awake(wait: Callable[[float], bool], timeout: float | None) -> bool:
-    """Call *wait* for short times until it is true or *timeout* is over; what it said last.
+    """Call *wait* in short slices until it returns True or *timeout* seconds have passed.
 
-    Python handles signals in the main thread alone, but the system may give one to any thread (it
-    does when SIGCONT is still on its way to the main one), and that wakes nobody who waits.
+    Python handles signals in the main thread alone, but the system may deliver one to any thread
+    (it does while a SIGCONT to the main thread is pending), and that does not end a wait.
+
+    Returns:
+        The last result of *wait*.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > _NAP:

@@ -1,13 +1,14 @@
-"""Reads in pages: one page in memory, over gaps, forward and backward."""
+"""Read in pages: one page in memory, across gaps, forward and backward."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 
+from eventstore.model.checks import check_int
 from eventstore.model.errors import DeliveryTimeoutError
 from eventstore.model.events import RecordedEvent
-from eventstore.model.names import MAX_POSITION, shown
+from eventstore.model.names import MAX_POSITION
 from eventstore.model.subscription import SubscriptionInfo
 from eventstore.ports.storage import ReadDirection, Storage
 
@@ -34,11 +35,11 @@ def wait_for_checkpoint(
     timeout: float,
     longest_pause: float,
 ) -> None:
-    """Block until the stored checkpoint is at *position* or beyond.
+    """Block until the stored checkpoint has reached *position*.
 
     Raises:
-        SubscriptionNotFoundError: There is no such subscription.
-        DeliveryTimeoutError: Not within *timeout* seconds.
+        SubscriptionNotFoundError: The subscription does not exist.
+        DeliveryTimeoutError: It was not reached within *timeout* seconds.
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
@@ -65,44 +66,35 @@ def _timed_out(info: SubscriptionInfo, position: int, timeout: float) -> Deliver
 
 
 MAX_PAGE = 10_000
-"""Most events of one page."""
+"""Most events in one page."""
 
 FROM_END = -1
-"""Where a backward read starts unless it is told."""
+"""Default start of a backward read: the newest event."""
 
 Page = Callable[[int, int], list[RecordedEvent]]
-"""Reads one page: start, count."""
+"""Reads one page; its arguments are start and count."""
 
 
-def check_count(name: str, value: object, *, most: int | None = MAX_PAGE) -> int:
-    """Return *value* if it is a possible number of events.
+def check_count(name: str, value: object) -> int:
+    """Return *value* if a page can have that many events, 1 to `MAX_PAGE`.
 
     Raises:
-        TypeError, ValueError: It is not; the message names *name*.
+        TypeError, ValueError: It cannot; the message names *name*.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < 1 or (most is not None and value > most):
-        limit = "at least 1" if most is None else f"1 to {most:,}"
-        raise ValueError(f"{name} must be {limit}: {value}")
-    return value
+    return check_int(name, value, least=1, most=MAX_PAGE)
 
 
 def check_position(name: str, value: object, *, least: int = 0) -> int:
-    """Return *value* if it is a position of *least* or more.
+    """Return *value* if it is a position of *least* or more, at most the highest possible.
 
     Raises:
         TypeError, ValueError: It is not; the message names *name*.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}: {value}")
-    return min(value, MAX_POSITION)
+    return min(check_int(name, value, least=least), MAX_POSITION)
 
 
 def check_start(name: str, value: object, direction: ReadDirection) -> int:
-    """Return where to start, with -1 of a backward read turned into the end.
+    """Return the position to start at; -1 of a backward read becomes the highest possible.
 
     Raises:
         TypeError, ValueError: Not a position; the message names *name*.
@@ -115,7 +107,7 @@ def check_start(name: str, value: object, direction: ReadDirection) -> int:
 def pages(
     read: Page, start: int, size: int, direction: ReadDirection
 ) -> Iterator[list[RecordedEvent]]:
-    """Read page after page; the first one now, so that a missing stream is an error at once."""
+    """Read page after page. The first is read at once, so that a missing stream is an error now."""
     return _rest(read, read(start, size), size, direction)
 
 

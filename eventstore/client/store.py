@@ -1,4 +1,4 @@
-"""The facade: every name of the store's API. It checks, delegates, and decides nothing."""
+"""The facade: the public API of a store. It checks arguments and delegates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, Literal, Self
+from typing import Any, Self, Unpack
 
 from eventstore.client import lifetime
 from eventstore.client.appending import prepare_one, prepare_several
@@ -22,29 +22,18 @@ from eventstore.client.paging import (
     wait_for_checkpoint,
 )
 from eventstore.client.targets import installs_itself, registered_runtime
-from eventstore.model.config import LONGEST, Config
+from eventstore.model.awaited import position_in
+from eventstore.model.checks import check_int, check_timeout
+from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
-from eventstore.model.names import (
-    ALL_STREAMS,
-    check_name,
-    check_stream_id,
-    check_subscribable,
-    shown,
-)
+from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
 from eventstore.model.subscription import (
-    MIB,
-    BatchBy,
-    Mapper,
-    Retry,
-    Selector,
     Subscription,
     SubscriptionInfo,
+    SubscriptionKeywords,
     SubscriptionOptions,
-    WhenOwned,
-    parse_choice,
-    parse_start,
-    position_in,
+    documents_options,
 )
 from eventstore.ports.runtime import Health, Runtime
 from eventstore.ports.storage import ReadDirection, Storage
@@ -60,8 +49,8 @@ _BACKWARD = ReadDirection.BACKWARD
 class EventStore:
     """An event store: append events to streams, read them, subscribe to them.
 
-    Use `connect`, or `attach` to a supervisor of your own; close it, or use it in a ``with``.
-    Every method may be called from any thread, and in a subscriber.
+    Get one from `connect`, or from `attach` to a supervisor of your own. Close it, or use it in a
+    ``with`` statement. Every method may be called from any thread, and by a subscriber.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -71,7 +60,7 @@ class EventStore:
         self._closed = threading.Event()
         lifetime.remember(self)
 
-    # ── living ───────────────────────────────────────────────────────────────────────────────
+    # ── opening and closing ──────────────────────────────────────────────────────────────────
 
     @classmethod
     def connect(
@@ -108,7 +97,7 @@ class EventStore:
         """Use the store of a supervisor that the application started; `close` only detaches.
 
         Raises:
-            EventStoreError: The supervisor is not up within *timeout* seconds, and why.
+            EventStoreError: The supervisor is not up within *timeout* seconds; the error says why.
         """
         return cls((runtime or registered_runtime()).attach(supervisor, timeout))
 
@@ -124,23 +113,26 @@ class EventStore:
 
     @property
     def config(self) -> Config:
-        """The settings in use."""
+        """The settings of this store."""
         return self._runtime.config
 
     @property
     def dsn(self) -> str:
-        """The libpq connection string in use, also for ``embedded:``; contains its password."""
+        """The libpq connection string in use, also for ``embedded:``. It contains the password."""
         return self._runtime.storage.dsn
 
     def health(self) -> Health:
-        """Return how every part fares. Never blocks on the database."""
+        """Return the health of every part. Never waits for the database."""
         return self._running().health()
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop delivering, wait for acks in flight, answer every append, release everything.
+        """Stop delivery, wait for outstanding acknowledgements, end every append, release all.
 
-        Bounded by *timeout* seconds, `Config.stop_timeout` unless given. Harmless when repeated;
-        may be called in a handler. After a fork it only forgets.
+        Idempotent; a handler may call it. In a forked child it leaves the parent's connections
+        alone.
+
+        Args:
+            timeout: Most seconds to take. Defaults to `Config.stop_timeout`.
         """
         lifetime.forget(self)
         try:
@@ -149,18 +141,21 @@ class EventStore:
             else:
                 self._runtime.abandon()
         finally:
-            # Not before: the handlers that are waited for may append.
+            # Not earlier: the handlers that close waits for may append.
             self._closed.set()
 
     def join(self, timeout: float | None = None) -> None:
-        """Block until the store is closed, by anybody or by SIGTERM or SIGINT.
+        """Block until the store is closed, by any thread or by SIGTERM or SIGINT.
 
-        The signals are handled only while this blocks, and only in the main thread; the second
-        one interrupts.
+        The signals are handled only during this call, and only in the main thread. A second signal
+        interrupts the close.
+
+        Args:
+            timeout: Most seconds to wait; None: no limit. Defaults to None.
 
         Raises:
-            EventStoreError: The runtime failed, and why.
-            TimeoutError: It still runs after *timeout* seconds.
+            EventStoreError: The runtime failed; the message says why.
+            TimeoutError: The store still runs after *timeout* seconds.
         """
         runtime = self._own_runtime()
         with lifetime.closing_on_signals(self):
@@ -179,25 +174,26 @@ class EventStore:
     ) -> AppendResult:
         """Append events to a stream, all or none.
 
-        Lost connections are retried with the same event ids until the deadline.
+        Until the deadline, an append whose connection is lost is sent again with the same event
+        ids.
 
         Args:
             stream_id: 1 to 1,000 bytes of UTF-8, not starting with ``$``.
-            expected_version: The version the stream is at, 0 if it must not exist, or an
+            expected_version: Version that the stream must be at, 0 if it must not exist, or an
                 `ExpectedVersion`.
-            events: Read once. Repeating them, with the same ids, returns the first result.
-            timeout: Seconds until the deadline; `Config.append_timeout` unless given.
+            events: Read once. Appending them again, with the same ids, returns the first result.
+            timeout: Seconds until the deadline. Defaults to `Config.append_timeout`.
 
         Returns:
-            Where the events are, in the stream and in the store.
+            Where the events are stored: versions in the stream, positions in the store.
 
         Raises:
             WrongExpectedVersionError: Re-read the stream and decide again.
-            DuplicateEventError: An event id is used elsewhere.
+            DuplicateEventError: An event id is already used by another append.
             StreamDeletedError: The stream was deleted.
-            SerializationError: An event cannot be written as it is.
-            TooManyAppendsError, StorageUnavailableError: Nothing was written; try later.
-            OutcomeUnknownError: Perhaps it was written; repeat it with the same ids.
+            SerializationError: An event cannot be serialized.
+            TooManyAppendsError, StorageUnavailableError: Nothing was written; try again later.
+            OutcomeUnknownError: The append may be stored; repeat it with the same event ids.
         """
         store = self._running()
         append = prepare_one(self._codec, stream_id, expected_version, events)
@@ -209,15 +205,19 @@ class EventStore:
         *,
         timeout: float | None = None,
     ) -> list[AppendResult]:
-        """Append to several streams, all or none: (stream_id, expected_version, events) each.
+        """Append to several streams, all or none.
 
-        A stream without events is only checked; an append of checks only writes nothing.
+        Args:
+            appends: One (stream_id, expected_version, events) per stream. A stream without events
+                is only checked; if every stream is only checked, nothing is written.
+            timeout: Seconds until the deadline. Defaults to `Config.append_timeout`.
 
         Returns:
-            One result per stream, in order.
+            One result per stream, in the order of *appends*.
 
         Raises:
-            ValueError: A stream comes twice. Else as `append_to_stream`.
+            ValueError: A stream occurs twice.
+            EventStoreError: As for `append_to_stream`.
         """
         store = self._running()
         append: Append = prepare_several(self._codec, appends)
@@ -236,13 +236,17 @@ class EventStore:
         """Read events of a stream, oldest first.
 
         Args:
-            stream_id: What to read.
-            start_version: First version to read, inclusive, 1-based.
-            count: Most events to return; None: all of them, read in pages.
-            missing_ok: Return nothing for a stream that does not exist.
+            stream_id: The stream to read.
+            start_version: First version to read, inclusive, 1-based. Defaults to 1.
+            count: Most events to return; None: all of them, read in pages. Defaults to None.
+            missing_ok: Return no events for a stream that does not exist. Defaults to False.
+
+        Returns:
+            0 to *count* events by ascending version.
 
         Raises:
-            StreamNotFoundError, StreamDeletedError: There is nothing to read from.
+            StreamNotFoundError: The stream does not exist, and *missing_ok* is False.
+            StreamDeletedError: The stream was deleted.
             StorageUnavailableError: No answer in time; safe to retry.
         """
         return self._read_stream(stream_id, start_version, count, _FORWARD, missing_ok=missing_ok)
@@ -255,10 +259,20 @@ class EventStore:
         *,
         missing_ok: bool = False,
     ) -> list[RecordedEvent]:
-        """Read events of a stream, newest first, from *start_version*; -1 is the end.
+        """Read events of a stream, newest first.
+
+        Args:
+            stream_id: The stream to read.
+            start_version: First version to read, inclusive; -1: the newest. Defaults to -1.
+            count: Most events to return; None: all of them, read in pages. Defaults to None.
+            missing_ok: Return no events for a stream that does not exist. Defaults to False.
+
+        Returns:
+            0 to *count* events by descending version.
 
         Raises:
-            StreamNotFoundError, StreamDeletedError: There is nothing to read from.
+            StreamNotFoundError: The stream does not exist, and *missing_ok* is False.
+            StreamDeletedError: The stream was deleted.
             StorageUnavailableError: No answer in time; safe to retry.
         """
         return self._read_stream(stream_id, start_version, count, _BACKWARD, missing_ok=missing_ok)
@@ -271,8 +285,8 @@ class EventStore:
         A reader that has seen position n has seen every position before it.
 
         Args:
-            start_position: First global position to read, inclusive, 1-based.
-            count: Most events to return, 1 to 10,000.
+            start_position: First global position to read, inclusive, 1-based. Defaults to 1.
+            count: Most events to return, 1 to 10,000. Defaults to 1,000.
 
         Returns:
             0 to *count* events by ascending global position. Fewer than *count*: the end was
@@ -287,7 +301,16 @@ class EventStore:
     def read_all_streams_backward(
         self, start_position: int = FROM_END, count: int = _PAGE
     ) -> list[RecordedEvent]:
-        """Read events of every stream, newest first, from *start_position*; -1 is the end.
+        """Read events of every stream, newest first.
+
+        Args:
+            start_position: First global position to read, inclusive; -1: the newest. Defaults
+                to -1.
+            count: Most events to return, 1 to 10,000. Defaults to 1,000.
+
+        Returns:
+            0 to *count* events by descending global position. Fewer than *count*: the beginning
+            was reached.
 
         Raises:
             ValueError: *start_position* or *count* is out of range.
@@ -301,7 +324,7 @@ class EventStore:
         """Iterate over a stream, oldest first, with one page of *batch_size* in memory.
 
         Raises:
-            StreamNotFoundError, StreamDeletedError: At once, not at the first event.
+            StreamNotFoundError, StreamDeletedError: Raised by this call, not by the first step.
         """
         return self._iterate(check_stream_id(stream_id), start_version, batch_size, _FORWARD)
 
@@ -311,7 +334,7 @@ class EventStore:
         """Iterate over a stream, newest first, with one page of *batch_size* in memory.
 
         Raises:
-            StreamNotFoundError, StreamDeletedError: At once, not at the first event.
+            StreamNotFoundError, StreamDeletedError: Raised by this call, not by the first step.
         """
         return self._iterate(check_stream_id(stream_id), start_version, batch_size, _BACKWARD)
 
@@ -328,19 +351,19 @@ class EventStore:
         return self._iterate(ALL_STREAMS, start_position, batch_size, _BACKWARD)
 
     def stream_info(self, stream_id: str) -> StreamInfo:
-        """Return version and times of a stream, deleted or not; of the store for ``$all``.
+        """Return version and times of a stream, deleted or not, or of the store for ``$all``.
 
         Raises:
-            StreamNotFoundError: It does not exist.
+            StreamNotFoundError: The stream does not exist.
         """
         return self._storage().stream_info(check_subscribable(stream_id), self._deadline())
 
     def streams(self, after: str | None = None, count: int = _PAGE) -> list[StreamInfo]:
-        """List the streams, deleted ones too, in byte order of their ids.
+        """List the streams, including deleted ones, in byte order of their ids.
 
         Args:
-            after: The last id of the page before; None: from the first stream on.
-            count: Most streams to return, 1 to 10,000.
+            after: Last id of the previous page; None: start with the first stream.
+            count: Most streams to return, 1 to 10,000. Defaults to 1,000.
 
         Returns:
             0 to *count* streams. Fewer than *count*: the end was reached.
@@ -350,133 +373,75 @@ class EventStore:
         return self._storage().streams(after, check_count("count", count), self._deadline())
 
     def stream_count(self) -> int:
-        """Return how many streams there are, without the deleted ones."""
+        """Return the number of streams, without deleted ones."""
         return self._storage().stream_count(self._deadline())
 
     # ── subscribing ──────────────────────────────────────────────────────────────────────────
 
+    @documents_options
     def subscribe_to_stream(
         self,
         stream_id: str,
         subscription_name: str,
         subscriber: Any,
-        *,
-        start_from: Literal["origin", "current"] | int = "origin",
-        batch_by: Literal["stream", "any"] | BatchBy = "stream",
-        max_batch_size: int = 100,
-        buffer_size: int = 500,
-        buffer_bytes: int = 64 * MIB,
-        ack_timeout: float | None = None,
-        on_error: Retry | None = None,
-        when_owned: Literal["wait", "error"] | WhenOwned = "wait",
-        selector: Selector | None = None,
-        mapper: Mapper | None = None,
+        **options: Unpack[SubscriptionKeywords],
     ) -> Subscription:
         """Deliver every event of a stream, in order, at least once, to one subscriber.
 
-        The stream need not exist yet. If the subscription exists, it goes on after its checkpoint
-        and *start_from* is not looked at.
+        The stream need not exist yet. An existing subscription goes on after its checkpoint.
 
         Args:
-            stream_id: What to subscribe to.
-            subscription_name: With the stream, what the subscription is found by; 1 to 1,000
+            stream_id: The stream to subscribe to.
+            subscription_name: Identifies the subscription among those to the stream; 1 to 1,000
                 bytes of UTF-8.
-            subscriber: A pykka actor's reference, told `Subscribed`, `Events` and
-                `SubscriptionLost`, which acknowledges by `Subscription.ack`; or a function of
-                `Events`, for which returning None is the acknowledgement.
-            start_from: Where a new subscription starts: "origin"; "current", as of this call; or
-                the position seen last.
-            batch_by: "stream": the events of a batch are of one stream; "any": of any.
-            max_batch_size: Most events of a batch.
-            buffer_size: Most events sent and not acknowledged.
-            buffer_bytes: Most bytes sent and not acknowledged; one larger event goes alone.
-            ack_timeout: Seconds without any acknowledgement, while something is in flight, after
-                which the subscription is given up to a successor. None: never.
-            on_error: How a batch is delivered again whose handler, selector, mapper or decoder
-                raised; `Retry()` unless given.
-            when_owned: "wait": while another runtime owns it, be its standby; "error":
-                `SubscriptionInUseError`.
-            selector: Events for which it is false are not delivered and count as acknowledged.
-            mapper: What is delivered instead of the event.
+            subscriber: A function that takes `Events`, or the reference of a pykka actor. A
+                function acknowledges a batch by returning None. An actor receives `Subscribed`,
+                `Events` and `SubscriptionLost`, and acknowledges with `Subscription.ack`.
+            **options: Listed below.
 
         Returns:
-            The handle, once the subscription is ours or waits as a standby.
+            The handle, once this process owns the subscription or stands by to take it over.
 
         Raises:
-            TypeError, ValueError: An argument is of the wrong kind; the message names it.
-            SubscriptionInUseError: A living subscriber is connected.
+            TypeError, ValueError: An argument is invalid; the message names it.
+            SubscriptionInUseError: Another subscriber is connected in this store, or another
+                runtime owns the subscription and *when_owned* is "error".
             StorageUnavailableError: No answer in time; safe to retry.
             NotRunningError: The store is closed, or its runtime delivers nothing.
         """
-        return self._subscribe(
-            check_stream_id(stream_id),
-            subscription_name,
-            subscriber,
-            SubscriptionOptions(
-                start_from=parse_start(start_from),
-                batch_by=parse_choice("batch_by", BatchBy, batch_by),
-                max_batch_size=max_batch_size,
-                buffer_size=buffer_size,
-                buffer_bytes=buffer_bytes,
-                ack_timeout=ack_timeout,
-                on_error=Retry() if on_error is None else on_error,
-                when_owned=parse_choice("when_owned", WhenOwned, when_owned),
-                selector=selector,
-                mapper=mapper,
-            ),
-        )
+        key = check_stream_id(stream_id), check_name("subscription_name", subscription_name)
+        parsed = SubscriptionOptions.parse(options)
+        return self._running().subscribe(*key, subscriber, parsed)
 
+    @documents_options
     def subscribe_to_all_streams(
         self,
         subscription_name: str,
         subscriber: Any,
-        *,
-        start_from: Literal["origin", "current"] | int = "origin",
-        batch_by: Literal["stream", "any"] | BatchBy = "stream",
-        max_batch_size: int = 100,
-        buffer_size: int = 500,
-        buffer_bytes: int = 64 * MIB,
-        ack_timeout: float | None = None,
-        on_error: Retry | None = None,
-        when_owned: Literal["wait", "error"] | WhenOwned = "wait",
-        selector: Selector | None = None,
-        mapper: Mapper | None = None,
+        **options: Unpack[SubscriptionKeywords],
     ) -> Subscription:
         """Deliver every event of every stream, in commit order, at least once, to one subscriber.
 
-        Arguments, result and errors are those of `subscribe_to_stream`; positions are global ones.
+        Arguments, result and errors are those of `subscribe_to_stream`; positions are global
+        positions.
         """
-        return self._subscribe(
-            ALL_STREAMS,
-            subscription_name,
-            subscriber,
-            SubscriptionOptions(
-                start_from=parse_start(start_from),
-                batch_by=parse_choice("batch_by", BatchBy, batch_by),
-                max_batch_size=max_batch_size,
-                buffer_size=buffer_size,
-                buffer_bytes=buffer_bytes,
-                ack_timeout=ack_timeout,
-                on_error=Retry() if on_error is None else on_error,
-                when_owned=parse_choice("when_owned", WhenOwned, when_owned),
-                selector=selector,
-                mapper=mapper,
-            ),
-        )
+        key = ALL_STREAMS, check_name("subscription_name", subscription_name)
+        parsed = SubscriptionOptions.parse(options)
+        return self._running().subscribe(*key, subscriber, parsed)
 
     def unsubscribe_from_stream(self, stream_id: str, subscription_name: str) -> None:
-        """Stop a subscription of this store. Its position stays stored.
+        """Stop a subscription of this store. Its checkpoint stays stored.
 
         Raises:
-            SubscriptionNotFoundError: None of that name runs here.
+            SubscriptionNotFoundError: No such subscription runs in this store.
         """
         self._running().unsubscribe(check_stream_id(stream_id), subscription_name)
 
     def unsubscribe_from_all_streams(self, subscription_name: str) -> None:
-        """Stop a subscription to all streams of this store. Its position stays stored.
+        """Stop a subscription of this store to all streams. Its checkpoint stays stored.
 
         Raises:
-            SubscriptionNotFoundError: None of that name runs here.
+            SubscriptionNotFoundError: No such subscription runs in this store.
         """
         self._running().unsubscribe(ALL_STREAMS, subscription_name)
 
@@ -493,7 +458,9 @@ class EventStore:
         return self._storage().subscriptions(self._deadline())
 
     def subscription_info(self, stream_id: str, subscription_name: str) -> SubscriptionInfo:
-        """Return one subscription; *stream_id* is ``$all`` for all streams, as in what follows.
+        """Return one subscription, wherever it runs.
+
+        Here and in the methods below, the *stream_id* of a subscription to all streams is ``$all``.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -502,7 +469,7 @@ class EventStore:
         return self._storage().subscription_info(*key, self._deadline())
 
     def pause_subscription(self, stream_id: str, subscription_name: str) -> None:
-        """Pause a subscription, wherever it runs; takes effect there within `poll_interval`.
+        """Pause a subscription, wherever it runs. It takes effect within `poll_interval`.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -514,7 +481,7 @@ class EventStore:
             self._storage().set_paused(*key, paused=True, deadline=self._deadline())
 
     def resume_subscription(self, stream_id: str, subscription_name: str) -> None:
-        """Let a paused subscription go on, wherever it runs.
+        """Resume a paused subscription, wherever it runs.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -526,9 +493,14 @@ class EventStore:
             self._storage().set_paused(*key, paused=False, deadline=self._deadline())
 
     def reset_subscription(self, stream_id: str, subscription_name: str, position: int) -> None:
-        """Set the checkpoint, so that what follows *position* is delivered, again or at all.
+        """Set the checkpoint of a subscription: delivery continues after *position*.
 
-        The present owner is fenced, and takes the subscription over again.
+        The current owner is fenced and claims the subscription again.
+
+        Args:
+            stream_id: The subscribed stream, or ``$all``.
+            subscription_name: Its name.
+            position: Last position that counts as acknowledged; 0: deliver everything again.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -539,7 +511,7 @@ class EventStore:
         self._storage().reset_subscription(*key, position, self._deadline())
 
     def delete_subscription(self, stream_id: str, subscription_name: str) -> None:
-        """Forget a subscription and its position; its subscriber is told `SubscriptionLost`.
+        """Delete a subscription and its checkpoint. Its subscriber receives `SubscriptionLost`.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -553,11 +525,17 @@ class EventStore:
         result_or_event: AppendResult | Sequence[AppendResult] | RecordedEvent,
         timeout: float,
     ) -> None:
-        """Block until a subscription, wherever it runs, acknowledged what was appended.
+        """Block until a subscription, wherever it runs, has acknowledged what was appended.
+
+        Args:
+            stream_id: The subscribed stream, or ``$all``.
+            subscription_name: Its name.
+            result_or_event: The result of an append, several of them, or an event.
+            timeout: Most seconds to wait.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
-            DeliveryTimeoutError: Not within *timeout* seconds.
+            DeliveryTimeoutError: It was not acknowledged within *timeout* seconds.
         """
         key = _key(stream_id, subscription_name)
         if (local := self._running().subscription(*key)) is not None:
@@ -595,17 +573,7 @@ class EventStore:
     def _append_deadline(self, timeout: float | None) -> float:
         if timeout is None:
             return time.monotonic() + self.config.append_timeout
-        return time.monotonic() + _check_timeout(timeout)
-
-    def _subscribe(
-        self,
-        stream_id: str,
-        subscription_name: str,
-        subscriber: Any,
-        options: SubscriptionOptions,
-    ) -> Subscription:
-        check_name("subscription_name", subscription_name)
-        return self._running().subscribe(stream_id, subscription_name, subscriber, options)
+        return time.monotonic() + check_timeout("timeout", timeout)
 
     def _read_stream(
         self,
@@ -619,7 +587,7 @@ class EventStore:
         read = self._page_reader(check_stream_id(stream_id), direction)
         start = check_start("start_version", start, direction)
         if count is not None:
-            check_count("count", count, most=None)
+            check_int("count", count, least=1)
         try:
             return all_events(read, start, count, _PAGE, direction)
         except StreamNotFoundError:
@@ -655,15 +623,6 @@ class EventStore:
             return [decode(event) for event in stored]
 
         return read
-
-
-def _check_timeout(timeout: object) -> float:
-    """Return *timeout* if it is a number of seconds that can pass."""
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool):
-        raise TypeError(f"timeout must be seconds, not {type(timeout).__name__}: {shown(timeout)}")
-    if not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds: {timeout}")
-    return min(timeout, LONGEST)
 
 
 def _key(stream_id: str, subscription_name: str) -> tuple[str, str]:

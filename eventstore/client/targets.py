@@ -1,4 +1,4 @@
-"""From what a user connects to, to the storage behind it."""
+"""Find the runtime and the storage for what a user connects to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def registered_runtime(name: str = "actors") -> type[Runtime]:
     """Return the runtime class that is registered as *name*.
 
     Raises:
-        NotRunningError: None is.
+        NotRunningError: No class is registered under that name.
     """
     for entry in entry_points(group=_GROUP, name=name):
         return cast(type[Runtime], entry.load())
@@ -35,7 +35,7 @@ _EMBEDDED = "embedded:"
 
 
 def installs_itself(config: Config) -> bool:
-    """Tell whether the schema is installed without being asked: the target is private."""
+    """Tell whether the schema is installed without ``init=True``, as the target is private."""
     return config.dsn.startswith((_MEMORY, _EMBEDDED))
 
 

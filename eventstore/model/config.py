@@ -1,4 +1,4 @@
-"""The settings of a store: one frozen object, every value checked, secrets masked in its repr."""
+"""Settings of a store: one frozen object, every value checked, secrets masked in its repr."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from eventstore.model.names import shown
+from eventstore.model.checks import (
+    SHORTEST,
+    check_bool,
+    check_duration,
+    check_int,
+    check_text,
+    shown,
+)
 from eventstore.model.serializer import JsonSerializer, Serializer, Types
 
-__all__ = ["LONGEST", "MAX_SCHEMA_BYTES", "Config", "masked"]
+__all__ = ["MAX_SCHEMA_BYTES", "Config", "masked"]
 
 MIB = 1024 * 1024
 
 MAX_SCHEMA_BYTES = 56
-"""The channel is the schema and ``_events``, and PostgreSQL's names have at most 63 bytes."""
+"""The notification channel is ``SCHEMA_events``, and a name has at most 63 bytes in PostgreSQL."""
 
 _SECRET = re.compile(
     r"""(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+) | (://[^:/@\s]*:)([^@\s]*)(@)""",
@@ -31,43 +38,44 @@ def masked(dsn: str) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """How a store connects, waits, limits and restarts. Durations are seconds.
+    """Settings of a store. Durations are in seconds.
 
     Attributes:
         dsn: A libpq connection string or URL, ``embedded:PATH`` or ``memory:``.
         schema: PostgreSQL schema that holds the store, 1 to 56 bytes. Defaults to ``eventstore``.
         pool_size: Most connections for reads and subscriptions, beside the three of the runtime.
             A read waits for a free one. Defaults to 10.
-        connect_timeout: Time to prove database and schema; then `StorageUnavailableError`.
-            Also the deadline of reads. Defaults to 5.
-        append_timeout: Deadline of an append that names none; then `StorageUnavailableError` or
-            `OutcomeUnknownError`. Defaults to 15.
+        connect_timeout: Time to reach the database and to check its schema; then
+            `StorageUnavailableError`. Also the deadline of reads. Defaults to 5.
+        append_timeout: Deadline of an append without a timeout of its own; then
+            `StorageUnavailableError` or `OutcomeUnknownError`. Defaults to 15.
         max_queued_appends: Most appends waiting in the writer; then `TooManyAppendsError`.
             Defaults to 10,000.
-        max_queued_bytes: Most bytes waiting in the writer; then `TooManyAppendsError`. One larger
-            append is taken while nothing else waits. Defaults to 256 MiB.
+        max_queued_bytes: Most bytes waiting in the writer; then `TooManyAppendsError`. A single
+            larger append is accepted while nothing else waits. Defaults to 256 MiB.
         max_commit_bytes: Most bytes that share one commit; a larger append goes alone.
             Defaults to 8 MiB.
         migration_lock_timeout: Longest wait of a migration for a lock, and so the longest time
             that it holds up appends. Defaults to 5.
         allow_unsafe_durability: Accept a server with ``fsync`` or ``synchronous_commit`` off;
             otherwise it is refused. Defaults to False.
-        poll_interval: How often head and pauses are read though no notification came: the most
-            that a lost notification delays delivery. Defaults to 1.
-        lease: How long a subscription stays ours without a renewal, and so the longest takeover
-            after a crash. Renewed every third of it. Defaults to 10.
-        stop_timeout: Longest wait for acknowledgements in flight while closing. Defaults to 10.
+        poll_interval: Time between two reads of head and pauses without a notification, and so
+            the longest delay by a lost notification. Defaults to 1.
+        lease: How long an owner keeps a subscription without a renewal, and so the longest
+            takeover after a crash. Renewed every third of that time. Defaults to 10.
+        stop_timeout: Longest wait for outstanding acknowledgements while closing. Defaults to 10.
         max_restarts: Crashes of one part within `restart_window` before the runtime stops.
             Defaults to 5.
-        restart_window: Defaults to 30.
+        restart_window: Period over which `max_restarts` counts. Defaults to 30.
         listen_dsn: Connection string for LISTEN when `dsn` goes through a pooler.
             Defaults to `dsn`.
         enable_hard_deletes: Whether streams may be deleted for good. Defaults to False.
-        types: Classes of payloads, by name or as a list; unregistered types stay dicts.
+        types: Payload classes, by event type or as a list; unregistered types stay dicts.
+            Defaults to none.
         serializer: Turns payloads into bytes and back. Defaults to JSON.
 
     Raises:
-        TypeError, ValueError: A value is not possible; the message names it and shows the value.
+        TypeError, ValueError: A value is invalid; the message names it and shows the value.
     """
 
     dsn: str = field(repr=False)
@@ -92,21 +100,19 @@ class Config:
 
     def __post_init__(self) -> None:
         if not isinstance(self.types, Mapping):
-            # Read more than once, which an iterator is not.
+            # It is read more than once, and an iterator can be read only once.
             object.__setattr__(self, "types", tuple(self.types))
-        _check_text("dsn", self.dsn)
+        _check_dsn("dsn", self.dsn)
         if self.listen_dsn is not None:
-            _check_text("listen_dsn", self.listen_dsn)
+            _check_dsn("listen_dsn", self.listen_dsn)
         _check_schema(self.schema)
         for name in ("pool_size", "max_queued_appends", "max_queued_bytes", "max_commit_bytes"):
-            _check_int(name, getattr(self, name), least=1)
-        _check_int("max_restarts", self.max_restarts, least=0)
+            check_int(name, getattr(self, name), least=1)
+        check_int("max_restarts", self.max_restarts, least=0)
         for name in _DURATIONS:
-            _check_duration(name, getattr(self, name))
+            check_duration(name, getattr(self, name), least=_LEAST.get(name, SHORTEST))
         for name in ("allow_unsafe_durability", "enable_hard_deletes"):
-            _check_bool(name, getattr(self, name))
-        if self.lease < 3 * _SHORTEST:
-            raise ValueError(f"lease must be at least {3 * _SHORTEST} seconds: {self.lease}")
+            check_bool(name, getattr(self, name))
 
     def __repr__(self) -> str:
         shown_fields = [f"dsn={masked(self.dsn)!r}"]
@@ -125,9 +131,9 @@ class Config:
         """Return the settings found in environment variables, ``EVENTSTORE_DSN`` and so on.
 
         Args:
-            prefix: What the variables' names start with; the rest is the field in upper case.
+            prefix: Start of the variables' names; the rest is the field in upper case.
             environ: Read instead of `os.environ`.
-            overrides: Fields that win over the environment, and those no text can give.
+            overrides: Fields that take precedence, and fields that text cannot express.
 
         Raises:
             ValueError: The DSN is missing, or a variable cannot be read; the message names it.
@@ -144,7 +150,8 @@ class Config:
         return cls(**values)
 
 
-_SHORTEST = 0.01
+_LEAST = {"lease": 3 * SHORTEST}
+"""A lease is renewed every third of it."""
 
 _DURATIONS = (
     "connect_timeout",
@@ -189,7 +196,8 @@ def _parsed(variable: str, text: str, parse: Callable[[str], object]) -> object:
         raise ValueError(f"{variable} cannot be read: {shown_text} ({error})") from None
 
 
-def _check_text(name: str, value: object) -> None:
+def _check_dsn(name: str, value: object) -> None:
+    """Refuse what is not text, without showing it: it may hold a password."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not value or "\x00" in value:
@@ -197,35 +205,6 @@ def _check_text(name: str, value: object) -> None:
 
 
 def _check_schema(value: object) -> None:
-    _check_text("schema", value)
-    assert isinstance(value, str)
-    size = len(value.encode(errors="surrogatepass"))
-    if size > MAX_SCHEMA_BYTES:
-        raise ValueError(
-            f"schema is {size} bytes, at most {MAX_SCHEMA_BYTES} are possible: {shown(value)}"
-        )
-    if value.startswith("pg_") or value == "information_schema":
-        raise ValueError(f"schema must not be one of PostgreSQL's own: {shown(value)}")
-
-
-def _check_int(name: str, value: object, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}: {value}")
-
-
-def _check_bool(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be a bool, not {type(value).__name__}: {shown(value)}")
-
-
-def _check_duration(name: str, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be seconds, not {type(value).__name__}: {shown(value)}")
-    if not _SHORTEST <= value < LONGEST:
-        raise ValueError(f"{name} must be {_SHORTEST} to {LONGEST:,.0f} seconds: {value}")
-
-
-LONGEST = 1e6
-"""Seconds; no wait is longer, as no clock or lock takes every float."""
+    schema = check_text("schema", value, most_bytes=MAX_SCHEMA_BYTES)
+    if schema.startswith("pg_") or schema == "information_schema":
+        raise ValueError(f"schema must not be one of PostgreSQL's own: {shown(schema)}")

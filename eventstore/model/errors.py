@@ -1,4 +1,4 @@
-"""The errors of the store: each says by its type what the caller may do next.
+"""Errors of the store. The type of an error says what the caller may do next.
 
     EventStoreError
     ├── AppendError                       refused; nothing was written
@@ -11,15 +11,15 @@
     ├── SerializationError                this value cannot be stored or read
     ├── HistoryRewoundError               the database went back in time; the runtime stops
     ├── SubscriptionError
-    │   ├── SubscriptionInUseError        somebody else is connected to it
+    │   ├── SubscriptionInUseError        another subscriber is connected
     │   ├── SubscriptionNotFoundError
     │   ├── SubscriptionLostError         fenced, deleted or closed
     │   ├── DeliveryTimeoutError          not delivered and acknowledged in time
-    │   └── UnexpectedAckError            acknowledged what was not delivered
+    │   └── UnexpectedAckError            the position was never delivered
     ├── StorageError                      the database refused; see __cause__
     │   ├── StorageUnavailableError       nothing was written; retry later
     │   └── SchemaVersionError            install or migrate the schema
-    └── NotRunningError                   closed, forked, or no runtime
+    └── NotRunningError                   closed, forked, or not for this runtime
 
 Errors of psycopg and pykka stay reachable as ``__cause__``. Bad arguments are `ValueError` or
 `TypeError` and name the argument. No message contains a password.
@@ -63,10 +63,10 @@ class EventStoreError(Exception):
     """Base of every error of the store."""
 
     retryable: ClassVar[bool] = False
-    """The same call with the same event ids may succeed later."""
+    """Whether the same call, with the same event ids, may succeed later."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception would call the class with its message alone.
+        # Exception's own would call the class with the message alone, which these do not accept.
         return _restored, (type(self), self.args, self.__dict__)
 
 
@@ -96,7 +96,7 @@ class WrongExpectedVersionError(AppendError):
 
 
 class DuplicateEventError(AppendError):
-    """The event id is stored already, in another place than a repeated append explains."""
+    """The event id is already stored, and not by an earlier attempt of the same append."""
 
     def __init__(self, event_id: UUID) -> None:
         super().__init__(f"event id {event_id} is already used by another append")
@@ -112,7 +112,7 @@ class TooManyAppendsError(AppendError):
 class OutcomeUnknownError(EventStoreError):
     """The deadline passed without an answer: the append may or may not be stored.
 
-    Retry with the same event ids: what was stored is found and returned, and never stored twice.
+    Retry with the same event ids: stored events are found and returned, never stored twice.
     """
 
     retryable = True
@@ -137,7 +137,7 @@ class StreamDeletedError(EventStoreError):
 
 
 class SerializationError(EventStoreError):
-    """A value cannot be written as JSON, or stored bytes cannot be read as the type asked for."""
+    """A value cannot be serialized, or stored bytes cannot be read as the registered type."""
 
     def __init__(self, event_type: str, reason: str) -> None:
         super().__init__(f"event type {event_type!r}: {reason}")
@@ -145,11 +145,11 @@ class SerializationError(EventStoreError):
 
 
 class HistoryRewoundError(EventStoreError):
-    """The database lost events it had: a failover or a restore. The runtime stops."""
+    """The database lost committed events, by a failover or a restore. The runtime stops."""
 
 
 class SubscriptionError(EventStoreError):
-    """Base of what can go wrong with one subscription."""
+    """Base of the errors of one subscription."""
 
     def __init__(self, message: str, stream_id: str, subscription_name: str) -> None:
         super().__init__(message)
@@ -158,7 +158,7 @@ class SubscriptionError(EventStoreError):
 
 
 class SubscriptionInUseError(SubscriptionError):
-    """Somebody else is connected: wait for its end, or use another name."""
+    """Another subscriber is connected: wait until it ends, or use another name."""
 
     def __init__(
         self, stream_id: str, subscription_name: str, owner: str, since: datetime | None
@@ -174,7 +174,7 @@ class SubscriptionInUseError(SubscriptionError):
 
 
 class SubscriptionNotFoundError(SubscriptionError):
-    """No subscription of this name exists, or none runs here."""
+    """No subscription of this name exists, or none runs in this store."""
 
     def __init__(self, stream_id: str, subscription_name: str) -> None:
         super().__init__(
@@ -185,7 +185,7 @@ class SubscriptionNotFoundError(SubscriptionError):
 
 
 class SubscriptionLostError(SubscriptionError):
-    """The subscription is not ours any more: another owner, deleted, reset, or closed."""
+    """This process no longer owns the subscription: taken over, deleted, reset or closed."""
 
 
 class DeliveryTimeoutError(SubscriptionError, TimeoutError):
@@ -230,4 +230,4 @@ class SchemaVersionError(StorageError):
 
 
 class NotRunningError(EventStoreError):
-    """The store is closed, belongs to another process, or has no runtime for this."""
+    """The store is closed, belongs to another process, or its runtime cannot do this."""

@@ -1,9 +1,9 @@
-"""What goes into the store and what comes out of it. Pure."""
+"""Events before and after they are stored, and where an append put them. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,8 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
-from eventstore.model.names import MAX_POSITION, check_name, shown
+from eventstore.model.checks import check_moment, check_uuid, is_int, shown
+from eventstore.model.names import MAX_POSITION, check_name
 
 __all__ = [
     "AppendResult",
@@ -24,10 +25,10 @@ __all__ = [
 
 
 class ExpectedVersion(IntEnum):
-    """What an append may expect of a stream, beside an exact version."""
+    """What an append may expect of a stream instead of an exact version."""
 
     ANY = -1
-    """Whatever version the stream is at; created if missing."""
+    """Any version; a missing stream is created."""
     NO_STREAM = 0
     """The stream does not exist."""
     STREAM_EXISTS = -2
@@ -41,18 +42,20 @@ def check_expected_version(value: object) -> int:
     """Return *value* if it is an `ExpectedVersion` or a version, 0 or more.
 
     Raises:
-        TypeError: It is no int (True and False are none).
-        ValueError: It is a negative number, or one that no stream can reach.
+        TypeError: It is not an int; True and False are not.
+        ValueError: It is negative, or higher than any version can be.
     """
     if isinstance(value, ExpectedVersion):
         return value
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_int(value):
         raise TypeError(
             "expected_version must be a version or an ExpectedVersion,"
             f" not {type(value).__name__}: {shown(value)}"
         )
     if value < 0:
-        raise ValueError(f"expected_version must be 0 or more, or an ExpectedVersion: {value}")
+        raise ValueError(
+            f"expected_version must be 0 or more, or an ExpectedVersion: {shown(value)}"
+        )
     if value > MAX_POSITION:
         raise ValueError(f"expected_version must be at most {MAX_POSITION}: {shown(value)}")
     return value
@@ -68,13 +71,14 @@ class EventData(_EventContent, frozen=True, kw_only=True):
     """An event to append.
 
     Args:
-        event_type: Its name, 1 to 1,000 bytes of UTF-8.
-        data: The payload, whatever the store's serializer takes.
-        metadata: Beside the payload: who, from where; None if nothing.
-        event_id: Makes a repeated append harmless; a new UUIDv7 unless given.
-        causation_id: The id of the command or event that caused this one.
-        correlation_id: The id that everything of one conversation shares.
-        created_at: Overrides the time of the append; must be aware of its time zone.
+        event_type: Name of the type, 1 to 1,000 bytes of UTF-8.
+        data: The payload: any value that the store's serializer accepts.
+        metadata: Data about the event, such as its user or its source. Defaults to None.
+        event_id: Makes a repeated append idempotent. Defaults to a new UUIDv7.
+        causation_id: Id of the command or event that caused this one. Defaults to None.
+        correlation_id: Id that all events of one conversation share. Defaults to None.
+        created_at: Time of the event, with a time zone. Defaults to the database's time of the
+            append.
 
     Raises:
         TypeError, ValueError: An argument is of the wrong kind; the message names it.
@@ -87,47 +91,30 @@ class EventData(_EventContent, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_name("event_type", self.event_type)
-        if not isinstance(self.event_id, UUID):
-            raise TypeError(f"event_id must be a uuid.UUID: {shown(self.event_id)}")
+        check_uuid("event_id", self.event_id)
         if self.causation_id is not None:
-            _check_uuid("causation_id", self.causation_id)
+            check_uuid("causation_id", self.causation_id)
         if self.correlation_id is not None:
-            _check_uuid("correlation_id", self.correlation_id)
+            check_uuid("correlation_id", self.correlation_id)
         if self.created_at is not None:
-            _check_aware(self.created_at)
+            check_moment("created_at", self.created_at)
 
     @classmethod
     def of(cls, payload: object, metadata: Any = None, **fields: Any) -> EventData:
-        """Return an event of *payload*, named as `Config.types` registers its class.
+        """Return an event with *payload* as its data; `Config.types` gives its class a type name.
 
-        The name is found when the event is appended; until then `event_type` is the class's name.
+        The append looks that name up; until then `event_type` is the name of the class.
         """
         return _TypedEventData(type(payload).__name__, payload, metadata, **fields)
 
 
 class _TypedEventData(EventData, frozen=True, kw_only=True):
-    """An event whose type name the serializer looks up by the class of its data."""
+    """An event whose type name is looked up by the class of its data."""
 
 
 def is_named_by_class(event: EventData) -> bool:
-    """Tell whether the serializer's registry decides the name of *event*."""
+    """Tell whether `Config.types` decides the type name of *event*."""
     return type(event) is _TypedEventData
-
-
-def _check_uuid(argument: str, value: object) -> None:
-    if not isinstance(value, UUID):
-        raise TypeError(f"{argument} must be a uuid.UUID or None: {shown(value)}")
-
-
-def _check_aware(value: object) -> None:
-    if not isinstance(value, datetime):
-        raise TypeError(f"created_at must be a datetime or None: {shown(value)}")
-    if value.utcoffset() is None:
-        raise ValueError(f"created_at must know its time zone: {value.isoformat()}")
-    try:
-        value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"created_at is no moment of UTC: {value.isoformat()}") from None
 
 
 class RecordedEvent(msgspec.Struct, frozen=True):
@@ -142,17 +129,20 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     global_position: int
     """Its place in the store, in commit order: 1, 2, 3 …"""
     position: int
-    """Its place in what it was read from; checkpoints, acks and `start_from` count in it."""
+    """Its place in the stream it was read from, or in ``$all``.
+
+    Checkpoints, acknowledgements and `start_from` are such positions.
+    """
     data: Any
     metadata: Any
     causation_id: UUID | None
     correlation_id: UUID | None
     created_at: datetime
-    """UTC, microseconds."""
+    """In UTC, to the microsecond."""
 
 
 class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the events of an append went, per stream.
+    """Where an append put the events of one stream.
 
     For a stream that was only checked, `first_version`, `first_global_position` and
     `last_global_position` are None and `last_version` is the version found.
@@ -167,7 +157,7 @@ class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamInfo:
-    """A stream at one moment."""
+    """State of a stream at one moment."""
 
     stream_id: str
     stream_version: int

@@ -1,8 +1,8 @@
-"""The library's logger: structlog on the standard logger ``eventstore``, silent unless asked.
+"""The library's logger: structlog over the standard logger ``eventstore``, silent by default.
 
-An application that configured structlog gets the events through its own processors. Without that
-they are plain lines on `logging.getLogger("eventstore")`, which nobody hears until the application
-configures logging. Never one line per event of a stream.
+An application that has configured structlog receives the log entries in its own processors.
+Otherwise they are plain lines on `logging.getLogger("eventstore")`, shown once the application
+configures logging. Nothing is logged per event of a stream.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _standard.addHandler(logging.NullHandler())
 
 
 def _rendered(logger: logging.Logger, method: str, fields: MutableMapping[str, Any]) -> Any:
-    """Hand over to the application's processors, or render ``event key=value …``."""
+    """Pass the entry to the application's processors, or render ``event key=value …``."""
     if structlog.is_configured():
         return _through(structlog.get_config()["processors"], logger, method, fields)
     event, exc_info = str(fields.pop("event")), fields.pop("exc_info", None)
@@ -36,7 +36,7 @@ def _through(processors: Any, logger: Any, method: str, fields: Any) -> Any:
 
 
 def get_logger(**context: Any) -> FilteringBoundLogger:
-    """Return a logger that carries *context* in every event."""
+    """Return a logger that adds *context* to every entry."""
     logger = structlog.wrap_logger(
         _standard,
         processors=[structlog.stdlib.filter_by_level, _rendered],

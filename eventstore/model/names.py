@@ -1,6 +1,8 @@
-"""What may be the name of a stream, a subscription or a type of event, or a position. Pure."""
+"""Names of streams and subscriptions, and the range of positions. Pure."""
 
 from __future__ import annotations
+
+from eventstore.model.checks import check_text, shown
 
 __all__ = [
     "ALL_STREAMS",
@@ -15,46 +17,28 @@ ALL_STREAMS = "$all"
 """The name under which all streams are read and subscribed to."""
 
 MAX_NAME_BYTES = 1_000
-"""Bytes of UTF-8: rows of an index are limited to about 2,700 bytes."""
+"""Longest name in bytes of UTF-8: an index row holds about 2,700 bytes."""
 
 MAX_POSITION = 2**63 - 1
-"""The last position, and the last version, that a database can hold."""
-
-_SHOWN = 60
+"""Highest position, and highest version, that the database can hold."""
 
 
-def check_name(argument: str, value: str) -> str:
-    """Return *value* if it can name something, else raise, naming *argument*.
+def check_name(argument: str, value: object) -> str:
+    """Return *value* if it can name a stream, a subscription or a type of event.
 
     Raises:
-        TypeError: *value* is no `str`.
+        TypeError: *value* is not a `str`; the message names *argument*.
         ValueError: It is empty, longer than 1,000 bytes of UTF-8, contains NUL or a lone surrogate.
     """
-    if type(value) is not str and not isinstance(value, str):
-        raise TypeError(f"{argument} must be a str, not {type(value).__name__}: {shown(value)}")
-    if not value:
-        raise ValueError(f"{argument} must not be empty")
-    if "\x00" in value:
-        raise ValueError(f"{argument} must not contain NUL: {shown(value)}")
-    if value.isascii():
-        size = len(value)
-    else:
-        try:
-            size = len(value.encode())
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"{argument} must be valid Unicode without lone surrogates: {shown(value)}"
-            ) from None
-    if size > MAX_NAME_BYTES:
-        raise ValueError(
-            f"{argument} is {size} bytes of UTF-8, at most {MAX_NAME_BYTES} are possible:"
-            f" {shown(value)}"
-        )
-    return value
+    return check_text(argument, value, most_bytes=MAX_NAME_BYTES)
 
 
 def check_stream_id(value: str, argument: str = "stream_id") -> str:
-    """Return *value* if events can be appended under it; names that start with ``$`` are ours."""
+    """Return *value* if events can be appended under it; names that start with ``$`` are reserved.
+
+    Raises:
+        TypeError, ValueError: They cannot; the message names *argument*.
+    """
     check_name(argument, value)
     if value.startswith("$"):
         raise ValueError(f"{argument} must not start with '$': {shown(value)}")
@@ -62,11 +46,9 @@ def check_stream_id(value: str, argument: str = "stream_id") -> str:
 
 
 def check_subscribable(value: str) -> str:
-    """Return *value* if it is a stream id or ``$all``."""
+    """Return *value* if it is a stream id or ``$all``.
+
+    Raises:
+        TypeError, ValueError: It is neither; the message names ``stream_id``.
+    """
     return value if value == ALL_STREAMS else check_stream_id(value)
-
-
-def shown(value: object) -> str:
-    """Return *value* as it goes into an error message: one line, bounded."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,4 +1,4 @@
-"""JSON by msgspec: payloads to bytes and back, and the refusal of what JSON cannot hold. Pure."""
+"""Serialize payloads as JSON with msgspec; refuse values that JSON cannot hold. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import msgspec
 __all__ = ["JsonSerializer", "Serializer", "Types", "reader"]
 
 Types = Mapping[str, type] | Iterable[type]
-"""Classes of payloads: by event type, or as a list of classes that are named after themselves."""
+"""Payload classes by event type, or a list of classes whose own names are the event types."""
 
 
 class Serializer(Protocol):
-    """Turns payloads into bytes and back; shared by all threads of a store.
+    """Turns payloads into bytes and back. All threads of a store share it.
 
     An attribute `format`, 1 to 100 bytes, names the encoding. It is stored with each event, and an
     event of another format is not read. Defaults to the name of the class.
@@ -38,7 +38,7 @@ class Serializer(Protocol):
 
 
 class JsonSerializer:
-    """JSON: values of JSON come back unchanged, other values as follows.
+    """Serializes as JSON. JSON values come back unchanged, other values as follows.
 
     Dataclasses and msgspec Structs become objects and come back typed if they are registered.
     Tuples and sets become lists; `datetime`, `UUID`, `Decimal` and `bytes` become strings (ISO
@@ -49,7 +49,7 @@ class JsonSerializer:
     format = "json"
 
     def __init__(self) -> None:
-        self._encode = msgspec.json.Encoder().encode
+        self._encode = msgspec.json.Encoder(enc_hook=_refuse).encode
 
     def __repr__(self) -> str:
         return "JsonSerializer()"
@@ -58,15 +58,15 @@ class JsonSerializer:
         """Return *value* as compact UTF-8."""
         try:
             payload = self._encoded(value)
-            # A dict with text as keys and no other object in it, as most are: its bytes show all
-            # that is to refuse, at a fifth of the cost of looking at each value.
+            # Most payloads are a dict with str keys and no nested object. Their bytes show all
+            # that must be refused, at a fifth of the cost of checking each value.
             if (
                 type(value) is not dict
                 or payload.count(b"{") != 1
                 or not _STR.issuperset(map(type, value))
             ):
                 _check(value)
-            # NaN was written as null, and NUL as its escape. `find` takes half the time of `in`.
+            # msgspec writes NaN as null, and NUL as an escape. `find` is twice as fast as `in`.
             if payload.find(b"null") >= 0 or payload.find(b"\\u0000") >= 0:
                 _check(msgspec.to_builtins(value, str_keys=True))
         except RecursionError:
@@ -79,7 +79,7 @@ class JsonSerializer:
         try:
             return self._encode(value)
         except (TypeError, ValueError):
-            # Says where it is, if it is something of JSON that is not to be written.
+            # Its message says where the bad value is.
             _check(value)
             raise
 
@@ -89,7 +89,10 @@ class JsonSerializer:
 
 
 def reader(serializer: Serializer, payload_type: type | None) -> Callable[[bytes], Any]:
-    """Return what reads payloads of one type: plain values of JSON without a call in between."""
+    """Return a function that deserializes payloads of one type.
+
+    Plain JSON goes straight to msgspec, without a call in between.
+    """
     if payload_type is None and type(serializer) is JsonSerializer:
         return _decoder(Any)
     return lambda payload: serializer.deserialize(payload, payload_type)
@@ -104,11 +107,16 @@ _ATOMS = frozenset({int, bool, type(None)})
 _STR = frozenset({str})
 
 _Path = tuple[Any, str] | None
-"""The way to a value: the path of its parent, and its own key or index; written out if needed."""
+"""Path to a value: the path of its parent, and its own key or index. Rendered for errors only."""
+
+
+def _refuse(value: Any) -> None:
+    """Refuse a value of a type that msgspec does not know."""
+    raise TypeError(f"a value of type {type(value).__name__} cannot be JSON")
 
 
 def _check(value: Any, path: _Path = None) -> None:
-    """Refuse what msgspec would write as something else: NaN, NUL, keys that are not strings."""
+    """Refuse NaN, infinities, NUL in text, and keys that are not strings."""
     kind = type(value)
     if kind is str:
         if "\x00" in value:
@@ -117,7 +125,7 @@ def _check(value: Any, path: _Path = None) -> None:
         return
     elif kind is float:
         if not math.isfinite(value):
-            raise ValueError(f"{value} at {_written(path)} is no JSON number")
+            raise ValueError(f"{value} at {_written(path)} is not a JSON number")
     elif isinstance(value, Mapping):
         for key, item in value.items():
             _check_key(key, path)
@@ -129,7 +137,7 @@ def _check(value: Any, path: _Path = None) -> None:
 
 def _check_key(key: Any, path: _Path) -> None:
     if not isinstance(key, str):
-        raise TypeError(f"key {key!r} at {_written(path)} is no string")
+        raise TypeError(f"key {key!r} at {_written(path)} is not a string")
     if "\x00" in key:
         raise ValueError(f"key {key!r} at {_written(path)} contains NUL")
 

@@ -1,4 +1,4 @@
-"""What the store tells a subscriber, and an application that owns its supervisor."""
+"""Messages that the store sends to a subscriber, and to an application that owns its supervisor."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["Events", "StoreFailed", "Subscribed", "SubscriptionLost"]
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """A delivery run starts: forget whatever you hold unacknowledged, it comes again."""
+    """A delivery run starts: drop events not yet acknowledged, they are delivered again."""
 
     subscription: Subscription
 
 
 @dataclass(frozen=True, slots=True)
 class Events(Sequence[RecordedEvent]):
-    """A batch of events, in order; also a sequence of them.
+    """A batch of events, in order. It is itself a sequence of them.
 
-    With a `mapper`, the items are what it returned; acknowledge the `Events` or a position then.
+    With a `mapper`, the items are its results; acknowledge the `Events` or a position.
     """
 
     subscription: Subscription
     events: Sequence[RecordedEvent]
     last_position: int
-    """Position of the last event of the batch, in what is subscribed to."""
+    """Position of the last event of the batch, in the subscribed stream or in ``$all``."""
 
     @overload
     def __getitem__(self, index: int) -> RecordedEvent: ...
@@ -50,7 +50,7 @@ class Events(Sequence[RecordedEvent]):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionLost:
-    """The subscription is not yours any more: fenced, reset, deleted or closed."""
+    """The subscriber has lost its subscription: taken over, reset, deleted or closed."""
 
     subscription: Subscription
     reason: EventStoreError
@@ -58,8 +58,8 @@ class SubscriptionLost:
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed:
-    """The supervisor gave up; every call of its store raises *error* from now on."""
+    """The supervisor has given up; every call of its store raises *error* from now on."""
 
     supervisor: Any
-    """The supervisor's reference, as the application got it."""
+    """The reference that `StoreSupervisor.start` returned."""
     error: BaseException

@@ -1,17 +1,26 @@
-"""What a subscription is to its users: its options, its states, its handle. Pure."""
+"""A subscription as its users see it: options, states, handle. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from functools import partial
+from inspect import cleandoc
+from typing import Any, Literal, Protocol, TypedDict, TypeVar
 
-from eventstore.model.names import MAX_POSITION, shown
-
-if TYPE_CHECKING:
-    from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.checks import (
+    check_choice,
+    check_duration,
+    check_factor,
+    check_int,
+    check_timeout,
+    is_int,
+    shown,
+)
+from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.names import MAX_POSITION
 
 __all__ = [
     "BatchBy",
@@ -19,36 +28,37 @@ __all__ = [
     "Start",
     "Subscription",
     "SubscriptionInfo",
+    "SubscriptionKeywords",
     "SubscriptionOptions",
     "SubscriptionState",
     "WhenOwned",
-    "position_in",
+    "documents_options",
 ]
 
 MIB = 1024 * 1024
 
 
 class SubscriptionState(StrEnum):
-    """Where a subscription stands; stored, so that every process can see it."""
+    """State of a subscription. Stored, so that every process can see it."""
 
     WAITING = "waiting"
-    """Somebody else owns it, or the database is away."""
+    """Another runtime owns it, or the database is unreachable."""
     CATCHING_UP = "catching_up"
     """There are stored events that it has not read yet."""
     LIVE = "live"
     """Everything was sent; it waits for new events."""
     FULL = "full"
-    """As much is in flight as allowed; it waits for acknowledgements."""
+    """The buffer is full; it waits for acknowledgements."""
     RETRYING = "retrying"
-    """Its handler, selector, mapper or decoder raised; the batch will be delivered again."""
+    """The handler, selector, mapper or serializer raised; the batch is delivered again."""
     PAUSED = "paused"
     """No batch is sent until it is resumed."""
     STOPPED = "stopped"
-    """It does not run; `last_error` says why if it was not asked to."""
+    """It does not run; `last_error` says why, unless it was asked to stop."""
 
 
 class BatchBy(StrEnum):
-    """What the events of one batch have in common."""
+    """Whether the events of one batch belong to one stream or to any."""
 
     STREAM = "stream"
     ANY = "any"
@@ -62,25 +72,29 @@ class WhenOwned(StrEnum):
 
 
 class Origin(StrEnum):
-    """Named places to start from."""
+    """Named starts of a subscription."""
 
     ORIGIN = "origin"
     CURRENT = "current"
 
 
 Start = Origin | int
-"""Where a new subscription starts; a number is exclusive: "I have seen n"."""
+"""Start of a new subscription; a number is the last position that counts as seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How a failed batch is delivered again: after *first* seconds, then each time later.
+    """Delays between deliveries of a batch that fails: exponential backoff.
 
     Args:
-        first: Seconds before the first redelivery.
-        factor: How much longer each further wait is.
-        longest: Most seconds of a wait.
-        attempts: Deliveries in all before the subscription stops; None: for ever.
+        first: Seconds before the first redelivery. Defaults to 0.1.
+        factor: Factor by which each further delay grows, 1 or more. Defaults to 2.
+        longest: Longest delay in seconds. Defaults to 30.
+        attempts: Deliveries of a batch before the subscription stops; None: no limit.
+            Defaults to None.
+
+    Raises:
+        TypeError, ValueError: A value is invalid; the message names it.
     """
 
     first: float = 0.1
@@ -89,29 +103,65 @@ class Retry:
     attempts: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first <= self.longest:
-            raise ValueError(f"first must be 0 to longest ({self.longest}): {self.first}")
-        if self.factor < 1:
-            raise ValueError(f"factor must be at least 1: {self.factor}")
-        if self.attempts is not None and self.attempts < 1:
-            raise ValueError(f"attempts must be at least 1, or None: {self.attempts}")
+        check_duration("longest", self.longest, least=0)
+        check_duration("first", self.first, least=0)
+        if self.first > self.longest:
+            raise ValueError(f"first must be at most longest ({self.longest}): {self.first}")
+        check_factor("factor", self.factor)
+        if self.attempts is not None:
+            check_int("attempts", self.attempts, least=1)
 
     def delay(self, attempt: int) -> float:
         """Return the seconds to wait after the *attempt*-th failure in a row, 1-based."""
-        doublings = min(attempt - 1, 1_000)
+        exponent = min(attempt - 1, 1_000)
         try:
-            return min(self.first * self.factor**doublings, self.longest)
+            return min(self.first * self.factor**exponent, self.longest)
         except OverflowError:
             return self.longest
 
 
-Selector = Callable[["RecordedEvent"], bool]
-Mapper = Callable[["RecordedEvent"], Any]
+Selector = Callable[[RecordedEvent], bool]
+Mapper = Callable[[RecordedEvent], Any]
+
+
+class SubscriptionKeywords(TypedDict, total=False):
+    """Options of a subscription.
+
+    start_from: Where a new subscription starts: "origin"; "current": after the newest event as
+        of this call; or the last position that counts as seen. An existing subscription goes on
+        after its checkpoint. Defaults to "origin".
+    batch_by: "stream": the events of a batch belong to one stream; "any": to any streams.
+        Defaults to "stream".
+    max_batch_size: Most events in a batch. Defaults to 100.
+    buffer_size: Most events in flight, that is, sent and not acknowledged. Defaults to 500.
+    buffer_bytes: Most bytes in flight; a single larger event is sent alone. Defaults to 64 MiB.
+    ack_timeout: Seconds without any acknowledgement, while events are in flight, after which the
+        subscriber counts as hung. An actor's subscription goes to its successor; a function's
+        subscription stops. None: never. Defaults to None.
+    on_error: How a batch is delivered again after the function, the selector, the mapper or the
+        serializer raised. Defaults to Retry().
+    when_owned: While another runtime owns the subscription, "wait": stand by to take over;
+        "error": raise `SubscriptionInUseError`. Defaults to "wait".
+    selector: Called with each event; if the result is false, the event is not delivered and
+        counts as acknowledged. Defaults to None.
+    mapper: Called with each event; the result is delivered in its place. Defaults to None.
+    """
+
+    start_from: Literal["origin", "current"] | int
+    batch_by: Literal["stream", "any"] | BatchBy
+    max_batch_size: int
+    buffer_size: int
+    buffer_bytes: int
+    ack_timeout: float | None
+    on_error: Retry | None
+    when_owned: Literal["wait", "error"] | WhenOwned
+    selector: Selector | None
+    mapper: Mapper | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionOptions:
-    """The options of a subscription; see `EventStore.subscribe_to_stream`."""
+    """`SubscriptionKeywords`, parsed and checked, with their defaults."""
 
     start_from: Start = Origin.ORIGIN
     batch_by: BatchBy = BatchBy.STREAM
@@ -126,9 +176,9 @@ class SubscriptionOptions:
 
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "buffer_size", "buffer_bytes"):
-            _check_count(name, getattr(self, name))
-        if self.ack_timeout is not None and not self.ack_timeout > 0:
-            raise ValueError(f"ack_timeout must be more than 0 seconds: {self.ack_timeout}")
+            check_int(name, getattr(self, name), least=1)
+        if self.ack_timeout is not None:
+            check_timeout("ack_timeout", self.ack_timeout)
         if not isinstance(self.on_error, Retry):
             raise TypeError(f"on_error must be a Retry: {shown(self.on_error)}")
         for name in ("selector", "mapper"):
@@ -136,41 +186,38 @@ class SubscriptionOptions:
             if value is not None and not callable(value):
                 raise TypeError(f"{name} must be callable: {shown(value)}")
 
+    @classmethod
+    def parse(cls, given: SubscriptionKeywords) -> SubscriptionOptions:
+        """Return the options that a caller gave, with defaults for the rest.
 
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int, not {type(value).__name__}: {shown(value)}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1: {value}")
+        Raises:
+            TypeError: An option is unknown or of the wrong kind; the message names it.
+            ValueError: A value is not possible; the message names the option and shows the value.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in names:
+                raise TypeError(
+                    f"{name!r} is not an option of a subscription, these are: {', '.join(names)}"
+                )
+        values: dict[str, Any] = {
+            name: _PARSERS[name](value) if name in _PARSERS else value
+            for name, value in given.items()
+        }
+        return cls(**values)
 
 
 def parse_start(value: object) -> Start:
-    """Return where to start from.
+    """Return *value* as the start of a subscription.
 
     Raises:
         TypeError, ValueError: Not "origin", "current" or a position.
     """
     if isinstance(value, str):
         return Origin(value) if value in {*Origin} else _bad_start(value)
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_int(value):
         raise TypeError(f'start_from must be "origin", "current" or a position: {shown(value)}')
     return value if 0 <= value <= MAX_POSITION else _bad_start(value)
-
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-
-def parse_choice(name: str, choices: type[_Choice], value: object) -> _Choice:
-    """Return the member of *choices* that *value* is or names.
-
-    Raises:
-        ValueError: It is none; the message names *name* and the choices.
-    """
-    for choice in choices:
-        if value == choice:
-            return choice
-    wanted = ", ".join(repr(choice.value) for choice in choices)
-    raise ValueError(f"{name} must be one of {wanted}: {shown(value)}")
 
 
 def _bad_start(value: str | int) -> Start:
@@ -180,27 +227,45 @@ def _bad_start(value: str | int) -> Start:
     )
 
 
+_PARSERS: dict[str, Callable[[object], object]] = {
+    "start_from": parse_start,
+    "batch_by": partial(check_choice, "batch_by", BatchBy),
+    "on_error": lambda value: Retry() if value is None else value,
+    "when_owned": partial(check_choice, "when_owned", WhenOwned),
+}
+"""What turns the value of an option into the type that `SubscriptionOptions` holds."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def documents_options(method: _Method) -> _Method:
+    """Append the list of options to the docstring of *method*, so that ``help`` shows them."""
+    if method.__doc__ and SubscriptionKeywords.__doc__:  # stripped by python -OO
+        method.__doc__ = f"{cleandoc(method.__doc__)}\n\n{cleandoc(SubscriptionKeywords.__doc__)}\n"
+    return method
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionInfo:
-    """A subscription at one moment, as the storage has it."""
+    """State of a subscription at one moment, as it is stored."""
 
     subscription_id: int
     stream_id: str
     subscription_name: str
     owner: str | None
-    """Host and process of its owner; None if nobody holds it."""
+    """Host and process of the owner; None if nobody owns it."""
     since: datetime | None
     """When the owner took it over."""
     epoch: int
     state: SubscriptionState
-    """As its owner stored it last; WAITING or STOPPED if nobody holds it."""
+    """As the owner stored it last; WAITING or STOPPED if nobody owns it."""
     checkpoint: int
     head: int
-    """Newest position of what it is subscribed to."""
+    """Newest position of the subscribed stream, or of the store for ``$all``."""
     lag_events: int
     """Positions between checkpoint and head."""
     lag_seconds: float
-    """Age of the oldest event that is not acknowledged; 0 if there is none."""
+    """Age of the oldest unacknowledged event; 0 if there is none."""
     paused: bool
     last_error: str | None
     attempts: int
@@ -235,83 +300,34 @@ class Subscription(Protocol):
 
         Raises:
             UnexpectedAckError: It was not delivered. Nothing changed.
-            SubscriptionLostError: The subscription is not ours any more.
+            SubscriptionLostError: This process no longer owns the subscription.
+            ValueError: The position is negative, or the batch is empty.
         """
 
     def pause(self) -> None:
-        """Send no batch any more. Stored, so it outlives a restart."""
+        """Stop sending batches. The pause is stored and outlives a restart."""
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        """Send batches again."""
 
     def unsubscribe(self) -> None:
-        """Stop it and give up its ownership. Its position stays stored."""
+        """Stop the subscription and release it. Its checkpoint stays stored."""
 
     def wait_for(
         self,
         what: AppendResult | Sequence[AppendResult] | RecordedEvent,
         timeout: float,
     ) -> None:
-        """Block until *what* was delivered and acknowledged.
+        """Block until *what* has been delivered and acknowledged.
 
         Raises:
             DeliveryTimeoutError: Not within *timeout* seconds, or the subscription stopped.
         """
 
     def join(self, timeout: float | None = None) -> None:
-        """Block until it stopped.
+        """Block until the subscription has stopped.
 
         Raises:
-            EventStoreError: What stopped it, if it was not asked to.
+            EventStoreError: The reason it stopped, unless it was asked to.
             TimeoutError: It still runs after *timeout* seconds.
         """
-
-
-def position_in(stream_id: str, what: object) -> int:
-    """Return the position that *what* has in a stream, or in the store for ``$all``.
-
-    Args:
-        stream_id: What is subscribed to.
-        what: An append's result, several of them, or an event.
-
-    Raises:
-        ValueError: It has no place in that stream.
-        TypeError: It is nothing of that kind.
-    """
-    from eventstore.model.events import AppendResult, RecordedEvent
-    from eventstore.model.names import ALL_STREAMS
-
-    match what:
-        case RecordedEvent() if stream_id == ALL_STREAMS:
-            return what.global_position
-        case RecordedEvent() if what.stream_id == stream_id:
-            return what.stream_version
-        case AppendResult() if stream_id == ALL_STREAMS:
-            if what.last_global_position is not None:
-                return what.last_global_position
-            raise ValueError(f"the append to {what.stream_id!r} only checked the stream")
-        case AppendResult() if what.stream_id == stream_id:
-            return what.last_version
-        case RecordedEvent() | AppendResult():
-            raise ValueError(f"{what.stream_id!r} is not the subscribed stream {stream_id!r}")
-        case [*results] if results:
-            return max(_positions_in(stream_id, results))
-    raise TypeError(f"wait for an AppendResult, several of them, or an event: {shown(what)}")
-
-
-def _positions_in(stream_id: str, results: Sequence[object]) -> list[int]:
-    from eventstore.model.events import AppendResult
-    from eventstore.model.names import ALL_STREAMS
-
-    concerned = [
-        result
-        for result in results
-        if not isinstance(result, AppendResult)
-        or (
-            result.last_global_position is not None
-            if stream_id == ALL_STREAMS
-            else result.stream_id == stream_id
-        )
-    ]
-    if not concerned:
-        raise ValueError(f"none of the results is of {stream_id!r}")
-    return [position_in(stream_id, result) for result in concerned]

@@ -1,4 +1,4 @@
-"""The port to whatever runs a store: the caller's own thread, or a tree of actors."""
+"""The port to a runtime, which runs a store: in the caller's thread, or as a tree of actors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Health", "Runtime", "SubscriptionHealth"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionHealth:
-    """A subscription of this runtime at one moment."""
+    """Health of one subscription of a runtime at one moment."""
 
     stream_id: str
     subscription_name: str
@@ -23,29 +23,29 @@ class SubscriptionHealth:
     checkpoint: int
     in_flight: int
     seconds_without_progress: float
-    """Since the last acknowledgement or, if there is nothing to do, 0."""
+    """Seconds since the last acknowledgement; 0 if there is nothing to acknowledge."""
     last_error: str | None
     attempts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How a store fares at one moment."""
+    """Health of a store at one moment."""
 
     running: bool
-    """Every part runs; False also while one is being restarted."""
+    """Whether every part runs; False also while a part is being restarted."""
     database_reachable: bool
     head: int | None
-    """Newest global position seen; None before the first look."""
+    """Newest global position seen; None until it was read once."""
     queued_appends: int
     queued_bytes: int
     restarts: int
-    """Of writer, publisher, keeper and subscriptions, since the start."""
+    """Restarts of writer, publisher, keeper and subscriptions since the start."""
     listening: bool
-    """Notifications arrive; False: new events are found by polling."""
+    """Whether notifications arrive; otherwise new events are found by polling."""
     subscriptions: tuple[SubscriptionHealth, ...]
     failure: str | None
-    """Why the runtime stopped."""
+    """Why the runtime failed; None if it did not."""
 
 
 class Runtime(Protocol):
@@ -56,17 +56,17 @@ class Runtime(Protocol):
         """Start, and return when the store can be used.
 
         Raises:
-            StorageUnavailableError: Not within `Config.connect_timeout`.
+            StorageUnavailableError: It cannot within `Config.connect_timeout`.
             SchemaVersionError: The schema is missing or of another version, and *init* is False.
         """
 
     @classmethod
     def attach(cls, handle: Any, timeout: float) -> Self:
-        """Use what the application itself started; `close` only detaches then."""
+        """Use the supervisor that the application started; `close` then only detaches."""
 
     @staticmethod
     def is_subscriber(candidate: object) -> bool:
-        """Tell whether *candidate* receives messages itself, rather than being called."""
+        """Tell whether *candidate* receives messages; otherwise it is called."""
 
     @property
     def config(self) -> Config: ...
@@ -78,8 +78,8 @@ class Runtime(Protocol):
         """Store an append.
 
         Raises:
-            AppendError, OutcomeUnknownError, StorageUnavailableError, NotRunningError: As the
-                facade documents them.
+            AppendError, OutcomeUnknownError, StorageUnavailableError, NotRunningError: As
+                `EventStore.append_to_stream` documents them.
         """
 
     def subscribe(
@@ -89,27 +89,27 @@ class Runtime(Protocol):
         subscriber: Any,
         options: SubscriptionOptions,
     ) -> Subscription:
-        """Connect a subscriber; return when the subscription is ours or waits as a standby.
+        """Connect a subscriber; return once this runtime owns the subscription or stands by for it.
 
         Raises:
-            SubscriptionInUseError: A living subscriber is connected in this runtime, or another
-                runtime owns it and the options say so.
+            SubscriptionInUseError: Another subscriber is connected in this runtime, or another
+                runtime owns the subscription and the options ask for the error.
         """
 
     def unsubscribe(self, stream_id: str, subscription_name: str) -> None:
         """Stop a subscription of this runtime and release it.
 
         Raises:
-            SubscriptionNotFoundError: None of that name runs here.
+            SubscriptionNotFoundError: No such subscription runs here.
         """
 
     def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
-        """Return the handle of a subscription that runs here."""
+        """Return the handle of a subscription that runs here, else None."""
 
     def health(self) -> Health: ...
 
     def wait_stopped(self, timeout: float | None) -> bool:
-        """Block until the runtime stopped, by `close` or by a failure.
+        """Block until the runtime has stopped, by `close` or by a failure.
 
         Returns:
             Whether it stopped within *timeout* seconds.
@@ -119,10 +119,10 @@ class Runtime(Protocol):
         """
 
     def close(self, timeout: float) -> None:
-        """Stop sending, wait for acks in flight, answer every append, release everything.
+        """Stop delivery, wait for outstanding acknowledgements, end every append, release all.
 
-        Bounded by *timeout* seconds; harmless when repeated; may be called by a handler.
+        Takes at most *timeout* seconds. Idempotent; a handler may call it.
         """
 
     def abandon(self) -> None:
-        """After a fork: forget everything without touching a socket, a lock or a thread."""
+        """Forget everything after a fork, without touching a socket, a lock or a thread."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
-import pytest
-
 from eventstore import Config, EventStore, Retry, SubscriptionState
 from eventstore.model import errors
+from eventstore.model.subscription import SubscriptionOptions
 from tests.support.readme import README, ROOT, rows, section
 
 MIB = 1024 * 1024
@@ -36,21 +34,24 @@ def default_of(field: Field[Any]) -> str:
     return "required" if field.default_factory is MISSING else written(field.default_factory())
 
 
+def option_default(field: Field[Any]) -> str:
+    match field.default:
+        case str() as name:
+            return f'`"{name}"`'
+        case Retry():
+            return f"`{Retry.__name__}()`"
+        case value:
+            return written(value)
+
+
 def test_the_configuration_table_lists_every_field_with_its_default() -> None:
     table = {name: default for name, (default, _meaning) in rows("## Configuration").items()}
     assert table == {field.name: default_of(field) for field in fields(Config)}
 
 
-@pytest.mark.parametrize("method", ["subscribe_to_stream", "subscribe_to_all_streams"])
-def test_the_options_table_lists_every_option_with_its_default(method: str) -> None:
+def test_the_options_table_lists_every_option_with_its_default() -> None:
     table = {name: default for name, (default, _meaning) in rows("### Options").items()}
-    parameters = inspect.signature(getattr(EventStore, method)).parameters.values()
-    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    assert table.keys() == options.keys()
-    for name in options.keys() - {"on_error"}:
-        value = options[name]
-        assert table[name] == (f'`"{value}"`' if isinstance(value, str) else written(value)), name
-    assert table["on_error"] == f"`{Retry.__name__}()`"
+    assert table == {field.name: option_default(field) for field in fields(SubscriptionOptions)}
 
 
 def test_the_errors_table_lists_every_error_and_whether_to_repeat() -> None:

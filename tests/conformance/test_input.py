@@ -126,7 +126,7 @@ def test_a_version_that_no_stream_can_reach_is_refused(one: EventStore) -> None:
         ([("a", 0)], TypeError, r"appends must be \(stream_id, expected_version, events\): \('a'"),
         (["a"], TypeError, "appends must be .*'a'"),
         ("a", TypeError, "appends must be an iterable, not str: 'a'"),
-        ([("a", 0, []), ("a", ANY, [])], ValueError, "stream 'a' comes twice"),
+        ([("a", 0, []), ("a", ANY, [])], ValueError, "stream 'a' occurs twice"),
     ],
 )
 def test_what_is_no_append_to_several_streams(

@@ -24,8 +24,8 @@ ANY = ExpectedVersion.ANY
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"schema": ""}, ValueError, "schema must be text without NUL, not empty"),
-        ({"schema": "s" * 57}, ValueError, "schema is 57 bytes, at most 56"),
+        ({"schema": ""}, ValueError, "schema must not be empty"),
+        ({"schema": "s" * 57}, ValueError, "schema is 57 bytes of UTF-8, at most 56"),
         ({"schema": "pg_mine"}, ValueError, "schema .*'pg_mine'"),
         ({"pool_size": 0}, ValueError, "pool_size must be at least 1: 0"),
         ({"pool_size": "10"}, TypeError, "pool_size must be an int, not str: '10'"),

@@ -94,12 +94,19 @@ def test_what_cannot_do_the_work_cannot_subscribe(
 
 def test_an_actor_or_its_proxy_is_not_its_reference(actors: EventStore) -> None:
     """G19: pass the `ActorRef`."""
-    reference = Actor.start()
+    started: list[pykka.Actor] = []
+
+    class Known(Actor):
+        def on_start(self) -> None:
+            started.append(self)
+
+    reference = Known.start()
     try:
         proxy = reference.proxy()
         with pytest.raises(TypeError, match=r"(?s)subscriber.*ActorRef|actor_ref|reference"):
             actors.subscribe_to_all_streams("name", proxy)
-        actor = reference._actor_weakref()
+        reference.ask("anything", timeout=20)
+        actor = started.pop()
         with pytest.raises(TypeError, match=r"(?s)subscriber.*ActorRef|actor_ref|reference"):
             actors.subscribe_to_all_streams("name", actor)
         del actor

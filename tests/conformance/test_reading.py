@@ -274,7 +274,8 @@ def test_what_a_type_cannot_be_read_from_is_named(connect: Connect) -> None:
     """G28, G30: the event that cannot be read, and why."""
     connect().append_to_stream("order-1", 0, [EventData("OrderPlaced", {"sku": 7})])
 
-    with pytest.raises(SerializationError, match=r"'OrderPlaced'.*position 1.*sku") as raised:
+    with pytest.raises(SerializationError, match=r"'OrderPlaced'.*position 1: ") as raised:
         connect(types=[OrderPlaced]).read_stream_forward("order-1")
 
+    assert str(raised.value).endswith(str(raised.value.__cause__))
     assert raised.value.event_type == "OrderPlaced"

@@ -17,10 +17,24 @@ from eventstore.model import errors
 ROOT = Path(eventstore.__file__).parent
 
 
-def test_all_names_are_there_and_sorted() -> None:
-    assert sorted(eventstore.__all__) == sorted(set(eventstore.__all__))
-    for name in eventstore.__all__:
-        assert getattr(eventstore, name) is not None
+def test_what_is_exported_is_what_is_imported_as_itself() -> None:
+    tree = ast.parse((ROOT / "__init__.py").read_text("utf-8"))
+    aliases = [
+        alias
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eventstore.")
+        for alias in node.names
+    ]
+    assert {(alias.name, alias.asname) for alias in aliases} == {
+        (name, name) for name in eventstore.__all__
+    }
+    assert len(eventstore.__all__) == len(aliases) > 40
+
+
+def test_a_star_import_brings_the_public_names_and_no_others() -> None:
+    namespace: dict[str, object] = {}
+    exec("from eventstore import *", namespace)
+    assert namespace.keys() - {"__builtins__"} == {*eventstore.__all__}
 
 
 def test_every_error_is_public() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, assert_type
 
 import pykka
@@ -17,12 +17,14 @@ from eventstore import (
     ExpectedVersion,
     Health,
     RecordedEvent,
+    Retry,
     Runtime,
     Serializer,
     StreamInfo,
     Subscribed,
     Subscription,
     SubscriptionInfo,
+    SubscriptionKeywords,
     SubscriptionLost,
     SubscriptionState,
 )
@@ -81,6 +83,36 @@ def subscribing(store: EventStore, result: AppendResult) -> None:
     store.subscribe_to_stream("s", "one", handler, batch_by="both")  # type: ignore[arg-type]
     store.subscribe_to_stream("s", "one", handler, start_from="end")  # type: ignore[arg-type]
     store.subscribe_to_stream("s", "one", handler, lease=3)  # type: ignore[call-arg]
+    store.subscribe_to_all_streams("all", handler, lease=3)  # type: ignore[call-arg]
+
+
+def options(store: EventStore, handler: Callable[[Events], None]) -> None:
+    every: SubscriptionKeywords = {
+        "start_from": "current",
+        "batch_by": "any",
+        "max_batch_size": 10,
+        "buffer_size": 20,
+        "buffer_bytes": 1_000,
+        "ack_timeout": 2.5,
+        "on_error": Retry(attempts=3),
+        "when_owned": "error",
+        "selector": lambda event: assert_type(event, RecordedEvent).stream_version > 1,
+        "mapper": lambda event: assert_type(event, RecordedEvent).data,
+    }
+    assert_type(store.subscribe_to_stream("s", "one", handler, **every), Subscription)
+    store.subscribe_to_all_streams("all", handler, **every)
+    subscribe = store.subscribe_to_all_streams
+    subscribe("all", handler, start_from=None)  # type: ignore[arg-type]
+    subscribe("all", handler, batch_by="both")  # type: ignore[arg-type]
+    subscribe("all", handler, max_batch_size="10")  # type: ignore[arg-type]
+    subscribe("all", handler, buffer_size=None)  # type: ignore[arg-type]
+    subscribe("all", handler, buffer_bytes=1.5)  # type: ignore[arg-type]
+    subscribe("all", handler, ack_timeout="2")  # type: ignore[arg-type]
+    subscribe("all", handler, on_error=3)  # type: ignore[arg-type]
+    subscribe("all", handler, when_owned="later")  # type: ignore[arg-type]
+    subscribe("all", handler, selector=lambda: True)  # type: ignore[arg-type, misc]
+    subscribe("all", handler, mapper="x")  # type: ignore[arg-type]
+    subscribe("all", handler, object())  # type: ignore[call-arg, arg-type]
 
 
 class Mailer(pykka.ThreadingActor):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pykka
 
-from eventstore.model.names import shown
+from eventstore.model.checks import shown
 from eventstore.model.subscriber_messages import Events
 from eventstore_actors.kernel.actor import SupervisedActor, try_tell
 from eventstore_actors.kernel.messages import Fetch, HandlerFailed, Ref, SubscriberEnded

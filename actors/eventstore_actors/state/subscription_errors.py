@@ -32,11 +32,10 @@ def in_use(handle: Subscription, held: Held) -> SubscriptionInUseError:
     return SubscriptionInUseError(handle.stream_id, handle.subscription_name, owner, since)
 
 
-def ack_overdue(handle: Subscription, ack_timeout: float) -> DeliveryTimeoutError:
+def ack_overdue(handle: Subscription, seconds: float) -> DeliveryTimeoutError:
     stream_id, name = handle.stream_id, handle.subscription_name
     return DeliveryTimeoutError(
-        f"subscription {name!r} to {stream_id!r} stopped: nothing was acknowledged for"
-        f" {ack_timeout} s",
+        f"subscription {name!r} to {stream_id!r} stopped: nothing was acknowledged for {seconds} s",
         stream_id,
         name,
         handle.state,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import pykka
 
+from eventstore.model.awaited import position_in
+from eventstore.model.checks import check_int, shown
 from eventstore.model.config import Config
 from eventstore.model.errors import (
     EventStoreError,
@@ -16,9 +18,8 @@ from eventstore.model.errors import (
     UnexpectedAckError,
 )
 from eventstore.model.events import AppendResult, RecordedEvent
-from eventstore.model.names import shown
 from eventstore.model.subscriber_messages import Events
-from eventstore.model.subscription import SubscriptionState, position_in
+from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.runtime import SubscriptionHealth
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.actor import try_tell
@@ -327,7 +328,7 @@ def _position_of(what: object) -> int:
         case bool():
             pass
         case int():
-            return what
+            return check_int("position", what, least=0)
         case RecordedEvent():
             return what.position
         case Events():

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
+from eventstore.model.checks import shown
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.events import StreamInfo
-from eventstore.model.names import shown
 from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
 from eventstore.ports.ownership import Claim, Claimed, Held
 from eventstore.ports.storage import ReadDirection

@@ -179,13 +179,21 @@ def test_what_was_not_sent_is_refused_in_the_callers_thread(
     assert heard.empty()
 
 
-@pytest.mark.parametrize("position", [10, 3, 0, -1])
+@pytest.mark.parametrize("position", [10, 3, 0])
 def test_what_is_acknowledged_already_is_told_to_nobody(
     handle: SubscriptionHandle, heard: queue.SimpleQueue[Any], position: int
 ) -> None:
     """G19."""
     handle.ack(position)
 
+    assert heard.empty()
+
+
+def test_a_position_below_0_is_refused_by_name(
+    handle: SubscriptionHandle, heard: queue.SimpleQueue[Any]
+) -> None:
+    with pytest.raises(ValueError, match="position must be at least 0: -1"):
+        handle.ack(-1)
     assert heard.empty()
 
 

@@ -130,7 +130,7 @@ def test_a_bad_line_is_named_and_a_repaired_file_goes_on(shell: Shell) -> None:
     lines = events(1_500, streams=1)
     broken = [*lines[:700], b'{"stream_id": "s", "event_type": "T"}\n', *lines[700:]]
     complaint = shell.refused("import", "-", stdin=b"".join(broken), code=1)
-    assert complaint == "line 701: object missing required field 'data'"
+    assert complaint == "line 701: field 'data' is missing"
     assert content(shell) == expected(lines[:700])
     repaired = shell.json("import", "-", stdin=b"".join(lines))
     assert repaired == [{"lines": 1_500, "stored": 800, "already_stored": 700}]

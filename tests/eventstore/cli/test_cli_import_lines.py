@@ -3,17 +3,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore import EventData
+from eventstore import EventData, RecordedEvent
+from eventstore.cli.import_command import IMPORT
 from eventstore.cli.import_lines import (
     MAX_COMMIT_BYTES,
     MAX_COMMIT_LINES,
     NAMESPACE,
+    OPTIONAL,
     BadLineError,
     EventIds,
     ImportLine,
@@ -80,38 +84,78 @@ def test_everything_that_read_prints_is_taken_over() -> None:
     assert event.created_at.isoformat() == "2013-01-01T05:17:00.000001+00:00"
 
 
+def test_a_line_has_every_field_of_an_event_and_no_list_of_its_own() -> None:
+    """What `read --json` prints of an event comes back as the same event."""
+    moment = datetime(2013, 1, 1, 5, 17, tzinfo=UTC)
+    recorded = RecordedEvent(
+        event_id=uuid4(),
+        event_type="T",
+        stream_id="s",
+        stream_version=7,
+        global_position=9,
+        position=9,
+        data=1,
+        metadata=2,
+        causation_id=uuid4(),
+        correlation_id=uuid4(),
+        created_at=moment,
+    )
+    [parsed] = parse_lines([msgspec.json.encode(recorded)])
+    assert parsed.stream_id == recorded.stream_id
+    for field in msgspec.structs.fields(EventData):
+        assert getattr(parsed.event, field.name) == getattr(recorded, field.name), field.name
+    assert IMPORT.details is not None
+    assert all(name in IMPORT.details for name in OPTIONAL)
+
+
+def test_what_a_line_leaves_out_has_the_default_of_an_event() -> None:
+    [parsed] = parse_lines([NO_ID])
+    plain = EventData("T", 1, event_id=parsed.event.event_id)
+    assert parsed.event == plain
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
         (b"{", "not JSON: it ends too early"),
-        (b"nonsense", "not JSON: invalid character"),
-        (b"[]", "expected 'object', got 'array'"),
-        (b'{"stream_id": "s", "event_type": "T", "data": NaN}', "NaN and Infinity are no JSON"),
+        (b'{"stream_id": "s", "event_type": "T", "data": "cut', "not JSON: it ends too early"),
+        (b"nonsense", "not JSON: unexpected 'n' at character 1"),
+        (NO_ID + b" 2", "not JSON: unexpected '2' at character 50"),
+        (b"[]", "must be a JSON object: []"),
+        (b"null", "must be a JSON object: None"),
+        (b'{"stream_id": "s", "event_type": "T", "data": NaN}', "NaN and Infinity are not JSON"),
         (b'{"stream_id": "s", "event_type": "T", "data": "\\ud800"}', "a lone surrogate"),
-        (b'{"stream_id": "s", "event_type": "T", "data": 1e999}', "number out of range"),
-        (b'{"stream_id": "s", "event_type": "T"}', "missing required field 'data'"),
-        (b'{"stream_id": "s", "data": 1}', "missing required field 'event_type'"),
-        (b'{"event_type": "T", "data": 1}', "missing required field 'stream_id'"),
-        (b'{"stream_id": 1, "event_type": "T", "data": 1}', "expected 'str', got 'int'"),
+        (b'{"stream_id": "s", "event_type": "T", "data": 1e999}', "number '1e999' is out of range"),
+        (
+            b'{"stream_id": "s", "event_type": "T", "data": -' + b"1" * 5000 + b"}",
+            "is out of range",
+        ),
+        (b'{"stream_id": "s", "event_type": "T"}', "field 'data' is missing"),
+        (b'{"stream_id": "s", "data": 1}', "field 'event_type' is missing"),
+        (b'{"event_type": "T", "data": 1}', "field 'stream_id' is missing"),
+        (b'{"stream_id": 1, "event_type": "T", "data": 1}', "stream_id must be text: 1"),
         (b'{"stream_id": "", "event_type": "T", "data": 1}', "stream_id must not be empty"),
         (b'{"stream_id": "$all", "event_type": "T", "data": 1}', "must not start with '$'"),
         (b'{"stream_id": "s", "event_type": "", "data": 1}', "event_type must not be empty"),
         (b'{"stream_id": "s", "event_type": "T", "data": 1, "evnt": 2}', "unknown field 'evnt'"),
-        (b'{"stream_id": "s", "event_type": "T", "data": 1, "event_id": "x"}', "invalid UUID"),
+        (
+            b'{"stream_id": "s", "event_type": "T", "data": 1, "event_id": "x"}',
+            "event_id must be a UUID: 'x'",
+        ),
         (
             b'{"stream_id": "s", "event_type": "T", "data": 1, "created_at": "2020-01-01T00:00"}',
-            "invalid",
+            "created_at must be a time of ISO 8601: '2020-01-01T00:00'",
         ),
         (
             b'{"stream_id":"s", "event_type":"T", "data":1, "created_at":"2020-01-01T00:00:00"}',
-            "must know its time zone",
+            "must have a time zone",
         ),
         (
             b'{"stream_id": "' + "字".encode() * 1000 + b'", "event_type": "T", "data": 1}',
             "3000 bytes",
         ),
-        (b"\xff\xfe{", "not JSON"),
-        (b'{"stream_id": "\xff"}', "not UTF-8"),
+        (b"\xff\xfe{", "not UTF-8: byte 1"),
+        (b'{"stream_id": "\xff"}', "not UTF-8: byte 16"),
         (b'{"stream_id": "s", "event_type": "T", "data": ' + b"[" * 100_000, "nested too deeply"),
     ],
 )

@@ -136,6 +136,7 @@ def test_a_setting_of_the_environment_that_cannot_be_read_is_named(shell: Shell,
 def test_a_database_that_is_away_is_exit_code_3(shell: Shell, command: list[str]) -> None:
     complaint = shell.refused(*command, "--dsn", NOWHERE, code=3)
     assert "hunter2" not in complaint
+    assert "eventstore create" not in complaint
 
 
 @pytest.mark.parametrize(

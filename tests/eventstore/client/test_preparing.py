@@ -52,7 +52,7 @@ def test_a_bad_argument_is_named_and_shown(arguments: tuple[Any, ...], message: 
         ([], "appends must not be empty"),
         ([("s", 0)], "appends must be (stream_id, expected_version, events): ('s', 0)"),
         (["abc"], "appends must be (stream_id, expected_version, events): 'abc'"),
-        ([("s", 0, [EVENT]), ("s", 1, [])], "stream 's' comes twice in one append"),
+        ([("s", 0, [EVENT]), ("s", 1, [])], "stream 's' occurs twice in one append"),
     ],
 )
 def test_a_bad_append_to_several_streams_is_refused(appends: Any, message: str) -> None:

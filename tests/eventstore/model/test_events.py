@@ -19,11 +19,11 @@ from eventstore.model.events import check_expected_version
         ({"event_type": "漢" * 334}, "event_type is 1002 bytes"),
         ({"event_type": "a\x00"}, "event_type must not contain NUL"),
         ({"event_type": "\ud800"}, "event_type must be valid Unicode"),
-        ({"event_id": "x"}, "event_id must be a uuid.UUID: 'x'"),
-        ({"causation_id": "x"}, "causation_id must be a uuid.UUID or None"),
-        ({"correlation_id": 1}, "correlation_id must be a uuid.UUID or None"),
-        ({"created_at": "now"}, "created_at must be a datetime or None"),
-        ({"created_at": datetime(2026, 1, 1)}, "created_at must know its time zone"),  # noqa: DTZ001
+        ({"event_id": "x"}, "event_id must be a uuid.UUID, not str: 'x'"),
+        ({"causation_id": "x"}, "causation_id must be a uuid.UUID, not "),
+        ({"correlation_id": 1}, "correlation_id must be a uuid.UUID, not "),
+        ({"created_at": "now"}, "created_at must be a datetime, not "),
+        ({"created_at": datetime(2026, 1, 1)}, "created_at must have a time zone"),  # noqa: DTZ001
     ],
 )
 def test_a_bad_field_of_an_event_is_named(fields: dict[str, Any], message: str) -> None:

@@ -33,7 +33,7 @@ def test_an_exception_keeps_its_traceback() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "crashed" in run.stderr
-    assert run.stderr.count("ZeroDivisionError: division by zero") == 2
+    assert run.stderr.count("ZeroDivisionError: ") == 2
 
 
 def test_a_configured_structlog_renders_with_its_own_processors() -> None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from dataclasses import Field, fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from eventstore import AppendResult, RecordedEvent, Retry
+from eventstore import (
+    AppendResult,
+    CallerRuntime,
+    EventStore,
+    RecordedEvent,
+    Retry,
+    SubscriptionKeywords,
+)
+from eventstore.model.awaited import position_in
 from eventstore.model.subscription import (
+    MIB,
     BatchBy,
     Origin,
     SubscriptionOptions,
-    parse_choice,
+    WhenOwned,
     parse_start,
-    position_in,
 )
 
 
@@ -25,6 +37,7 @@ from eventstore.model.subscription import (
         ({"max_batch_size": 0}, "max_batch_size must be at least 1: 0"),
         ({"buffer_size": -5}, "buffer_size must be at least 1: -5"),
         ({"buffer_bytes": 1.5}, "buffer_bytes must be an int, not float: 1.5"),
+        ({"ack_timeout": "1"}, "ack_timeout must be seconds, not str: '1'"),
         ({"ack_timeout": 0}, "ack_timeout must be more than 0 seconds: 0"),
         ({"ack_timeout": float("nan")}, "ack_timeout must be more than 0 seconds: nan"),
         ({"on_error": 3}, "on_error must be a Retry: 3"),
@@ -38,6 +51,55 @@ def test_a_bad_option_is_named_and_shown(options: dict[str, Any], message: str) 
     assert message in str(refusal.value)
 
 
+def test_an_unknown_option_is_named_with_those_there_are() -> None:
+    given: Any = {"max_batch": 3}
+    with pytest.raises(TypeError, match=r"'max_batch' is not an option .* max_batch_size, "):
+        SubscriptionOptions.parse(given)
+    with EventStore.connect("memory:", runtime=CallerRuntime) as store:
+        with pytest.raises(TypeError, match="'max_batch' is not an option"):
+            store.subscribe_to_stream("s", "n", print, **given)
+        with pytest.raises(TypeError, match="'max_batch' is not an option"):
+            store.subscribe_to_all_streams("n", print, **given)
+
+
+def test_what_was_given_is_parsed_and_the_rest_has_its_default() -> None:
+    assert SubscriptionOptions.parse({}) == SubscriptionOptions()
+    parsed = SubscriptionOptions.parse(
+        {"start_from": 7, "batch_by": "any", "when_owned": "error", "on_error": None}
+    )
+    assert parsed == SubscriptionOptions(
+        start_from=7, batch_by=BatchBy.ANY, when_owned=WhenOwned.ERROR
+    )
+
+
+def test_every_keyword_is_an_option_and_every_option_a_keyword() -> None:
+    assert [*SubscriptionKeywords.__annotations__] == [f.name for f in fields(SubscriptionOptions)]
+
+
+def default_text(value: object) -> str:
+    match value:
+        case Retry():
+            return "Retry()"
+        case StrEnum():
+            return f'"{value}"'
+        case int() if value >= MIB:
+            return f"{value // MIB} MiB"
+    return str(value)
+
+
+@pytest.mark.parametrize("option", fields(SubscriptionOptions), ids=lambda option: option.name)
+@pytest.mark.parametrize(
+    "shown",
+    [SubscriptionKeywords, EventStore.subscribe_to_stream, EventStore.subscribe_to_all_streams],
+)
+def test_help_shows_every_option_with_its_default(shown: object, option: Field[Any]) -> None:
+    """The defaults are written once; what is said of them must agree."""
+    documented = " ".join((inspect.getdoc(shown) or "").split())
+    default = re.search(rf" {option.name}: .*? Defaults to (.*?)\.(?: |$)", documented)
+    assert default is not None
+    assert default[1] == default_text(option.default)
+
+
 @pytest.mark.parametrize("value", ["end", "", -1, True, 1.0, None])
 def test_a_bad_start_is_shown(value: object) -> None:
     with pytest.raises((ValueError, TypeError), match="start_from must be") as refusal:
@@ -45,13 +107,10 @@ def test_a_bad_start_is_shown(value: object) -> None:
     assert repr(value) in str(refusal.value)
 
 
-def test_starts_and_choices_are_parsed() -> None:
+def test_starts_are_parsed() -> None:
     assert parse_start("origin") is Origin.ORIGIN
     assert parse_start("current") is Origin.CURRENT
     assert parse_start(7) == 7
-    assert parse_choice("batch_by", BatchBy, "any") is BatchBy.ANY
-    with pytest.raises(ValueError, match="batch_by must be one of 'stream', 'any': 'both'"):
-        parse_choice("batch_by", BatchBy, "both")
 
 
 def test_retries_wait_longer_each_time_up_to_a_limit() -> None:
@@ -60,11 +119,23 @@ def test_retries_wait_longer_each_time_up_to_a_limit() -> None:
     assert Retry(factor=1e300).delay(10_000) == 30.0
 
 
-@pytest.mark.parametrize("fields", [{"first": -1}, {"first": 40}, {"factor": 0.5}, {"attempts": 0}])
-def test_a_bad_retry_is_refused(fields: dict[str, Any]) -> None:
-    (name,) = fields
-    with pytest.raises(ValueError, match=f"{name} must be"):
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"first": -1}, "first must be 0 to 1,000,000 seconds: -1"),
+        ({"first": 40}, "first must be at most longest (30.0): 40"),
+        ({"first": "1"}, "first must be seconds, not str: '1'"),
+        ({"longest": float("inf")}, "longest must be 0 to 1,000,000 seconds: inf"),
+        ({"factor": 0.5}, "factor must be at least 1: 0.5"),
+        ({"factor": float("nan")}, "factor must be at least 1: nan"),
+        ({"attempts": 0}, "attempts must be at least 1: 0"),
+        ({"attempts": True}, "attempts must be an int, not bool: True"),
+    ],
+)
+def test_a_bad_retry_is_named_and_shown(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as refusal:
         Retry(**fields)
+    assert str(refusal.value) == message
 
 
 def result(stream_id: str, version: int, position: int | None) -> AppendResult:

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from eventstore.model.errors import StorageError
 from eventstore.storages.postgres.connecting.sqlstates import translated
 
-__all__ = ["create_database", "database_name", "drop_database"]
+__all__ = ["create_database", "database_name", "drop_database", "is_missing"]
 
 _MAINTENANCE = ("postgres", "template1")
 """Databases that every server has."""
@@ -73,6 +73,16 @@ def drop_database(dsn: str, timeout: float) -> bool:
             return False
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
     return True
+
+
+def is_missing(dsn: str, timeout: float) -> bool:
+    """Tell whether the server of *dsn* lacks its database; False if nobody can be asked."""
+    try:
+        name = database_name(dsn)
+        with _connected(dsn, timeout) as connection:
+            return not _exists(connection, name)
+    except (ValueError, psycopg.Error):
+        return False
 
 
 def _exists(connection: psycopg.Connection[Any], name: str) -> bool:
