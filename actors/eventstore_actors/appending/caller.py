@@ -93,8 +93,9 @@ class CallerAppender:
             tree.recent.writing = False
         if not isinstance(outcome, Committed):
             raise outcome
-        if tree.recent.watched and not outcome.repeated:
-            stored = tuple(stored_events(append, outcome))
+        watched = tree.recent.watched and not outcome.repeated
+        # An append of checks alone stores nothing.
+        if watched and (stored := tuple(stored_events(append, outcome))):
             tree.directory.tell(Child.PUBLISHER, EventsCommitted(stored))
         return outcome
 
