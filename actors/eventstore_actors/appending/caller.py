@@ -97,11 +97,12 @@ class CallerAppender:
             tree.recent.writing = False
         if not isinstance(outcome, Committed):
             raise outcome
-        if not outcome.repeated:
+        # An append of checks alone stores nothing.
+        if not outcome.repeated and any(part.events for part in append):
             tree.announcements.note_events()
-        if tree.recent.watched and not outcome.repeated:
-            stored = tuple(stored_events(append, outcome))
-            tree.directory.tell(Child.PUBLISHER, EventsCommitted(stored))
+            if tree.recent.watched:
+                committed = EventsCommitted(tuple(stored_events(append, outcome)))
+                tree.directory.tell(Child.PUBLISHER, committed)
         return outcome
 
     def _tell_writer(self, request: AppendRequest) -> Ref:

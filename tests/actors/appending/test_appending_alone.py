@@ -93,6 +93,18 @@ def test_it_is_delivered_at_once_and_in_order(store: EventStore) -> None:
     assert seen.positions == list(range(1, 151))
 
 
+def test_checks_alone_are_announced_to_nobody(store: EventStore) -> None:
+    """G15, G24: an append without events leaves the publisher at work, however often it comes."""
+    seen = Seen()
+    store.subscribe_to_all_streams("all", seen.handle)
+    for _ in range(20):
+        store.append_to_streams([("empty", ExpectedVersion.NO_STREAM, [])])
+    append_one(store, 1)
+    wait_until(lambda: seen.positions == [1])
+    assert store.health().failure is None
+    assert store.health().restarts == 0
+
+
 def test_a_refusal_is_raised_and_the_next_append_goes_through(store: EventStore) -> None:
     """G2, G7."""
     event = EventData("Tested", {})
