@@ -22,7 +22,7 @@ from eventstore.model.events import AppendResult, ExpectedVersion
 from eventstore.ports.storage import Append, Committed, EncodedEvent, Outcome, Refusal, StreamAppend
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.pool import KeptConnection
+from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
 from eventstore.storages.postgres.moments import lock_wait, utc
 from eventstore.storages.postgres.statements import Statements

@@ -15,7 +15,7 @@ from eventstore.model.subscription import Origin, Start, SubscriptionInfo, Subsc
 from eventstore.ports.storage import Claimed, Fence, Held, Kept, LeaseMark, Progress
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.pool import KeptConnection
+from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.connecting.sqlstates import LOCK_NOT_AVAILABLE
 from eventstore.storages.postgres.moments import lock_wait, utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
