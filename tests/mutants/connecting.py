@@ -174,8 +174,8 @@ CONNECTING = (
         guarantee="G26",
         breaks="A call under way goes on after the store was closed.",
         file=_POOL,
-        before="            for raw in self._lent:\n",
-        after="            for raw in ():\n",
+        before="        for raw in tuple(self._lent):\n",
+        after="        for raw in ():\n",
         killers=(f"{_POOLING}::test_closing_cuts_off_what_is_in_use",),
     ),
 )

@@ -48,7 +48,7 @@ def behind(config: Config, storage: PostgresStorage, proxy: Proxy) -> Iterator[P
 
 
 def pool_threads() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith("eventstore-worker")]
+    return [t.name for t in threading.enumerate() if t.name.startswith("eventstore-reads")]
 
 
 def connections(pool: Pool) -> int:

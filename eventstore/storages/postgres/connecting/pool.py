@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.storages.postgres.connecting.connection import GuardedConnection, PooledConnection
 from eventstore.storages.postgres.connecting.connector import Connector
+from eventstore.storages.postgres.connecting.pool_log import POOL_NAME, take_over_log
 from eventstore.storages.postgres.connecting.precedence import Precedence
 from eventstore.storages.postgres.connecting.repeating import repeated
 
@@ -64,6 +65,7 @@ class Pool:
         self._closed = threading.Event()
         self._failure: StorageError | None = None
         self._failed_at = -math.inf
+        take_over_log()
         self._pool = self._new_pool()
         precedence.readers(self.give_back)
 
@@ -87,8 +89,7 @@ class Pool:
         try:
             return work(raw.guarded)
         finally:
-            with self._lock:
-                self._lent.discard(raw)
+            self._lent.discard(raw)
             pool.putconn(raw)
 
     def give_back(self) -> None:
@@ -108,8 +109,8 @@ class Pool:
         """Close what is idle, and cut off what is in use."""
         with self._lock:
             self._closed.set()
-            for raw in self._lent:
-                raw.guarded.interrupt()
+        for raw in tuple(self._lent):
+            raw.guarded.interrupt()
         self._pool.close()
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
@@ -121,10 +122,11 @@ class Pool:
                 break
             raw.close()
             pool.putconn(raw)
-        with self._lock:
-            if not self._closed.is_set():
-                self._lent.add(raw)
-                return pool, raw
+        # In this order, and without a lock: either `close` finds it there, or we see it closed.
+        self._lent.add(raw)
+        if not self._closed.is_set():
+            return pool, raw
+        self._lent.discard(raw)
         pool.putconn(raw)
         raise StorageUnavailableError("the storage was closed")
 
@@ -170,7 +172,7 @@ class Pool:
             min_size=0,
             max_size=self._size,
             open=False,
-            name="eventstore",
+            name=POOL_NAME,
             max_idle=_MAX_IDLE,
             reconnect_timeout=_RECONNECT_TIMEOUT,
             reconnect_failed=_grow_again,
