@@ -30,6 +30,12 @@ def burst(store: EventStore) -> None:
         list(threads.map(read, range(READERS)))
 
 
+def append(store: EventStore) -> None:
+    """Append one event, sooner than idle connections of readers are closed by themselves."""
+    event = EventData("Happened", {})
+    store.append_to_stream("s", ExpectedVersion.ANY, [event], timeout=5)
+
+
 def main() -> None:
     """Obey the lines that come in; the end of them closes the store."""
     with EventStore.connect(Config(**json.loads(sys.argv[1]))) as store:
@@ -40,7 +46,7 @@ def main() -> None:
                 if command == "burst":
                     burst(store)
                 else:
-                    store.append_to_stream("s", ExpectedVersion.ANY, [EventData("Happened", {})])
+                    append(store)
             except EventStoreError as error:
                 report("error", text=repr(error))
             else:
