@@ -13,6 +13,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageError, StorageUnavailableError
@@ -259,6 +260,61 @@ def test_readers_wait_for_a_writer_no_longer_than_it_tries(storage: PostgresStor
     """G25: who gave up does not hold them back."""
     storage._precedence.refused()
     assert storage._pool.run(asked, soon(), "asking")
+
+
+# ── saying so ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_log_is_silent_until_it_is_asked(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What psycopg's pool warns of is said at debug level, by the library's own logger."""
+    storage = PostgresStorage(replace(config, dsn="host=127.0.0.1 port=1 dbname=none"))
+    with caplog.at_level("DEBUG"), pytest.raises(StorageUnavailableError):
+        storage._pool.run(asked, time.monotonic() + 0.3, "x")
+    storage.close()
+    assert {record.levelname for record in caplog.records if record.name == "eventstore"} == {
+        "DEBUG"
+    }
+    assert "error connecting" in caplog.text
+    assert not [r for r in caplog.records if r.name == "psycopg.pool" and r.levelname == "WARNING"]
+
+
+def test_the_log_of_other_pools_is_left_alone(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level("WARNING"),
+        ConnectionPool(
+            "host=127.0.0.1 port=1", min_size=1, open=True, name="theirs", reconnect_timeout=0.1
+        ),
+    ):
+        wait_until(lambda: "error connecting in 'theirs'" in caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("limit", "setting"),
+    [
+        ("rolconnlimit", "ALTER ROLE {role} CONNECTION LIMIT 5"),
+        ("datconnlimit", "ALTER DATABASE {database} CONNECTION LIMIT 5"),
+    ],
+)
+def test_a_limit_below_what_a_process_needs_is_warned_of(
+    config: Config, psql: Psql, limit: str, setting: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At connect, before a burst of reads meets with it."""
+    role, database = f"{config.schema}_role", f"{config.schema}_db"
+    psql(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    psql(f"CREATE DATABASE {database} OWNER {role}")
+    psql(setting.format(role=role, database=database))
+    storage = PostgresStorage(
+        replace(config, dsn=make_conninfo(config.dsn, user=role, dbname=database))
+    )
+    storage.open(init=True, deadline=soon())
+    storage.close()
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert warnings == [f"the server may refuse connections limit='{limit}' allowed=5 needed=7"]
+    wait_until(lambda: not psql("SELECT 1 FROM pg_stat_activity WHERE datname = %s", database))
+    psql(f"DROP DATABASE {database}")
+    psql(f"DROP ROLE {role}")
 
 
 # ── closing ──────────────────────────────────────────────────────────────────────────────────────
