@@ -116,42 +116,35 @@ class Pool:
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
     def _borrow(self, deadline: float) -> tuple[_Lender, PooledConnection]:
-        while True:
-            pool, raw = self._next(deadline)
-            if not raw.guarded.is_stale():
-                break
-            raw.close()
-            pool.putconn(raw)
-        # In this order, and without a lock: either `close` finds it there, or we see it closed.
-        self._lent.add(raw)
-        if not self._closed.is_set():
-            return pool, raw
-        self._lent.discard(raw)
-        pool.putconn(raw)
-        raise StorageUnavailableError("the storage was closed")
-
-    def _next(self, deadline: float) -> tuple[_Lender, PooledConnection]:
         began = time.monotonic()
         while True:
-            pool = self._pool if not self._pool.closed else self._opened()
+            pool = self._pool
             try:
-                return pool, pool.getconn(deadline - time.monotonic())
+                raw = pool.getconn(deadline - time.monotonic())
+            except PoolClosed:
+                # Not open yet, abandoned, or closed together with the storage.
+                self._open()
+                continue
             except PoolTimeout as error:
                 raise self._unserved(since=began) from error
-            except PoolClosed:
-                continue  # by `close`, or it was abandoned
             except Exception:
                 raise
             except BaseException:
                 self._abandon(pool)
                 raise
+            # In this order, and without a lock: either `close` finds it, or we see it closed.
+            self._lent.add(raw)
+            if not (self._closed.is_set() or raw.guarded.is_stale()):
+                return pool, raw
+            self._lent.discard(raw)
+            raw.close()
+            pool.putconn(raw)
 
-    def _opened(self) -> _Lender:
+    def _open(self) -> None:
         with self._lock:
             if self._closed.is_set():
                 raise StorageUnavailableError("the storage is closed")
             self._pool.open()
-            return self._pool
 
     def _abandon(self, pool: _Lender) -> None:
         """Go on with another pool; Ctrl-C, for instance, interrupted who waited in this one.
