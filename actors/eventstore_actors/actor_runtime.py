@@ -58,10 +58,10 @@ class ActorRuntime:
         self._detached = False
 
     @classmethod
-    def start(cls, config: Config, *, init: bool) -> Self:
+    def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
         """Start a supervisor and wait until the store can be used; see `Runtime.start`."""
         patience = opening_time(config, init=init)
-        supervisor = StoreSupervisor.start(config, init=init, open_timeout=patience)
+        supervisor = StoreSupervisor.start(config, init=init, open_timeout=patience, pool=pool)
         tree = state_of(supervisor)
         assert tree is not None
         runtime = cls(supervisor, tree, owned=True)

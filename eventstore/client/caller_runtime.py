@@ -39,9 +39,9 @@ class CallerRuntime:
         self._closed = threading.Event()
 
     @classmethod
-    def start(cls, config: Config, *, init: bool) -> Self:
+    def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
         """Open the storage; see `Runtime.start`."""
-        storage = storage_for(config)
+        storage = storage_for(config, pool=pool)
         try:
             storage.open(init=init, deadline=time.monotonic() + config.connect_timeout)
         except BaseException:

@@ -64,7 +64,12 @@ class EventStore:
 
     @classmethod
     def connect(
-        cls, target: str | Config, *, runtime: type[Runtime] | None = None, init: bool = False
+        cls,
+        target: str | Config,
+        *,
+        runtime: type[Runtime] | None = None,
+        init: bool = False,
+        pool: object | None = None,
     ) -> Self:
         """Connect to a store and start its runtime.
 
@@ -75,15 +80,20 @@ class EventStore:
                 `CallerRuntime` starts no thread, appends and reads only.
             init: Install or migrate the schema, under a lock. Always so for ``embedded:`` and
                 ``memory:``.
+            pool: A `psycopg_pool.ConnectionPool` of the service, open, to the same database; reads
+                and catch-ups go over it, and `close` leaves it open. Defaults to one of the
+                store's own.
 
         Raises:
             StorageUnavailableError: The database cannot be reached within `connect_timeout`.
+            TypeError: *pool* is something else.
             SchemaVersionError: The schema is missing or of another version.
-            StorageError: The server is refused: it would lose commits, or is too old.
+            StorageError: The server is refused: it would lose commits, or is too old. Or *pool*
+                leads to another store, to a standby, or does not speak UTF-8.
         """
         config = target if isinstance(target, Config) else Config(target)
         chosen = runtime or registered_runtime()
-        running = chosen.start(config, init=init or installs_itself(config))
+        running = chosen.start(config, init=init or installs_itself(config), pool=pool)
         try:
             return cls(running)
         except BaseException:

@@ -39,24 +39,32 @@ def installs_itself(config: Config) -> bool:
     return config.dsn.startswith((_MEMORY, _EMBEDDED))
 
 
-def storage_for(config: Config) -> Storage:
+def storage_for(config: Config, *, pool: object | None = None) -> Storage:
     """Return the storage that *config* names, not opened yet; an embedded server is started.
 
+    Args:
+        config: The settings of the store.
+        pool: A `psycopg_pool.ConnectionPool` of the service to read by.
+
     Raises:
+        TypeError: *pool* is something else.
+        ValueError: *pool* is given for a store in memory.
         StorageError: The embedded server cannot be started; the message says what to do.
     """
     if config.dsn.startswith(_MEMORY):
+        if pool is not None:
+            raise ValueError("pool needs a store in PostgreSQL, and dsn is 'memory:'")
         from eventstore.storages.memory import MemoryStorage
 
         return MemoryStorage(config)
     if config.dsn.startswith(_EMBEDDED):
-        return _embedded(config)
+        return _embedded(config, pool)
     from eventstore.storages.postgres import PostgresStorage
 
-    return PostgresStorage(config)
+    return PostgresStorage(config, pool=pool)
 
 
-def _embedded(config: Config) -> Storage:
+def _embedded(config: Config, pool: object | None) -> Storage:
     from eventstore.embedded import EmbeddedServer
     from eventstore.storages.postgres import PostgresStorage
 
@@ -65,7 +73,8 @@ def _embedded(config: Config) -> Storage:
         raise ValueError("dsn 'embedded:' needs a path, as in 'embedded:./shop'")
     server = EmbeddedServer.start(path)
     try:
-        return PostgresStorage(replace(config, dsn=server.dsn), on_close=server.close)
+        config = replace(config, dsn=server.dsn)
+        return PostgresStorage(config, on_close=server.close, pool=pool)
     except BaseException:
         server.close()
         raise

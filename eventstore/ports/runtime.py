@@ -52,8 +52,13 @@ class Runtime(Protocol):
     """Runs a store. Every method may be called from any thread."""
 
     @classmethod
-    def start(cls, config: Config, *, init: bool) -> Self:
+    def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
         """Start, and return when the store can be used.
+
+        Args:
+            config: The settings of the store.
+            init: Install or migrate the schema.
+            pool: A `psycopg_pool.ConnectionPool` of the service to read by.
 
         Raises:
             StorageUnavailableError: It cannot within `Config.connect_timeout`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.places.changes import attribute, calls, constant, remove, replace
+from tests.mutants.places.changes import attribute, constant, remove, replace
 from tests.mutants.places.python_place import function, variable
 
 __all__ = ["CONNECTING"]
@@ -52,14 +52,28 @@ CONNECTING = (
         killers=(f"{_POOLING}::test_what_comes_too_late_is_not_sent_and_costs_no_connection",),
     ),
     Mutant(
-        name="overtaking-for-connections",
+        name="pool-gives-up-growing",
         guarantee="G25",
-        breaks="While others come, who waits for a connection waits until its deadline.",
-        where=function("FairLimit.release").call("popleft"),
-        change=calls("pop"),
-        killers=(
-            "tests/eventstore/postgres/test_fair_limit.py::test_a_place_goes_to_who_waits_longest",
-        ),
+        breaks="After an outage who waits for a connection waits until its deadline.",
+        where=function("_grow_again").call("check"),
+        change=remove,
+        killers=(f"{_POOLING}::test_a_server_that_comes_back_serves_who_waits",),
+    ),
+    Mutant(
+        name="keeps-what-others-need",
+        guarantee="G25",
+        breaks="Idle connections stay open while the server refuses the writer's.",
+        where=function("Precedence.refused").call("_give_back"),
+        change=remove,
+        killers=(f"{_POOLING}::test_a_writer_that_is_refused_gets_what_the_pool_can_spare",),
+    ),
+    Mutant(
+        name="interrupted-for-ever",
+        guarantee="G25",
+        breaks="Each Ctrl-C of a waiting read costs the pool a connection.",
+        where=function("Pool._next").call("_abandon"),
+        change=remove,
+        killers=(f"{_POOLING}::test_who_is_interrupted_costs_nobody_else_a_place",),
     ),
     Mutant(
         name="dead-idle-connection",

@@ -38,7 +38,13 @@ class Opener(threading.Thread):
     """Opens the storage; retries while it cannot be reached."""
 
     def __init__(
-        self, tree: StoreState, supervisor: Ref, *, init: bool, give_up_after: float | None
+        self,
+        tree: StoreState,
+        supervisor: Ref,
+        *,
+        init: bool,
+        give_up_after: float | None,
+        pool: object | None,
     ) -> None:
         """Prepare; `start` begins to open.
 
@@ -47,12 +53,14 @@ class Opener(threading.Thread):
             supervisor: Gets the result.
             init: Install or migrate the schema.
             give_up_after: Seconds after which an unreachable storage is a failure; None: never.
+            pool: The application's own pool to read by, if any.
         """
         super().__init__(name="eventstore-opener", daemon=True)
         self._tree = tree
         self._supervisor = supervisor
         self._init = init or installs_itself(tree.config)
         self._give_up_after = give_up_after
+        self._pool = pool
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -61,7 +69,7 @@ class Opener(threading.Thread):
 
     def run(self) -> None:
         try:
-            storage = storage_for(self._tree.config)
+            storage = storage_for(self._tree.config, pool=self._pool)
         except BaseException as error:  # noqa: BLE001 - the supervisor decides what it means
             self._refused(error)
             return

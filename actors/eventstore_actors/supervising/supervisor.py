@@ -56,6 +56,7 @@ class StoreSupervisor(SupervisedActor):
         *,
         init: bool = False,
         open_timeout: float | None = None,
+        pool: object | None = None,
     ) -> None:
         """Create it; see the class.
 
@@ -65,13 +66,17 @@ class StoreSupervisor(SupervisedActor):
             init: Install or migrate the schema if needed.
             open_timeout: Seconds after which an unreachable database is a failure.
                 Defaults to None: retry without a limit.
+            pool: A `psycopg_pool.ConnectionPool` of the application to read by; it stays open.
+                Defaults to one of the store's own.
         """
         super().__init__("supervisor", None)
         self._config = config
         self._parent = parent
         self._tree = StoreState(config)
         share_state(self.actor_ref, self._tree)
-        self._opener = Opener(self._tree, self.actor_ref, init=init, give_up_after=open_timeout)
+        self._opener = Opener(
+            self._tree, self.actor_ref, init=init, give_up_after=open_timeout, pool=pool
+        )
         self._children: Children | None = None
         self._stop_at: float | None = None
         self._waits_for_acks = True

@@ -18,7 +18,7 @@ from eventstore.model.log import get_logger
 from eventstore.ports.storage import Announced
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.pool import KeptConnection
+from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.moments import lock_wait
 from eventstore.storages.postgres.statements import Statements
 

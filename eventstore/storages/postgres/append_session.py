@@ -34,7 +34,7 @@ from eventstore.ports.stored_events import (
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.announce_session import send_news
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.pool import KeptConnection
+from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
 from eventstore.storages.postgres.moments import lock_wait, utc
 from eventstore.storages.postgres.statements import Statements

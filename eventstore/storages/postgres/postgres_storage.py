@@ -24,7 +24,9 @@ from eventstore.ports.storage import (
     ReadDirection,
 )
 from eventstore.ports.stored_events import StoredEvent
+from eventstore.storages.postgres.admin.connection_limits import warn_of_limits
 from eventstore.storages.postgres.admin.store_check import Checked, Finding, StoreCheck
+from eventstore.storages.postgres.admin.store_identity import StoreIdentity
 from eventstore.storages.postgres.admin.store_schema import StoreSchema
 from eventstore.storages.postgres.announce_session import (
     LONGEST_WAIT,
@@ -36,7 +38,10 @@ from eventstore.storages.postgres.announce_session import (
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.connector import Connector
-from eventstore.storages.postgres.connecting.pool import KeptConnection, Pool
+from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
+from eventstore.storages.postgres.connecting.pool import Pool
+from eventstore.storages.postgres.connecting.precedence import Precedence
+from eventstore.storages.postgres.connecting.service_pool import ServicePool
 from eventstore.storages.postgres.connecting.sqlstates import translated
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
@@ -45,6 +50,9 @@ from eventstore.storages.postgres.statements import Statements
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession, SubscriptionRows
 
 __all__ = ["PostgresStorage"]
+
+_OWN_CONNECTIONS = 4
+"""Of writer, keeper, listener and announcer."""
 
 Result = TypeVar("Result")
 Changed = TypeVar("Changed", int, int | None)
@@ -60,21 +68,31 @@ Session = TypeVar(
 class PostgresStorage:
     """A store in one schema of a PostgreSQL database; see `Storage`."""
 
-    def __init__(self, config: Config, on_close: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_close: Callable[[], object] | None = None,
+        *,
+        pool: object | None = None,
+    ) -> None:
         """Prepare; nothing is connected before `open`.
 
         Args:
             config: Its `dsn` is a libpq connection string or URL.
             on_close: Called after the last connection was given up.
+            pool: A `psycopg_pool.ConnectionPool` of the service to read by; it stays open.
+                Defaults to one of our own.
 
         Raises:
             ValueError: A connection string cannot be read.
+            TypeError: *pool* is something else.
         """
         self._config = config
         self._on_close = on_close
         self._pid = os.getpid()
         self._closed = False
         self._watchdog = Watchdog()
+        self._precedence = Precedence()
         self._connector = self._connector_to(config.dsn)
         self._listen_connector = (
             self._connector_to(config.listen_dsn) if config.listen_dsn else self._connector
@@ -83,7 +101,11 @@ class PostgresStorage:
         self._schema = StoreSchema(config.schema)
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
-        self._pool = Pool(self._connector, config.pool_size)
+        self._pool = Pool(
+            self._connector, config.pool_size, self._precedence, config.connect_timeout
+        )
+        self._service_pool = None if pool is None else ServicePool(pool, self._watchdog)
+        self._readers = self._service_pool or self._pool
         self._own = OwnSessions()
         self._sessions: list[
             PostgresAppendSession
@@ -99,16 +121,31 @@ class PostgresStorage:
 
     def open(self, *, init: bool, deadline: float) -> None:
         """Connect once and check server and schema; see `Storage.open`."""
+        connection = self._connector.connect(deadline)
+        try:
+            self._prove(connection, init=init, deadline=deadline)
+        finally:
+            connection.close()
 
-        def prove(connection: GuardedConnection) -> None:
-            if init:
-                lock_timeout = min(
-                    self._config.migration_lock_timeout, 0.9 * (deadline - time.monotonic())
-                )
-                self._schema.update(connection, lock_timeout, deadline)
-            self._schema.check(connection, deadline)
+    def _prove(self, connection: GuardedConnection, *, init: bool, deadline: float) -> None:
+        if init:
+            patience = 0.9 * (deadline - time.monotonic())
+            lock_timeout = min(self._config.migration_lock_timeout, patience)
+            self._schema.update(connection, lock_timeout, deadline)
+        self._schema.check(connection, deadline)
+        try:
+            warn_of_limits(connection, self._config.pool_size + _OWN_CONNECTIONS, deadline)
+            if self._service_pool is not None:
+                self._prove_same_store(connection, self._service_pool, deadline)
+        except psycopg.Error as error:
+            raise translated(error, "looking at the server failed") from error
 
-        self._pool.run_once(prove, deadline)
+    def _prove_same_store(
+        self, connection: GuardedConnection, pool: ServicePool, deadline: float
+    ) -> None:
+        identity = StoreIdentity(self._config.schema)
+        store_id = identity.read(connection, deadline)
+        pool.run_once(lambda c: identity.prove(c, store_id, deadline), deadline)
 
     def drop(self, deadline: float) -> bool:
         """Drop the schema with every event in it; return whether there was one."""
@@ -140,6 +177,8 @@ class PostgresStorage:
         for session in self._sessions:
             session.close()
         self._pool.close()
+        if self._service_pool is not None:
+            self._service_pool.close()
         self._watchdog.close()
         if self._on_close is not None:
             self._on_close()
@@ -173,7 +212,7 @@ class PostgresStorage:
         self, stream_id: str, start: int, count: int, direction: ReadDirection, deadline: float
     ) -> list[StoredEvent]:
         """Read a page of a stream; see `Storage.read_stream`."""
-        return self._run(
+        return self._read(
             "reading a stream",
             lambda c: self._reader.stream(c, stream_id, start, count, direction, deadline),
             deadline,
@@ -183,7 +222,7 @@ class PostgresStorage:
         self, start: int, count: int, direction: ReadDirection, deadline: float
     ) -> list[StoredEvent]:
         """Read a page of all streams; see `Storage.read_all`."""
-        return self._run(
+        return self._read(
             "reading all streams",
             lambda c: self._reader.all(c, start, count, direction, deadline),
             deadline,
@@ -193,7 +232,7 @@ class PostgresStorage:
         self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float
     ) -> list[StoredEvent]:
         """Read what a subscription has not seen; see `Storage.read_after`."""
-        return self._run(
+        return self._read(
             "reading for a subscription",
             lambda c: self._reader.after(c, stream_id, after, count, max_bytes, deadline),
             deadline,
@@ -201,7 +240,7 @@ class PostgresStorage:
 
     def stream_info(self, stream_id: str, deadline: float) -> StreamInfo:
         """Return the state of a stream, or of the store; see `Storage.stream_info`."""
-        return self._run(
+        return self._read(
             "reading a stream's state",
             lambda c: self._reader.stream_info(c, stream_id, deadline),
             deadline,
@@ -209,19 +248,19 @@ class PostgresStorage:
 
     def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
         """Return a page of the streams; see `Storage.streams`."""
-        return self._run(
+        return self._read(
             "listing streams", lambda c: self._reader.streams(c, after, count, deadline), deadline
         )
 
     def stream_count(self, deadline: float) -> int:
         """Return how many streams there are, without the deleted ones."""
-        return self._run(
+        return self._read(
             "counting streams", lambda c: self._reader.stream_count(c, deadline), deadline
         )
 
     def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
         """Tell whether an event is where it was; see `Storage.history_holds`."""
-        return self._run(
+        return self._read(
             "checking the history",
             lambda c: self._reader.history_holds(c, global_position, event_id, deadline),
             deadline,
@@ -302,6 +341,11 @@ class PostgresStorage:
 
         return self._run(doing, change, deadline)
 
+    def _read(
+        self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float
+    ) -> Result:
+        return self._readers.run(work, deadline, f"{doing} failed")
+
     def _run(
         self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float
     ) -> Result:
@@ -320,5 +364,6 @@ class PostgresStorage:
         return Connector(
             dsn,
             self._watchdog,
+            self._precedence,
             allow_unsafe_durability=self._config.allow_unsafe_durability,
         )

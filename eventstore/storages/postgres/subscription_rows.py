@@ -25,7 +25,7 @@ from eventstore.ports.ownership import (
 )
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.pool import KeptConnection
+from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.connecting.sqlstates import LOCK_NOT_AVAILABLE
 from eventstore.storages.postgres.moments import lock_wait, utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -16,7 +16,7 @@ from eventstore.model.log import get_logger
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
-__all__ = ["GuardedConnection"]
+__all__ = ["GuardedConnection", "PooledConnection"]
 
 _FRESH = 0.02
 """Seconds after its last use for which nobody looks whether a connection still lives."""
@@ -47,8 +47,7 @@ class GuardedConnection:
         self._used_at = -math.inf
         self.pooled = False
         """A pooler is in between, which may give each statement another session."""
-        raw.add_notice_handler(self._notice)
-        raw.add_notify_handler(_ignore)
+        self._hear()
 
     @property
     def lost(self) -> bool:
@@ -105,10 +104,18 @@ class GuardedConnection:
         """Make the call under way fail, from any thread. The connection is lost."""
         self._guard.interrupt()
 
-    def close(self) -> None:
+    def unguard(self) -> None:
+        """Let go of the socket; the connection is being closed."""
         self._guard.close()
+
+    def close(self) -> None:
+        self.unguard()
         with contextlib.suppress(psycopg.Error):
             self.raw.close()
+
+    def _hear(self) -> None:
+        self.raw.add_notice_handler(self._notice)
+        self.raw.add_notify_handler(_ignore)
 
     def _run(
         self, statement: bytes, parameters: Sequence[object], deadline: float
@@ -134,6 +141,25 @@ class GuardedConnection:
         if diagnostic.sqlstate == "01000":
             self._doubtful = True
         _log.debug("notice from the server", text=diagnostic.message_primary)
+
+
+class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection in a pool of psycopg's, made by a function of ours."""
+
+    guarded: GuardedConnection
+    """The same connection, to be used by; set before the pool gets it."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **kwargs: Any) -> Self:
+        """Call *made_by*, what a pool is told to pass; without it connect as psycopg does."""
+        made_by: Callable[[], Self] | None = kwargs.pop("made_by", None)
+        return super().connect(conninfo, **kwargs) if made_by is None else made_by()
+
+    def close(self) -> None:
+        guarded = getattr(self, "guarded", None)
+        if guarded is not None:
+            guarded.unguard()
+        super().close()
 
 
 def _ignore(_notify: psycopg.Notify) -> None:

@@ -6,14 +6,16 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.storages.postgres.arrays import register_arrays
-from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.connection import GuardedConnection, PooledConnection
+from eventstore.storages.postgres.connecting.patience import Patience
+from eventstore.storages.postgres.connecting.precedence import Precedence
 from eventstore.storages.postgres.connecting.sqlstates import translated
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 
@@ -24,6 +26,8 @@ OLDEST_SERVER = 15
 _PREPARE_THRESHOLD = 5
 _SHORTEST_TIMEOUT = 2
 """Seconds; the driver takes no shorter one."""
+_FIRST_ATTEMPT = 1.0
+"""Seconds for a connect of a pool; the next one gets more time if there was no answer."""
 
 _CHECK = b"""
     SELECT pg_catalog.current_setting('server_version_num'),
@@ -37,6 +41,8 @@ _PLANNING = b"""
     SELECT pg_catalog.set_config('enable_seqscan', 'off', false),
            pg_catalog.set_config('jit', 'off', false)
 """
+
+Raw = TypeVar("Raw", bound=psycopg.Connection[Any])
 
 _DEFAULTS: dict[str, str | int] = {
     "fallback_application_name": "eventstore",
@@ -52,8 +58,21 @@ _DEFAULTS: dict[str, str | int] = {
 class Connector:
     """Makes connections to one server or its successor, all alike. From any thread."""
 
-    def __init__(self, dsn: str, watchdog: Watchdog, *, allow_unsafe_durability: bool) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        watchdog: Watchdog,
+        precedence: Precedence,
+        *,
+        allow_unsafe_durability: bool,
+    ) -> None:
         """Prepare; nothing is connected.
+
+        Args:
+            dsn: Connection string.
+            watchdog: Ends the calls on the connections at their deadlines.
+            precedence: Told when the server refuses a connection that is not for a pool.
+            allow_unsafe_durability: See `Config`.
 
         Raises:
             ValueError: *dsn* is no connection string.
@@ -61,6 +80,7 @@ class Connector:
         self._conninfo = _with_defaults(dsn)
         self._hosts = str(conninfo_to_dict(self._conninfo).get("host", "")).count(",") + 1
         self._watchdog = watchdog
+        self._precedence = precedence
         self._allow_unsafe_durability = allow_unsafe_durability
         self._prepares = True
         self._lock = threading.Lock()
@@ -68,13 +88,60 @@ class Connector:
         self._closed = False
 
     def connect(self, deadline: float) -> GuardedConnection:
-        """Return a new connection to a server that passed the checks.
+        """Return a new connection, before those of pools, to a server that passed the checks.
 
         Raises:
             StorageUnavailableError: None of the servers can be reached and takes writes.
             StorageError: The server is not one to keep events in.
         """
-        raw = self._connect(deadline)
+        try:
+            connection = self._guarded(
+                self._connect(psycopg.Connection.connect, deadline), deadline
+            )
+        except StorageError as error:
+            if isinstance(error.__cause__, psycopg.Error):
+                self._precedence.refused()
+            raise
+        self._precedence.granted()
+        return connection
+
+    def connect_pooled(self, deadline: float) -> PooledConnection:
+        """Do as `connect`, for a pool."""
+        raw = self._connect(PooledConnection.connect, deadline)
+        raw.guarded = self._guarded(raw, deadline)
+        return raw
+
+    def patience(self, connect_timeout: float) -> Patience:
+        """Return the times for connects of a pool whose callers wait *connect_timeout* seconds.
+
+        Of one host, two attempts and more fit into that. Of several, the driver tries one after
+        the other within an attempt.
+        """
+        if self._hosts > 1:
+            return Patience(connect_timeout, connect_timeout)
+        return Patience(min(_FIRST_ATTEMPT, connect_timeout / 2), connect_timeout / 2)
+
+    def close(self) -> None:
+        """Give up what is being connected; connect never again."""
+        with self._lock:
+            self._closed = True
+            stops = list(self._stops)
+        for stop in stops:
+            stop()
+
+    def _connect(self, connect: Callable[..., Raw], deadline: float) -> Raw:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise StorageUnavailableError("the deadline passed before a connection was made")
+        attempt = _Attempt(connect, self._conninfo, left / self._hosts)
+        with self._stoppable(attempt.abandon):
+            attempt.start()
+            raw = attempt.result(left)
+        register_arrays(raw)
+        return raw
+
+    def _guarded(self, raw: psycopg.Connection[Any], deadline: float) -> GuardedConnection:
+        """Check the server; return the connection with deadlines."""
         guard = self._watchdog.guard(raw.fileno())
         connection = GuardedConnection(raw, guard, self._never_prepare)
         try:
@@ -90,25 +157,6 @@ class Connector:
             connection.close()
             raise
         return connection
-
-    def close(self) -> None:
-        """Give up what is being connected; connect never again."""
-        with self._lock:
-            self._closed = True
-            stops = list(self._stops)
-        for stop in stops:
-            stop()
-
-    def _connect(self, deadline: float) -> psycopg.Connection[Any]:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise StorageUnavailableError("the deadline passed before a connection was made")
-        attempt = _Attempt(self._conninfo, left / self._hosts)
-        with self._stoppable(attempt.abandon):
-            attempt.start()
-            raw = attempt.result(left)
-        register_arrays(raw)
-        return raw
 
     @contextlib.contextmanager
     def _stoppable(self, stop: Callable[[], None]) -> Iterator[None]:
@@ -153,22 +201,23 @@ class Connector:
                 )
 
 
-class _Attempt(threading.Thread):
+class _Attempt(threading.Thread, Generic[Raw]):
     """Connects in a thread of its own: name resolution and libpq's timeouts obey no deadline."""
 
-    def __init__(self, conninfo: str, timeout: float) -> None:
+    def __init__(self, connect: Callable[..., Raw], conninfo: str, timeout: float) -> None:
         super().__init__(name="eventstore-connect", daemon=True)
+        self._connect = connect
         self._conninfo = conninfo
         self._timeout = timeout
         self._settled = threading.Lock()
         self._done = threading.Event()
         self._abandoned = False
-        self._raw: psycopg.Connection[Any] | None = None
+        self._raw: Raw | None = None
         self._error: Exception | None = None
 
     def run(self) -> None:
         try:
-            raw = psycopg.connect(
+            raw = self._connect(
                 self._conninfo,
                 autocommit=True,
                 connect_timeout=max(_SHORTEST_TIMEOUT, int(self._timeout)),
@@ -180,7 +229,7 @@ class _Attempt(threading.Thread):
             self._hand_over(raw)
         self._done.set()
 
-    def result(self, timeout: float) -> psycopg.Connection[Any]:
+    def result(self, timeout: float) -> Raw:
         """Return the connection, or give up after *timeout* seconds."""
         self._done.wait(timeout)
         with self._settled:
@@ -199,7 +248,7 @@ class _Attempt(threading.Thread):
         """Make `result` give up now."""
         self._done.set()
 
-    def _hand_over(self, raw: psycopg.Connection[Any]) -> None:
+    def _hand_over(self, raw: Raw) -> None:
         with self._settled:
             if not self._abandoned:
                 self._raw = raw

@@ -1,39 +1,42 @@
-"""Connections that are lent for one call, and one that stays with its user.
+"""Connections for reads and catch-ups: a `psycopg_pool.ConnectionPool` whose waits have deadlines.
 
-Both connect in the calling thread and only when needed: no thread of their own, no connection that
-nobody uses, and nothing that has to notice the return of a database that was away.
-
-Not `psycopg_pool`: it connects in threads of its own, one connection after the other while it
-grows. There a connect that hangs holds up every call that needs a new connection, also when the
-network is back, and the error of a connect does not reach the caller who waits.
+The pool connects in threads of its own, which start with the first read. It grows by one connection
+at a time, so a connect that gets no answer delays the next one: hence the short first attempts.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from eventstore.model.errors import StorageUnavailableError
-from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.model.errors import StorageError, StorageUnavailableError
+from eventstore.storages.postgres.connecting.connection import GuardedConnection, PooledConnection
 from eventstore.storages.postgres.connecting.connector import Connector
-from eventstore.storages.postgres.connecting.fair_limit import FairLimit
-from eventstore.storages.postgres.connecting.sqlstates import (
-    LOCK_NOT_AVAILABLE,
-    Reaction,
-    reaction_to,
-    translated,
-)
+from eventstore.storages.postgres.connecting.pool_log import POOL_NAME, take_over_log
+from eventstore.storages.postgres.connecting.precedence import Precedence
+from eventstore.storages.postgres.connecting.repeating import repeated
 
-__all__ = ["KeptConnection", "Pool"]
+__all__ = ["Pool"]
 
-_FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 0.5
+_MAX_IDLE = 10.0
+"""Seconds; in each such time the pool closes one connection that was not needed in it."""
 
-_PASSING = {Reaction.LOST, Reaction.RETRY, Reaction.RECONNECT}
+_RECONNECT_TIMEOUT = 0.1
+"""Seconds after which a failed connect is given up; while somebody waits, another one begins."""
+
+_WORKERS = 2
+"""Threads that connect: one to grow, one to replace lost connections meanwhile."""
+
+_AT_ONCE = 0.01
+"""Seconds; the pool refuses a wait of none though a connection is there."""
+
+_Lender = ConnectionPool[PooledConnection]
 
 Result = TypeVar("Result")
 Work = Callable[[GuardedConnection], Result]
@@ -42,14 +45,29 @@ Work = Callable[[GuardedConnection], Result]
 class Pool:
     """At most *size* connections, for short calls that may be repeated, from any thread."""
 
-    def __init__(self, connector: Connector, size: int) -> None:
+    def __init__(
+        self, connector: Connector, size: int, precedence: Precedence, connect_timeout: float
+    ) -> None:
+        """Prepare; the first call starts the pool's threads.
+
+        Args:
+            connector: Makes the connections.
+            size: Most connections at once.
+            precedence: Says when others need the server's connections more.
+            connect_timeout: See `Config`.
+        """
         self._connector = connector
         self._size = size
-        self._places = FairLimit(size)
+        self._precedence = precedence
+        self._patience = connector.patience(connect_timeout)
         self._lock = threading.Lock()
-        self._idle: list[GuardedConnection] = []
-        self._lent: set[GuardedConnection] = set()
+        self._lent: set[PooledConnection] = set()
         self._closed = threading.Event()
+        self._failure: StorageError | None = None
+        self._failed_at = -math.inf
+        take_over_log()
+        self._pool = self._new_pool()
+        precedence.readers(self.give_back)
 
     def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
         """Return what *work* returns, given a connection; repeated while the database is away.
@@ -58,12 +76,7 @@ class Pool:
             StorageUnavailableError: Not done before *deadline*.
             StorageError: The database refused.
         """
-        if not self._places.acquire(deadline - time.monotonic()):
-            raise StorageUnavailableError(f"{doing}: all {self._size} connections are in use")
-        try:
-            return _repeated(lambda: self._lend(work, deadline), deadline, doing, self._closed)
-        finally:
-            self._places.release()
+        return repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
         """Return what *work* returns, given a connection; not repeated.
@@ -72,137 +85,131 @@ class Pool:
             psycopg.Error: From *work*, as it is.
             StorageUnavailableError: There is no connection; *work* was not called.
         """
-        return self._lend(work, deadline)
+        pool, raw = self._borrow(deadline)
+        try:
+            return work(raw.guarded)
+        finally:
+            self._lent.discard(raw)
+            pool.putconn(raw)
+
+    def give_back(self) -> None:
+        """Close what is idle; the server has no connection for somebody who comes first."""
+        pool = self._pool
+        for _ in range(self._size):
+            if pool.closed or not pool.get_stats()["pool_available"]:
+                return
+            try:
+                raw = pool.getconn(_AT_ONCE)
+            except (PoolTimeout, PoolClosed):
+                return
+            raw.close()
+            pool.putconn(raw)
 
     def close(self) -> None:
         """Close what is idle, and cut off what is in use."""
-        self._closed.set()
         with self._lock:
-            idle, self._idle = self._idle, []
-            for connection in self._lent:
-                connection.interrupt()
-        for connection in idle:
-            connection.close()
+            self._closed.set()
+        for raw in tuple(self._lent):
+            raw.guarded.interrupt()
+        self._pool.close()
 
-    def _lend(self, work: Work[Result], deadline: float) -> Result:
-        connection = self._borrow(deadline)
-        try:
-            return work(connection)
-        finally:
-            self._give_back(connection)
+    # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def _borrow(self, deadline: float) -> GuardedConnection:
-        if self._closed.is_set():
-            raise StorageUnavailableError("the storage is closed")
-        connection = self._fresh_idle() or self._connector.connect(deadline)
-        with self._lock:
-            if not self._closed.is_set():
-                self._lent.add(connection)
-                return connection
-        connection.close()
-        raise StorageUnavailableError("the storage was closed")
-
-    def _fresh_idle(self) -> GuardedConnection | None:
+    def _borrow(self, deadline: float) -> tuple[_Lender, PooledConnection]:
+        began = time.monotonic()
         while True:
-            with self._lock:
-                if not self._idle:
-                    return None
-                connection = self._idle.pop()
-            if not connection.is_stale():
-                return connection
-            connection.close()
+            pool = self._pool
+            try:
+                raw = pool.getconn(deadline - time.monotonic())
+            except PoolClosed:
+                # Not open yet, abandoned, or closed together with the storage.
+                self._open()
+                continue
+            except PoolTimeout as error:
+                raise self._unserved(since=began) from error
+            except Exception:
+                raise
+            except BaseException:
+                self._abandon(pool)
+                raise
+            # In this order, and without a lock: either `close` finds it, or we see it closed.
+            self._lent.add(raw)
+            if not (self._closed.is_set() or raw.guarded.is_stale()):
+                return pool, raw
+            self._lent.discard(raw)
+            raw.close()
+            pool.putconn(raw)
 
-    def _give_back(self, connection: GuardedConnection) -> None:
+    def _open(self) -> None:
         with self._lock:
-            self._lent.discard(connection)
-            if not self._closed.is_set():
-                self._idle.append(connection)
+            if self._closed.is_set():
+                raise StorageUnavailableError("the storage is closed")
+            self._pool.open()
+
+    def _abandon(self, pool: _Lender) -> None:
+        """Go on with another pool; Ctrl-C, for instance, interrupted who waited in this one.
+
+        It would hand a connection to the place in its queue that nobody looks at any more, and
+        count that as lent for ever.
+        """
+        with self._lock:
+            if pool is not self._pool or self._closed.is_set():
                 return
-        connection.close()
+            self._pool = self._new_pool()
+        threading.Thread(target=pool.close, name="eventstore-abandoned-pool", daemon=True).start()
 
+    def _new_pool(self) -> _Lender:
+        return ConnectionPool(
+            connection_class=PooledConnection,
+            kwargs={"made_by": self._connect},
+            min_size=0,
+            max_size=self._size,
+            open=False,
+            name=POOL_NAME,
+            max_idle=_MAX_IDLE,
+            reconnect_timeout=_RECONNECT_TIMEOUT,
+            reconnect_failed=_grow_again,
+            num_workers=_WORKERS,
+        )
 
-class KeptConnection:
-    """One connection for one user at a time, made anew when it was lost. Closed from any thread."""
+    def _unserved(self, since: float) -> StorageError:
+        """Return why nobody got a connection in time: what the pool's threads met with."""
+        failure = self._failure
+        if failure is None or self._failed_at < since:
+            return StorageUnavailableError(f"all {self._size} connections are in use")
+        return type(failure)(str(failure))
 
-    def __init__(self, connector: Connector) -> None:
-        self._connector = connector
-        self._in_use = threading.Lock()
-        self._connection: GuardedConnection | None = None
-        self._closed = threading.Event()
+    # ── connecting, in the pool's threads ────────────────────────────────────────────────────────
 
-    def run_once(self, work: Work[Result], deadline: float) -> Result:
-        """Return what *work* returns, given the connection.
+    def _connect(self) -> PooledConnection:
+        """Make a connection.
 
         Raises:
-            psycopg.Error: From *work*, as it is.
-            StorageUnavailableError: There is no connection; *work* was not called.
+            psycopg.OperationalError: Others come first.
+            StorageError: As the connector raises it.
         """
-        with self._in_use:
-            return work(self._connected(deadline))
-
-    def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
-        """Do as `run_once`, repeated while the database is away.
-
-        Raises:
-            StorageUnavailableError: Not done before *deadline*.
-            StorageError: The database refused.
-        """
-        return _repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
+        if self._precedence.scarce and not self._waiting:
+            raise psycopg.OperationalError("nobody waits for a connection")
+        if self._precedence.others_first:
+            raise psycopg.OperationalError("writer, keeper and listener connect first")
+        self._closed.wait(self._patience.pause)
+        began = time.monotonic()
+        try:
+            raw = self._connector.connect_pooled(began + self._patience.seconds)
+        except StorageError as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            self._patience.failed(self._failed_at - began)
+            raise
+        self._failure = None
+        self._patience.succeeded()
+        return raw
 
     @property
-    def closed(self) -> bool:
-        return self._closed.is_set()
-
-    def close(self) -> None:
-        """Cut off the call under way, if any, and close."""
-        self._closed.set()
-        connection = self._connection
-        if connection is not None:
-            connection.interrupt()
-        with self._in_use:
-            self._drop()
-
-    def _connected(self, deadline: float) -> GuardedConnection:
-        if self._connection is None or self._connection.is_stale():
-            self._drop()
-            if not self._closed.is_set():
-                self._connection = self._connector.connect(deadline)
-        # Looked at after connecting: a close() meanwhile found nothing to interrupt.
-        if self._connection is None or self._closed.is_set():
-            self._drop()
-            raise StorageUnavailableError("the connection was closed")
-        return self._connection
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _waiting(self) -> int:
+        return self._pool.get_stats()["requests_waiting"]
 
 
-def _repeated(
-    attempt: Callable[[], Result], deadline: float, doing: str, closed: threading.Event
-) -> Result:
-    """Call *attempt* until it gets through, the database refuses, or *deadline* passes."""
-    pause = _FIRST_PAUSE
-    while True:
-        reason: Exception
-        try:
-            return attempt()
-        except psycopg.Error as error:
-            # The wait for a lock was as long as the deadline allowed.
-            if reaction_to(error) not in _PASSING or error.sqlstate == LOCK_NOT_AVAILABLE:
-                raise translated(error, doing) from error
-            reason = error
-        except StorageUnavailableError as error:
-            reason = error
-        if time.monotonic() + pause >= deadline or closed.wait(pause):
-            raise _given_up(reason, doing)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _given_up(reason: Exception, doing: str) -> Exception:
-    if not isinstance(reason, psycopg.Error):
-        return reason
-    error = translated(reason, doing)
-    error.__cause__ = reason
-    return error
+def _grow_again(pool: _Lender) -> None:
+    """Go on connecting for those who wait; the pool itself begins only with the next caller."""
+    if pool.get_stats()["requests_waiting"]:
+        pool.check()

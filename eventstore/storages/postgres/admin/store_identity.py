@@ -1,0 +1,44 @@
+"""Proves that two connections lead to the same store, by the random id that each store has."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from psycopg import sql
+
+from eventstore.model.errors import StorageError
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+
+__all__ = ["StoreIdentity"]
+
+
+class StoreIdentity:
+    """Reads the id of the store in one schema."""
+
+    def __init__(self, schema: str) -> None:
+        self._statement = (
+            sql.SQL("SELECT store_id, pg_catalog.pg_is_in_recovery() FROM {}.store")
+            .format(sql.Identifier(schema))
+            .as_bytes(None)
+        )
+
+    def read(self, connection: GuardedConnection, deadline: float) -> UUID:
+        """Return the id of the store that *connection* leads to."""
+        store_id, _ = self._row(connection, deadline)
+        return store_id
+
+    def prove(self, connection: GuardedConnection, store_id: UUID, deadline: float) -> None:
+        """Check that *connection* leads to that store, on a server that takes writes.
+
+        Raises:
+            StorageError: It does not.
+        """
+        found, is_standby = self._row(connection, deadline)
+        if found != store_id:
+            raise StorageError("pool leads to another store than dsn")
+        if is_standby:
+            raise StorageError("pool leads to a standby, which may lack the newest events")
+
+    def _row(self, connection: GuardedConnection, deadline: float) -> tuple[UUID, bool]:
+        store_id, is_standby = connection.execute(self._statement, (), deadline)[0]
+        return store_id, is_standby

@@ -1,0 +1,113 @@
+"""The service's own pool, lent to the store for reads and catch-ups; the store never closes it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from eventstore.model.errors import StorageError, StorageUnavailableError
+from eventstore.storages.postgres.connecting.borrowed_connection import BorrowedConnection
+from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.repeating import repeated
+from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.connecting.watchdog import Watchdog
+
+__all__ = ["ServicePool"]
+
+Result = TypeVar("Result")
+Work = Callable[[GuardedConnection], Result]
+
+
+class ServicePool:
+    """Reads over connections of a `psycopg_pool.ConnectionPool`, each until its deadline."""
+
+    def __init__(self, pool: object, watchdog: Watchdog) -> None:
+        """Use *pool*.
+
+        Raises:
+            TypeError: It is no `psycopg_pool.ConnectionPool`.
+        """
+        if not isinstance(pool, ConnectionPool):
+            raise TypeError(
+                f"pool must be a psycopg_pool.ConnectionPool, not {type(pool).__name__}"
+            )
+        self._pool: ConnectionPool[psycopg.Connection[Any]] = pool
+        self._watchdog = watchdog
+        self._lock = threading.Lock()
+        self._lent: set[BorrowedConnection] = set()
+        self._closed = threading.Event()
+
+    def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
+        """Return what *work* returns, given a connection; repeated while the database is away.
+
+        Raises:
+            StorageUnavailableError: Not done before *deadline*.
+            StorageError: The database refused.
+        """
+        return repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
+
+    def run_once(self, work: Work[Result], deadline: float) -> Result:
+        """Return what *work* returns, given a connection; not repeated.
+
+        Raises:
+            psycopg.Error: From *work*, as it is.
+            StorageUnavailableError: There is no connection; *work* was not called.
+            StorageError: The connection does not speak UTF-8.
+        """
+        raw = self._getconn(deadline)
+        try:
+            _check_encoding(raw)
+            with self._borrowed(raw) as connection:
+                return work(connection)
+        finally:
+            self._pool.putconn(raw)
+
+    def close(self) -> None:
+        """Cut off the calls under way; the pool stays open."""
+        with self._lock:
+            self._closed.set()
+            for connection in self._lent:
+                connection.interrupt()
+
+    def _getconn(self, deadline: float) -> psycopg.Connection[Any]:
+        if self._closed.is_set():
+            raise StorageUnavailableError("the storage is closed")
+        try:
+            return self._pool.getconn(deadline - time.monotonic())
+        except PoolTimeout as error:
+            raise StorageUnavailableError(
+                f"the service's pool {self._pool.name!r} had no connection before the deadline"
+            ) from error
+        except PoolClosed as error:
+            raise StorageUnavailableError(f"the service's pool cannot be used: {error}") from error
+        except psycopg.Error as error:
+            raise translated(error, "the service's pool refused") from error
+
+    @contextlib.contextmanager
+    def _borrowed(self, raw: psycopg.Connection[Any]) -> Iterator[BorrowedConnection]:
+        connection = BorrowedConnection(raw, self._watchdog.guard(raw.fileno()))
+        with self._lock:
+            self._lent.add(connection)
+        try:
+            # Looked at after joining: a close() meanwhile found nothing to interrupt.
+            if self._closed.is_set():
+                raise StorageUnavailableError("the storage was closed")
+            yield connection
+        finally:
+            with self._lock:
+                self._lent.discard(connection)
+            connection.unguard()
+
+
+def _check_encoding(raw: psycopg.Connection[Any]) -> None:
+    encoding = raw.pgconn.parameter_status(b"client_encoding") or b"unknown"
+    if encoding != b"UTF8":
+        raise StorageError(
+            f"client_encoding of the service's pool is {encoding.decode()}, it must be UTF8"
+        )
