@@ -10,7 +10,7 @@ SECONDS ?= 300
 SEED ?= 1
 MUTANTS ?=
 
-.PHONY: demo test check bench torture mutants clean
+.PHONY: demo test check guarantees bench torture mutants clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,9 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+guarantees: $(STAMP)
+	$(BIN)/python -m tests.guarantees
 
 bench: $(BENCH_STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
