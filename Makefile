@@ -9,6 +9,8 @@ QUICK ?=
 SECONDS ?= 300
 SEED ?= 1
 MUTANTS ?=
+# Most tests wait most of the time: more workers than processors.
+WORKERS ?= 6
 
 .PHONY: demo test check guarantees bench torture mutants clean
 
@@ -29,8 +31,10 @@ ifeq ($(FLIGHTS),all)
 endif
 	$(BIN)/python -m eventstore_actors.demo $(FLIGHTS)
 
+# What one worker compiled is there for the others, and for the processes that tests start.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff check .
