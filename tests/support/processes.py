@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
+from tests.support.forked import Forked
 from tests.support.waiting import wait_until
 
 __all__ = ["Report", "Service"]
 
 Report = dict[str, Any]
-
-_ROOT = Path(__file__).parents[2]
 
 
 class Service:
@@ -29,13 +27,16 @@ class Service:
         runtime: Literal["actors", "caller"] = "actors",
         program: str = "tests.support.service",
     ) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", program, json.dumps(settings), runtime],
-            cwd=_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        stdin, commands = os.pipe()
+        told, stdout = os.pipe()
+        self._commands, self._told = os.fdopen(commands, "w"), os.fdopen(told)
+        with os.fdopen(stdin), os.fdopen(stdout, "w"):
+            self._process = Forked(
+                program,
+                [json.dumps(settings), runtime],
+                environment=os.environ,
+                streams=(stdin, stdout, 2),
+            )
         self._reports: list[Report] = []
         self._reader = threading.Thread(target=self._read, name="service reports", daemon=True)
         self._reader.start()
@@ -46,16 +47,14 @@ class Service:
         return self
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._told:
             if line.endswith("\n"):  # else it was killed while it wrote
                 self._reports.append(json.loads(line))
 
     def do(self, command: str, **arguments: Any) -> Service:
         """Tell it a command; returns at once."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
-        self._process.stdin.flush()
+        self._commands.write(json.dumps({"do": command, **arguments}) + "\n")
+        self._commands.flush()
         return self
 
     def reports(self, what: str, **like: Any) -> list[Report]:
@@ -114,8 +113,7 @@ class Service:
 
     def end(self, timeout: float = 20.0) -> int:
         """Let it close its store and end; its exit code."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._commands.close()
         return self._ended(timeout)
 
     def exit_code(self, timeout: float = 20.0) -> int:
@@ -125,11 +123,9 @@ class Service:
     def _ended(self, timeout: float) -> int:
         code = self._process.wait(timeout)
         self._reader.join(timeout)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        if not self._process.stdin.closed:
-            self._process.stdin.close()
-        self._process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._commands.close()
+        self._told.close()
         return code
 
     @property
