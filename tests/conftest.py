@@ -14,6 +14,7 @@ import pykka
 import pytest
 
 from eventstore.embedded import EmbeddedServer
+from tests.support.effort import choose_profile
 from tests.support.onlooker import Onlooker
 from tests.support.pgserver import prepare, share_template
 from tests.support.waiting import wait_until
@@ -21,6 +22,8 @@ from tests.support.waiting import wait_until
 # In the background of a shell SIGINT is ignored, by us and by everything that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+choose_profile()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Literal
 from uuid import UUID, uuid4
 
 import psycopg
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -41,6 +41,7 @@ from tests.conformance.model import (
     Wrong,
 )
 from tests.conformance.subscriptions.recording import Subscriber
+from tests.support.effort import examples
 from tests.support.waiting import wait_until
 
 STREAMS = ("a", "b", "c")
@@ -311,9 +312,7 @@ def drop_schema(config: Config) -> None:
         connection.execute(psycopg.sql.SQL("DROP SCHEMA {} CASCADE").format(name))
 
 
-HISTORIES = settings(
-    stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+HISTORIES = settings(stateful_step_count=40)
 
 
 def test_a_store_in_postgresql_is_what_its_model_is(dsn: str) -> None:
@@ -324,7 +323,9 @@ def test_a_store_in_postgresql_is_what_its_model_is(dsn: str) -> None:
         def new_config() -> Config:
             return Config(dsn, schema=f"t_{uuid4().hex[:12]}", poll_interval=0.05)
 
-    run_state_machine_as_test(PostgresMachine, settings=settings(HISTORIES, max_examples=25))
+    run_state_machine_as_test(
+        PostgresMachine, settings=settings(HISTORIES, max_examples=examples(8))
+    )
 
 
 def test_a_store_in_memory_is_what_its_model_is() -> None:
@@ -335,4 +336,6 @@ def test_a_store_in_memory_is_what_its_model_is() -> None:
         def new_config() -> Config:
             return Config(f"memory:{uuid4().hex}", poll_interval=0.05)
 
-    run_state_machine_as_test(MemoryMachine, settings=settings(HISTORIES, max_examples=75))
+    run_state_machine_as_test(
+        MemoryMachine, settings=settings(HISTORIES, max_examples=examples(25))
+    )
