@@ -262,7 +262,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """G15, G20: checkpoints and pauses are stored before the store is closed."""
-        self.close_store()
+        self.close_store(timeout=1.5)
         self.store = EventStore.connect(self.config)
         for key, known in self.model.subscriptions.items():
             info = self.store.subscription_info(*key)
@@ -282,8 +282,9 @@ class StoreMachine(RuleBasedStateMachine):
     def some_running(self, which: int) -> tuple[str, str]:
         return sorted(self.running)[which % len(self.running)]
 
-    def close_store(self) -> None:
-        self.store.close(timeout=SHORT_STOP)
+    def close_store(self, timeout: float = SHORT_STOP) -> None:
+        """Close the store; what is not acknowledged by now holds it up until *timeout*."""
+        self.store.close(timeout=timeout)
         for _, subscriber in self.running.values():
             subscriber.die()
         self.running.clear()

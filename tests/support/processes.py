@@ -43,7 +43,7 @@ class Service:
 
     def ready(self) -> Service:
         """Wait until it is connected to its store."""
-        self.wait("ready", timeout=30)
+        self.wait("ready", timeout=60)
         return self
 
     def _read(self) -> None:
@@ -69,7 +69,7 @@ class Service:
         """Return whatever it reported so far, oldest first."""
         return list(self._reports)
 
-    def wait(self, what: str, *, count: int = 1, timeout: float = 20.0, **like: Any) -> Report:
+    def wait(self, what: str, *, count: int = 1, timeout: float = 40.0, **like: Any) -> Report:
         """Return its *count*-th report of that kind.
 
         Raises:
@@ -79,7 +79,7 @@ class Service:
         self.until(lambda: len(self.reports(what, **like)) >= count, timeout=timeout)
         return self.reports(what, **like)[count - 1]
 
-    def until(self, condition: Callable[[], object], timeout: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], timeout: float = 40.0) -> None:
         """Wait until *condition* is true, and fail early if the service fails."""
         wait_until(lambda: condition() or self._failed(), timeout)
         if not condition():
@@ -98,7 +98,7 @@ class Service:
     def positions(self, name: str) -> list[int]:
         return [position for position, *_ in self.delivered(name)]
 
-    def wait_delivered(self, name: str, count: int, timeout: float = 20.0) -> list[int]:
+    def wait_delivered(self, name: str, count: int, timeout: float = 40.0) -> list[int]:
         """Wait until *count* events were delivered, in all; return the positions of all."""
         self.until(lambda: len(self.delivered(name)) >= count, timeout)
         return self.positions(name)
@@ -111,12 +111,12 @@ class Service:
         self._process.kill()
         self._ended(timeout=10)
 
-    def end(self, timeout: float = 20.0) -> int:
+    def end(self, timeout: float = 40.0) -> int:
         """Let it close its store and end; its exit code."""
         self._commands.close()
         return self._ended(timeout)
 
-    def exit_code(self, timeout: float = 20.0) -> int:
+    def exit_code(self, timeout: float = 40.0) -> int:
         """Wait for its own end."""
         return self._ended(timeout)
 

@@ -33,7 +33,7 @@ from tests.support.rooms import (
     rooms_over,
     several,
 )
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 _KILL_APPENDING = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -187,7 +187,7 @@ def test_while_the_server_is_down_nothing_is_called_stored(
     begin = time.monotonic()
     with pytest.raises(StorageUnavailableError):
         fragile.append(one("a", 1), timeout=0.5)
-    assert 0.3 < time.monotonic() - begin < 3
+    assert 0.3 < time.monotonic() - begin < PATIENCE
     server_of_its_own.start()
     assert fragile.append(one("a", 1)).results[0].last_version == 2
 
@@ -199,7 +199,7 @@ def test_a_writer_without_the_lock_stores_nothing_and_knows_it(
     with psycopg.connect(dsn) as other:
         other.execute(f'SELECT 1 FROM "{schema}".write_lock FOR UPDATE')
         with pytest.raises(StorageUnavailableError):
-            rooms.append(one("a", 0), timeout=0.6)
+            rooms.append(one("a", 0), timeout=2.0)
     assert rooms.append(one("a", 0)).results[0].first_version == 1
 
 
