@@ -67,10 +67,10 @@ def test_closing_under_load_answers_every_append_and_leaves_no_connection(
         store.close()
         assert time.monotonic() - began < settings["stop_timeout"] + PATIENCE
         # Every accepted append is answered before close returns, or right then.
-        wait_until(lambda: all(caller.error for caller in callers), timeout=2)
+        wait_until(lambda: all(caller.error for caller in callers))
     recorder.stop()
-    wait_until(lambda: not sessions(dsn, f"{schema}_own"), timeout=2)
-    wait_until(lambda: not set(threading.enumerate()) - threads_before, timeout=2)
+    wait_until(lambda: not sessions(dsn, f"{schema}_own"))
+    wait_until(lambda: not set(threading.enumerate()) - threads_before)
 
     stored = {event.event_id for event in observer.stream_all_forward()}
     reported = {event.event_id for caller in callers for event in caller.stored}

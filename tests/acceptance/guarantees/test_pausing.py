@@ -13,8 +13,6 @@ from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "sub"
 POLL: float = QUICK["poll_interval"]
-SLACK = 1.5
-"""Seconds that a busy machine may add."""
 
 
 def append(store: EventStore, count: int = 1) -> None:

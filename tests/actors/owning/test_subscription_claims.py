@@ -88,7 +88,7 @@ def test_a_standby_that_is_woken_claims_at_once() -> None:
 
         seated.ref.tell(Touched())
 
-        subscriber.next(Subscribed, timeout=0.7)
+        subscriber.next(Subscribed, timeout=PATIENCE)
 
 
 def test_an_owner_that_does_not_renew_is_followed_whatever_the_databases_clock_says(

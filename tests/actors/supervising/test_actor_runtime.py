@@ -126,7 +126,7 @@ def test_calls_to_a_supervisor_that_was_stopped_say_so(config: Config) -> None:
             with pytest.raises(NotRunningError):
                 call()
         assert not store.health().running
-        store.join(timeout=1)
+        store.join(timeout=PATIENCE)
 
 
 def test_a_second_living_subscriber_is_refused_and_a_dead_one_makes_room(

@@ -298,7 +298,7 @@ def test_a_close_is_in_time_and_leaves_no_thread_though_the_database_is_away(
         assert time.monotonic() - before < PATIENCE
         appending.join(2)
         assert not appending.is_alive()
-        wait_until(lambda: not _library_threads(), timeout=3)
+        wait_until(lambda: not _library_threads())
     if fault == "gone":
         own_server.start()
 
@@ -314,7 +314,7 @@ def test_a_stopped_store_has_given_back_every_connection(config: Config) -> None
         append_one(store, 1)
         assert _connections(config) >= 3
     # The server needs a moment to notice.
-    wait_until(lambda: _connections(config) == 0, timeout=2)
+    wait_until(lambda: _connections(config) == 0)
 
 
 def _append_in_vain(store: EventStore) -> None:
