@@ -48,7 +48,10 @@ def server(
 ) -> Iterator[EmbeddedServer]:
     """One PostgreSQL server of each worker; tests that break servers start their own."""
     path = prepare(tmp_path_factory.mktemp("server"))
-    with EmbeddedServer.start(path) as running, closing(Onlooker(running.dsn)) as onlooker:
+    with (
+        EmbeddedServer.start(path, timeout=100) as running,
+        closing(Onlooker(running.dsn)) as onlooker,
+    ):
         pytestconfig.stash[ONLOOKER] = onlooker
         yield running
         del pytestconfig.stash[ONLOOKER]

@@ -26,7 +26,7 @@ from typing import Any, TextIO
 import eventstore
 import eventstore_actors
 
-_PROGRAMS = ("tests.support.service",)
+_PROGRAMS = ("tests.support.service", "tests.torture.readers", "tests.torture.writers")
 
 
 def import_everything() -> None:

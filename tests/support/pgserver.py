@@ -53,10 +53,10 @@ def _template() -> Path:
     else:
         path = _shared / "template"
         path.mkdir(exist_ok=True)
-    lock = FileLock.exclusive(path / "template.lock", Deadline(60))
+    lock = FileLock.exclusive(path / "template.lock", Deadline(100))
     try:
         if not (path / "complete").exists():
-            EmbeddedServer.start(path / "server").close()
+            EmbeddedServer.start(path / "server", timeout=100).close()
             (path / "complete").touch()
     finally:
         lock.release()
