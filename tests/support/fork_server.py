@@ -1,8 +1,8 @@
-"""A process that has imported everything, and forks itself into the processes that tests start.
+"""A server that forks the processes of the tests from one that has imported everything.
 
-An interpreter that starts and imports the library takes a third of a second of a processor; a fork
-of one that did takes a few milliseconds. A fork runs a module as ``python -m`` would, and ends as
-an interpreter does. Start it with `tests.support.forked`.
+To start an interpreter and import the library costs a third of a second of processor time; a fork
+costs a few milliseconds. A fork runs a module like ``python -m``, and ends like an interpreter:
+with its exit code, its output flushed, its exit handlers run. See `tests.support.forked`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ def import_everything() -> None:
 
 
 def serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork for each request; return what the fork has to run, in the fork, and None at the end."""
+    """Fork once for each request.
+
+    Returns:
+        In a fork, the request. In the server, None when the other end of *requests* is closed.
+    """
     while True:
         message, received, _, _ = socket.recv_fds(requests, 1, 5)
         if not message:
@@ -62,16 +66,15 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
 
 
 def _accompany(status: int) -> None:
-    """Fork the process that is wanted, and return in it; tell its process id and how it ended."""
+    """Fork the process that was asked for, and return in it.
+
+    Its parent stays to write the process id and later the exit code to *status*.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
         return
     os.write(status, b"%d\n" % pid)
-    for descriptor in range(3):
-        os.close(descriptor)
-    os.closerange(3, status)
-    os.closerange(status + 1, 256)
     _, ended = os.waitpid(pid, 0)
     os.write(status, b"%d\n" % os.waitstatus_to_exitcode(ended))
     os._exit(0)

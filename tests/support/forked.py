@@ -1,4 +1,4 @@
-"""Processes that run a module of Python without the time that an interpreter needs to start."""
+"""Start a process that runs a Python module, by a fork instead of a new interpreter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROOT = Path(__file__).parents[2]
 
 @functools.cache
 def _requests() -> socket.socket:
-    """Start the fork server of this process; it ends with us, when the socket is closed."""
+    """Start the fork server of this process, which ends when the socket is closed."""
     ours, theirs = socket.socketpair()
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
     environment.pop("PYTHONUNBUFFERED", None)
@@ -46,7 +46,7 @@ def _end(server: subprocess.Popen[bytes], requests: socket.socket) -> None:
 
 
 class Forked:
-    """A process that runs a module; as much of `subprocess.Popen` as tests need."""
+    """A process that runs a module, with the part of `subprocess.Popen` that tests need."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ def run_forked(
 
 @contextlib.contextmanager
 def _pipe_of(content: bytes) -> Iterator[int]:
-    """Yield the end of a pipe to read *content* from; it is written whoever reads, and when."""
+    """Yield the read end of a pipe that a thread fills with *content*."""
     source, sink = os.pipe()
     try:
         threading.Thread(target=_feed, args=(sink, content), name="stdin", daemon=True).start()

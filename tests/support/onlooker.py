@@ -1,4 +1,4 @@
-"""One kept connection to the server of the tests, to look at it and to clean up."""
+"""A connection kept for the whole run, to list the clients of a server and to clean up."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CLIENTS = """
 
 
 class Onlooker:
-    """Looks at the clients of a server; connects again if a test cut its connection."""
+    """Lists the clients of a server; connects again if a test cut the connection."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection = self._connected()
 
     def clients(self) -> dict[int, str]:
-        """Return what every client but ourselves is, by its process."""
+        """Return name and query of every client but ourselves, by process id."""
         return dict(self._run(sql.SQL(_CLIENTS)).fetchall())
 
     def drop_schema(self, name: str) -> None:
