@@ -27,6 +27,7 @@ from eventstore import (
     SubscriptionState,
 )
 from tests.acceptance.guarantees.conftest import Record, Settings, installed, wait_for_checkpoint
+from tests.support.late_answers import expect_late_answers
 from tests.support.pgserver import TestServer
 from tests.support.proxy import Proxy
 from tests.support.recorder import Seen
@@ -139,9 +140,13 @@ def elapsed(call: Callable[[], Any]) -> float:
     "statement", ["LOCK TABLE {events}", "SELECT FROM {write_lock} FOR UPDATE"]
 )
 def test_an_append_that_does_not_get_the_lock_in_time_wrote_nothing_and_says_so(
-    settings: Settings, runtime: type[CallerRuntime] | None, statement: str
+    settings: Settings,
+    runtime: type[CallerRuntime] | None,
+    statement: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """G25, G1: somebody else holds it."""
+    expect_late_answers(monkeypatch)
     names = {n: sql.Identifier(settings["schema"], n) for n in ("events", "write_lock")}
     with (
         EventStore.connect(Config(**settings), runtime=runtime) as store,

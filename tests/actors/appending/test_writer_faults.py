@@ -21,6 +21,7 @@ from eventstore.model.errors import (
 from eventstore.model.events import AppendResult
 from eventstore.ports.storage import Append, EncodedEvent, StreamAppend
 from eventstore_actors.kernel.messages import Child, ChildFailed
+from tests.support.late_answers import expect_late_answers
 from tests.support.pgserver import TestServer
 from tests.support.rooms import (
     ANY,
@@ -193,9 +194,10 @@ def test_while_the_server_is_down_nothing_is_called_stored(
 
 
 def test_a_writer_without_the_lock_stores_nothing_and_knows_it(
-    rooms: Rooms, dsn: str, schema: str
+    rooms: Rooms, dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G25: a lock that is not had until the deadline is no reason for doubt."""
+    expect_late_answers(monkeypatch)
     with psycopg.connect(dsn) as other:
         other.execute(f'SELECT 1 FROM "{schema}".write_lock FOR UPDATE')
         with pytest.raises(StorageUnavailableError):
