@@ -244,10 +244,10 @@ def test_twenty_large_appends_at_once(rooms: Rooms) -> None:
     for number in range(20):
         event = EncodedEvent(encoded().event_id, "Large", payload)
         try:
-            large.append(rooms.send(one(f"large-{number}", 0, event), timeout=60))
+            large.append(rooms.send(one(f"large-{number}", 0, event), timeout=240))
         except TooManyAppendsError:
             refused += 1
-    small = [rooms.send(one(f"small-{n}", 0), timeout=60) for n in range(10)]
+    small = [rooms.send(one(f"small-{n}", 0), timeout=240) for n in range(10)]
     assert len(large) == 4
     assert refused == 16
     large_positions = [position_of(waiting) for waiting in large]
