@@ -90,7 +90,7 @@ def test_the_commands_that_the_demo_prints_work(
                 env={**os.environ, "EVENTSTORE_DSN": dsn},
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=240,
                 check=False,
             )
             assert (done.returncode, done.stderr) == (0, ""), command
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_everything_and_says_so(tmp_path: Path) -> None:
                 break
         started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        output, complaints = process.communicate(timeout=60)
+        output, complaints = process.communicate(timeout=120)
     assert (process.returncode, complaints) == (130, "")
     assert output.endswith("Interrupted. Everything that was started has been stopped.\n")
     assert started

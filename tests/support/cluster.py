@@ -120,7 +120,7 @@ class Cluster:
         return Node(name, path)
 
     def wait_for_standbys(self, count: int) -> None:
-        wait_until(lambda: self.primary.standbys() == count, timeout=20)
+        wait_until(lambda: self.primary.standbys() == count)
 
     def newest_standby(self) -> Node:
         """Return the one that has every commit that counts, once the primary is dead."""

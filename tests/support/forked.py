@@ -109,7 +109,7 @@ def run_forked(
     *,
     environment: Mapping[str, str],
     stdin: bytes,
-    timeout: float = 60.0,
+    timeout: float = 240.0,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run *module* to its end with *stdin* in a pipe, and return what it printed."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:

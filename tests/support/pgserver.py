@@ -87,12 +87,12 @@ class ServerUser:
 
     def leave(self) -> int:
         """Let the script go on to its end; its exit code."""
-        self.process.communicate("\n", timeout=30)
+        self.process.communicate("\n", timeout=120)
         return self.process.returncode
 
     def kill9(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=120)
 
 
 class TestServer:

@@ -55,7 +55,7 @@ def test_among_a_hundred_concurrent_appends_each_bad_one_fails_alone(
     together = threading.Barrier(CALLERS)
 
     def append(number: int) -> AppendResult:
-        together.wait(timeout=20)
+        together.wait(timeout=60)
         match number:
             case 10 | 60:
                 return store.append_to_stream(f"s-{number}", 0, [EventData("Poison", number)])
@@ -99,7 +99,7 @@ def test_a_used_id_among_merged_appends_to_one_stream_refuses_its_own_append_alo
     together = threading.Barrier(30)
 
     def append(number: int) -> AppendResult:
-        together.wait(timeout=20)
+        together.wait(timeout=60)
         event = used if number == 13 else EventData("Kept", number)
         return store.append_to_stream("hot", ExpectedVersion.ANY, [event])
 

@@ -209,7 +209,7 @@ def test_an_earlier_state_while_the_database_is_away_stops_it(
         with old.connect() as connection:
             connection.execute("ALTER ROLE shop LOGIN")
         with pytest.raises(HistoryRewoundError):
-            store.join(timeout=20)
+            store.join(timeout=60)
         assert seen.positions == list(range(1, 6))
 
 

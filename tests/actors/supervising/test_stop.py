@@ -251,7 +251,7 @@ def test_stop_all_leaves_no_connection_and_answers_what_was_accepted(config: Con
     store.subscribe_to_all_streams("callable", Seen().handle)
     load = Load(store, 4)
     wait_until(lambda: len(seen.positions) > 20)
-    pykka.ActorRegistry.stop_all(timeout=20)
+    pykka.ActorRegistry.stop_all(timeout=60)
     answers = load.wait()
     assert [type(answer) for answer in answers if answer is not None] == [NotRunningError] * 4
     with pytest.raises(NotRunningError):
