@@ -51,6 +51,8 @@ bench: $(BENCH_STAMP)
 torture: $(STAMP)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --seed $(SEED)
 
+# What only random histories notice needs many of them.
+mutants: export HYPOTHESIS_PROFILE := ci
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
