@@ -41,7 +41,8 @@ def test_an_outage_ends_calls_of_every_process_in_time_and_everybody_resumes(
     # What is sent on a connection that is there arrives; what is answered does not.
     network.swallow(after_bytes_to_server=10_000_000)
     for writer in writers:
-        writer.wait("failed", count=2)
+        writer.wait("failed", error="OutcomeUnknownError")
+        writer.wait("failed", error="StorageUnavailableError")
     network.pass_on()
     back = time.monotonic()
     for writer in writers:
