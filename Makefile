@@ -17,13 +17,16 @@ BASE ?= HEAD
 ONLY ?=
 PAIRS ?=
 
+# Most tests wait most of the time: more workers than processors.
+WORKERS ?= 6
+
 # What other versions of Python, PostgreSQL and the libraries can break, in about a minute: values and
 # their JSON, the facade, the state that threads share, and every guarantee of an append, a read and a
 # subscription on both storages. The processes, faults and timing that the rest tests are the same.
 ESSENTIALS := tests/eventstore/model tests/eventstore/client tests/actors/state tests/conformance
 
 .PHONY: demo test test-essentials test-newest test-lowest test-system-postgres
-.PHONY: check bench compare torture mutants lock clean
+.PHONY: check guarantees bench compare torture mutants lock clean
 
 # The versions that the tests passed with, checked by their hashes; the build backend is one of them.
 $(STAMP): pyproject.toml requirements/dev.lock
@@ -44,8 +47,10 @@ ifeq ($(FLIGHTS),all)
 endif
 	$(BIN)/python -m eventstore_actors.demo $(FLIGHTS)
 
+# What one worker compiled is there for the others, and for the processes that tests start.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 # Another Python: make test-essentials PYTHON=python3.13 VENV=.venv-3.13
 test-essentials: $(STAMP)
@@ -78,6 +83,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+guarantees: $(STAMP)
+	$(BIN)/python -m tests.guarantees
+
 bench: $(BENCH_STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
 
@@ -88,6 +96,8 @@ compare: $(STAMP)
 torture: $(STAMP)
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) --seed $(SEED)
 
+# What only random histories notice needs many of them.
+mutants: export HYPOTHESIS_PROFILE := ci
 mutants: $(STAMP)
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 

@@ -11,4 +11,8 @@
 - `typing`: what a type checker must see of the public API.
 - `project`: what the project keeps in order: public names, figures, mutants, the torture's parts.
 - `support`: servers, processes, proxies, recorders, and how to wait.
+
+`make test` runs them on six workers, `WORKERS=2 make test` on two. `HYPOTHESIS_PROFILE=ci` lets it
+try four times as many random histories. `make guarantees` writes GUARANTEES.md, the list of the
+tests of each guarantee.
 """

@@ -50,7 +50,7 @@ def test_a_signal_closes_a_joined_store_and_the_process_ends_in_order(number: in
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert (out, err, process.returncode) == ("joined\n", "", 0)
 
 
@@ -61,7 +61,7 @@ def test_a_signal_that_another_thread_gets_closes_a_joined_store(number: int) ->
         f"when_joined(lambda: signal.pthread_kill(threading.get_ident(), {int(number)}));"
         "store.join(timeout=10); print('joined')"
     )
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert (out, err, process.returncode) == ("joined\n", "", 0)
 
 
@@ -86,7 +86,7 @@ def test_joining_a_closed_store_returns_at_once() -> None:
 
 def test_a_forgotten_store_is_closed_at_exit_with_a_warning() -> None:
     process = service("print('end')")
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=120)
     assert (out, process.returncode) == ("end\n", 0)
     assert "ResourceWarning: <EventStore Config(dsn='memory:'" in err
     assert "open> was not closed" in err

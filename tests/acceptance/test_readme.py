@@ -94,7 +94,7 @@ def run(folder: Path, *command: str, **more: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -177,7 +177,7 @@ def test_the_worker_bills_and_ends_on_sigterm(fresh: Path) -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == "bill for order-1\n"
             process.terminate()
-            output, complaints = process.communicate(timeout=30)
+            output, complaints = process.communicate(timeout=120)
         finally:
             process.kill()
     assert (process.returncode, output, complaints) == (0, "", "")

@@ -26,7 +26,7 @@ def test_every_promise_holds_under_every_fault(tmp_path: Path) -> None:
     figures = "\n".join([*report(evidence), *reasons(violations)])
     assert not violations, figures
     assert {trouble.kind for trouble in evidence.troubles} == set(Kind), figures
-    assert len(evidence.stored) > 1_000, figures
+    assert len(evidence.stored) > 100, figures
 
 
 # The first runtime owns something after two seconds, and is frozen for twice its lease.

@@ -48,7 +48,7 @@ class Application:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.supervisor.stop(timeout=20)
+        self.supervisor.stop(timeout=60)
         self.parent.stop(timeout=5)
 
     @property

@@ -134,7 +134,7 @@ def test_a_forked_child_cannot_use_the_store_and_harms_nothing(
         [sys.executable, "-W", "error", "-c", FORKED, dsn, schema, runtime_name],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

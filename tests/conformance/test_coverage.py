@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
 from tests.conformance.crossing import crossing_tests
+from tests.guarantees import README, TESTS, Place, places, promised
 
-TESTS = Path(__file__).parents[1]
-
-GUARANTEES = set(range(1, 35))
+GUARANTEES = set(promised(README.read_text("utf-8")))
 
 # What only processes of their own can break: kills, frozen owners, somebody else's commits.
 ACROSS_PROCESSES = {4, 5, 9, *range(13, 17), 21, 23, 25, 27, 29, 31, 33, 34}
@@ -45,16 +43,13 @@ GUARANTEE = re.compile(r"\bG(\d+)\b")
 CASE = re.compile(r"\b([A-Z]{3})-(\d{2})\b")
 
 
-def said_by_tests() -> Iterator[str]:
-    """Return name and docstring of every test and of every rule of a state machine."""
-    for path in TESTS.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-                yield f"{node.name} {ast.get_docstring(node) or ''}"
+@cache
+def all_places() -> tuple[Place, ...]:
+    return tuple(places(TESTS))
 
 
 def test_every_guarantee_is_named_by_a_test() -> None:
-    named = {int(number) for said in said_by_tests() for number in GUARANTEE.findall(said)}
+    named = {number for place in all_places() if place.is_test for number in place.guarantees}
 
     assert sorted(GUARANTEES - named) == []
 
@@ -70,7 +65,7 @@ def test_every_guarantee_that_processes_can_break_is_named_by_a_test_with_proces
 
 
 def test_every_case_of_the_original_has_its_counterpart() -> None:
-    named = {found for said in said_by_tests() for found in CASE.findall(said)}
+    named = {found for place in all_places() for found in CASE.findall(place.docstring)}
     required = {(group, f"{number:02}") for group, cases in CASES.items() for number in cases}
 
     assert sorted(required - named) == []
@@ -78,6 +73,6 @@ def test_every_case_of_the_original_has_its_counterpart() -> None:
 
 def test_no_test_names_what_does_not_exist() -> None:
     """A typing error in a number would be a promise to nobody."""
-    named = {int(number) for said in said_by_tests() for number in GUARANTEE.findall(said)}
+    named = {number for place in all_places() for number in place.guarantees}
 
     assert sorted(named - GUARANTEES) == []

@@ -17,6 +17,7 @@ from eventstore import (
 )
 from eventstore.client.targets import registered_runtime
 from tests.conformance.conftest import Connect, numbered
+from tests.support.waiting import PATIENCE
 
 ANY = ExpectedVersion.ANY
 
@@ -99,7 +100,7 @@ def test_a_closed_store_is_joined_at_once(connect: Connect) -> None:
     store = connect()
     store.close()
 
-    store.join(timeout=1)
+    store.join(timeout=PATIENCE)
 
 
 def test_an_iteration_that_outlives_the_store_is_told(connect: Connect) -> None:

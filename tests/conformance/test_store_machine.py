@@ -10,7 +10,7 @@ from typing import Literal
 from uuid import UUID, uuid4
 
 import psycopg
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -41,6 +41,7 @@ from tests.conformance.model import (
     Wrong,
 )
 from tests.conformance.subscriptions.recording import Subscriber
+from tests.support.effort import examples
 from tests.support.waiting import wait_until
 
 STREAMS = ("a", "b", "c")
@@ -261,7 +262,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """G15, G20: checkpoints and pauses are stored before the store is closed."""
-        self.close_store()
+        self.close_store(timeout=1.5)
         self.store = EventStore.connect(self.config)
         for key, known in self.model.subscriptions.items():
             info = self.store.subscription_info(*key)
@@ -281,8 +282,9 @@ class StoreMachine(RuleBasedStateMachine):
     def some_running(self, which: int) -> tuple[str, str]:
         return sorted(self.running)[which % len(self.running)]
 
-    def close_store(self) -> None:
-        self.store.close(timeout=SHORT_STOP)
+    def close_store(self, timeout: float = SHORT_STOP) -> None:
+        """Close the store; what is not acknowledged by now holds it up until *timeout*."""
+        self.store.close(timeout=timeout)
         for _, subscriber in self.running.values():
             subscriber.die()
         self.running.clear()
@@ -311,9 +313,7 @@ def drop_schema(config: Config) -> None:
         connection.execute(psycopg.sql.SQL("DROP SCHEMA {} CASCADE").format(name))
 
 
-HISTORIES = settings(
-    stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+HISTORIES = settings(stateful_step_count=40)
 
 
 def test_a_store_in_postgresql_is_what_its_model_is(dsn: str) -> None:
@@ -324,7 +324,9 @@ def test_a_store_in_postgresql_is_what_its_model_is(dsn: str) -> None:
         def new_config() -> Config:
             return Config(dsn, schema=f"t_{uuid4().hex[:12]}", poll_interval=0.05)
 
-    run_state_machine_as_test(PostgresMachine, settings=settings(HISTORIES, max_examples=25))
+    run_state_machine_as_test(
+        PostgresMachine, settings=settings(HISTORIES, max_examples=examples(8))
+    )
 
 
 def test_a_store_in_memory_is_what_its_model_is() -> None:
@@ -335,4 +337,6 @@ def test_a_store_in_memory_is_what_its_model_is() -> None:
         def new_config() -> Config:
             return Config(f"memory:{uuid4().hex}", poll_interval=0.05)
 
-    run_state_machine_as_test(MemoryMachine, settings=settings(HISTORIES, max_examples=75))
+    run_state_machine_as_test(
+        MemoryMachine, settings=settings(HISTORIES, max_examples=examples(25))
+    )

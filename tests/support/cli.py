@@ -1,4 +1,4 @@
-"""Runs the real console script, and checks the exit code and the output of each run."""
+"""Runs the command line, and checks the exit code and the output of each run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.support.forked import run_forked
 
 __all__ = ["SCRIPT", "Shell"]
 
@@ -57,14 +59,8 @@ class Shell:
     def _ended(
         self, arguments: Sequence[str], stdin: str | bytes
     ) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [SCRIPT, *arguments],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            env=self.environment,
-            timeout=60,
-            check=False,
-        )
+        content = stdin.encode() if isinstance(stdin, str) else stdin
+        return run_forked("eventstore.cli", arguments, environment=self.environment, stdin=content)
 
     def json(self, *arguments: str, stdin: str | bytes = b"") -> list[Any]:
         """Run a command with ``--json``; return the decoded lines."""

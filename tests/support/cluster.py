@@ -120,7 +120,7 @@ class Cluster:
         return Node(name, path)
 
     def wait_for_standbys(self, count: int) -> None:
-        wait_until(lambda: self.primary.standbys() == count, timeout=20)
+        wait_until(lambda: self.primary.standbys() == count)
 
     def newest_standby(self) -> Node:
         """Return the standby that has every confirmed commit; the primary must be dead."""

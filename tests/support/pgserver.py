@@ -18,6 +18,8 @@ from typing import Literal, Self
 import psycopg
 
 from eventstore.embedded import EmbeddedServer
+from eventstore.embedded.deadline import Deadline
+from eventstore.embedded.locks import FileLock
 from tests.support.waiting import wait_until
 
 _SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -33,13 +35,32 @@ server.close()
 """
 
 
+_shared: Path | None = None
+
+
+def share_template(folder: Path) -> None:
+    """Keep the data that initdb makes in *folder*, for all processes that call this with it."""
+    global _shared  # noqa: PLW0603 -- set once, before anything is prepared
+    _shared = folder
+
+
 @functools.cache
 def _template() -> Path:
     """Return the data of a new server, made once per run: a copy takes a tenth of an initdb."""
-    path = Path(tempfile.mkdtemp(prefix="eventstore-template-"))
-    atexit.register(shutil.rmtree, path)
-    EmbeddedServer.start(path).close()
-    return path / "pgdata"
+    if _shared is None:
+        path = Path(tempfile.mkdtemp(prefix="eventstore-template-"))
+        atexit.register(shutil.rmtree, path)
+    else:
+        path = _shared / "template"
+        path.mkdir(exist_ok=True)
+    lock = FileLock.exclusive(path / "template.lock", Deadline(100))
+    try:
+        if not (path / "complete").exists():
+            EmbeddedServer.start(path / "server", timeout=100).close()
+            (path / "complete").touch()
+    finally:
+        lock.release()
+    return path / "server" / "pgdata"
 
 
 def prepare(path: Path) -> Path:
@@ -66,12 +87,12 @@ class ServerUser:
 
     def leave(self) -> int:
         """Let the script run to its end; return its exit code."""
-        self.process.communicate("\n", timeout=30)
+        self.process.communicate("\n", timeout=120)
         return self.process.returncode
 
     def kill9(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=120)
 
 
 class TestServer:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
+from tests.support.forked import Forked
 from tests.support.waiting import wait_until
 
 __all__ = ["Report", "Service"]
 
 Report = dict[str, Any]
-
-_ROOT = Path(__file__).parents[2]
 
 
 class Service:
@@ -29,33 +27,34 @@ class Service:
         runtime: Literal["actors", "caller"] = "actors",
         program: str = "tests.support.service",
     ) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", program, json.dumps(settings), runtime],
-            cwd=_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        stdin, commands = os.pipe()
+        told, stdout = os.pipe()
+        self._commands, self._told = os.fdopen(commands, "w"), os.fdopen(told)
+        with os.fdopen(stdin), os.fdopen(stdout, "w"):
+            self._process = Forked(
+                program,
+                [json.dumps(settings), runtime],
+                environment=os.environ,
+                streams=(stdin, stdout, 2),
+            )
         self._reports: list[Report] = []
         self._reader = threading.Thread(target=self._read, name="service reports", daemon=True)
         self._reader.start()
 
     def ready(self) -> Service:
         """Wait until it is connected to its store."""
-        self.wait("ready", timeout=30)
+        self.wait("ready", timeout=60)
         return self
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._told:
             if line.endswith("\n"):  # else it was killed while it wrote
                 self._reports.append(json.loads(line))
 
     def do(self, command: str, **arguments: Any) -> Service:
         """Send it a command without waiting for the result."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": command, **arguments}) + "\n")
-        self._process.stdin.flush()
+        self._commands.write(json.dumps({"do": command, **arguments}) + "\n")
+        self._commands.flush()
         return self
 
     def reports(self, what: str, **like: Any) -> list[Report]:
@@ -70,7 +69,7 @@ class Service:
         """Return all its reports so far, oldest first."""
         return list(self._reports)
 
-    def wait(self, what: str, *, count: int = 1, timeout: float = 20.0, **like: Any) -> Report:
+    def wait(self, what: str, *, count: int = 1, timeout: float = 40.0, **like: Any) -> Report:
         """Wait for its *count*-th report of that kind, and return it.
 
         Raises:
@@ -80,7 +79,7 @@ class Service:
         self.until(lambda: len(self.reports(what, **like)) >= count, timeout=timeout)
         return self.reports(what, **like)[count - 1]
 
-    def until(self, condition: Callable[[], object], timeout: float = 20.0) -> None:
+    def until(self, condition: Callable[[], object], timeout: float = 40.0) -> None:
         """Wait until *condition* is true; fail at once if the service fails."""
         wait_until(lambda: condition() or self._failed(), timeout)
         if not condition():
@@ -99,7 +98,7 @@ class Service:
     def positions(self, name: str) -> list[int]:
         return [position for position, *_ in self.delivered(name)]
 
-    def wait_delivered(self, name: str, count: int, timeout: float = 20.0) -> list[int]:
+    def wait_delivered(self, name: str, count: int, timeout: float = 40.0) -> list[int]:
         """Wait until *count* events in total are delivered; return the positions of all."""
         self.until(lambda: len(self.delivered(name)) >= count, timeout)
         return self.positions(name)
@@ -112,24 +111,21 @@ class Service:
         self._process.kill()
         self._ended(timeout=10)
 
-    def end(self, timeout: float = 20.0) -> int:
+    def end(self, timeout: float = 40.0) -> int:
         """Let it close its store and end; return its exit code."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        self._commands.close()
         return self._ended(timeout)
 
-    def exit_code(self, timeout: float = 20.0) -> int:
+    def exit_code(self, timeout: float = 40.0) -> int:
         """Wait until it ends by itself; return its exit code."""
         return self._ended(timeout)
 
     def _ended(self, timeout: float) -> int:
         code = self._process.wait(timeout)
         self._reader.join(timeout)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        if not self._process.stdin.closed:
-            self._process.stdin.close()
-        self._process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._commands.close()
+        self._told.close()
         return code
 
     @property

@@ -38,6 +38,6 @@ def restore(dsn: str, file: Path) -> None:
 
 def _run(program: str, *arguments: str) -> None:
     done = subprocess.run(
-        [programs() / program, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [programs() / program, *arguments], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr

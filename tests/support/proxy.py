@@ -36,7 +36,7 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._closed = False
         self._threads: list[threading.Thread] = []
-        self._start(self._accept)
+        self._accepting = self._start(self._accept)
 
     def swallow(self, after_bytes_to_server: int = 0) -> None:
         """Act as a black hole: connections stay open, and nothing arrives in either direction.
@@ -86,6 +86,8 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        # Until it has ended, it may accept one more connection, which would not be cut.
+        self._accepting.join()
         self.cut()
         for thread in self._threads:
             thread.join()
@@ -98,10 +100,10 @@ class Proxy:
     ) -> None:
         self.close()
 
-    def _start(self, work: object, *arguments: object) -> None:
+    def _start(self, work: object, *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=work, args=arguments, name="proxy", daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self) -> None:
         while not self._closed:
@@ -116,7 +118,7 @@ class Proxy:
                 continue
             with self._changed:
                 self._pairs.append((client, server))
-            self._start(self._pump, client, server)
+            self._threads.append(self._start(self._pump, client, server))
 
     def _connect(self) -> socket.socket:
         host, port = str(self._target["host"]), int(str(self._target.get("port", 5432)))

@@ -35,7 +35,7 @@ class Seen:
     def positions(self) -> list[int]:
         return [event.position for event in self.events]
 
-    def wait(self, count: int, timeout: float = 10.0) -> list[int]:
+    def wait(self, count: int, timeout: float = 30.0) -> list[int]:
         """Wait until *count* events in total have come; return the positions of all."""
         wait_until(lambda: len(self.events) >= count, timeout)
         return self.positions

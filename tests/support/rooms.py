@@ -40,7 +40,7 @@ from eventstore_actors.state.context import Context, Directory
 from eventstore_actors.state.recent_events import RecentEvents
 
 ANY = int(ExpectedVersion.ANY)
-LONG = 20.0
+LONG = 60.0
 """Seconds that no step of a test should take."""
 
 

@@ -28,7 +28,7 @@ class Terminal:
         self._screen = screen
         self._seen = b""
 
-    def wait_for(self, text: str, timeout: float = 20) -> None:
+    def wait_for(self, text: str, timeout: float = 60) -> None:
         """Return when *text* is on the screen."""
         deadline = time.monotonic() + timeout
         while text.encode() not in self._seen:
@@ -38,7 +38,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())
 
-    def end(self, timeout: float = 20) -> str:
+    def end(self, timeout: float = 60) -> str:
         """Return everything that was on the screen, once the command has ended."""
         deadline = time.monotonic() + timeout
         while self._read(deadline - time.monotonic()):

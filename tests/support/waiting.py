@@ -6,10 +6,18 @@ import threading
 import time
 from collections.abc import Callable
 
+__all__ = ["AGES", "PATIENCE", "wait_until"]
+
+PATIENCE = 30.0
+"""Seconds after which something hangs, on a machine that has much else to do. Never a measure."""
+
+AGES = 90.0
+"""Seconds of a wait that must not happen: longer than `PATIENCE`."""
+
 _PAUSE = threading.Event()
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], timeout: float = PATIENCE) -> None:
     """Return when *condition* is true.
 
     Raises:

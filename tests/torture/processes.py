@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,14 +14,13 @@ from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
+from tests.support.forked import Forked
 from tests.torture.journal import Entry, entries
 
 __all__ = ["PREFIX", "Crew", "Process", "Program"]
 
 PREFIX = "torture-"
 """Prefix of the application names of all their connections."""
-
-_ROOT = Path(__file__).parents[2]
 
 
 class Program(StrEnum):
@@ -37,15 +36,15 @@ class Process:
     index: int
     name: str
     journal: Path
-    popen: subprocess.Popen[bytes]
+    forked: Forked
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; a no-op if the process has ended."""
-        self.popen.send_signal(number)
+        self.forked.send_signal(number)
 
     def kill9(self) -> None:
-        self.popen.kill()
-        self.popen.wait(10)
+        self.forked.kill()
+        self.forked.wait(10)
 
     @property
     def is_ready(self) -> bool:
@@ -86,17 +85,14 @@ class Crew:
             "listen_dsn": make_conninfo(dsn, application_name=f"{name}-listen"),
         }
         numbers = [str(index), str(self._seed * 1_000 + len(self.all))]
-        with (self._folder / f"{name}.log").open("wb") as log:
-            popen = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", f"tests.torture.{program}"),
-                    *(str(journal), json.dumps(settings), *numbers),
-                ],
-                cwd=_ROOT,
-                stdout=log,
-                stderr=log,
+        with (self._folder / f"{name}.log").open("wb") as log, Path(os.devnull).open("rb") as null:
+            forked = Forked(
+                f"tests.torture.{program}",
+                [str(journal), json.dumps(settings), *numbers],
+                environment=os.environ,
+                streams=(null.fileno(), log.fileno(), log.fileno()),
             )
-        process = Process(program, index, name, journal, popen)
+        process = Process(program, index, name, journal, forked)
         self.alive.append(process)
         return process
 
@@ -129,7 +125,7 @@ class Crew:
         process.signal(signal.SIGCONT)
         process.signal(signal.SIGTERM)
         try:
-            code = process.popen.wait(timeout)
+            code = process.forked.wait(timeout)
         except subprocess.TimeoutExpired:
             code = None
             process.kill9()
@@ -139,8 +135,8 @@ class Crew:
 
     def look(self) -> None:
         """Note every process that ended by itself as an incident, and start its successor."""
-        for process in [p for p in self.alive if p.popen.poll() is not None]:
-            self.incidents.append(f"{process.name} exited with {process.popen.returncode}")
+        for process in [p for p in self.alive if p.forked.poll() is not None]:
+            self.incidents.append(f"{process.name} exited with {process.forked.returncode}")
             self._retire(process)
             self.start(process.program, process.index)
 

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from eventstore import CallerRuntime, Config, EventStore
 from tests.support.processes import Service
 from tests.support.recorder import Recorder, Seen
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 Settings = dict[str, Any]
 
@@ -41,7 +41,7 @@ def sessions(dsn: str, schema: str) -> list[int]:
 def settings(dsn: str, schema: str) -> Iterator[Settings]:
     """The settings of a fresh store; no connection of it may be left after the test."""
     yield installed(dsn, schema)
-    wait_until(lambda: not sessions(dsn, schema), timeout=5)
+    wait_until(lambda: not sessions(dsn, schema))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def observer(settings: Settings) -> Iterator[EventStore]:
 
 
 def wait_for_checkpoint(
-    store: EventStore, position: int, *, name: str = "sub", timeout: float = 10.0
+    store: EventStore, position: int, *, name: str = "sub", timeout: float = PATIENCE
 ) -> None:
     """Wait until exactly *position* is the stored checkpoint of a subscription to all streams."""
     wait_until(lambda: store.subscription_info("$all", name).checkpoint == position, timeout)

@@ -20,7 +20,7 @@ from eventstore import (
 )
 from tests.acceptance.guarantees.conftest import Record, Settings, Start, sessions
 from tests.support.recorder import Seen, Stuck
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 CALLERS = 30
 
@@ -65,12 +65,12 @@ def test_closing_under_load_answers_every_append_and_leaves_no_connection(
         assert sessions(dsn, f"{schema}_own")
         began = time.monotonic()
         store.close()
-        assert time.monotonic() - began < settings["stop_timeout"] + 1.5
+        assert time.monotonic() - began < settings["stop_timeout"] + PATIENCE
         # Every accepted append is answered before close returns, or right then.
-        wait_until(lambda: all(caller.error for caller in callers), timeout=2)
+        wait_until(lambda: all(caller.error for caller in callers))
     recorder.stop()
-    wait_until(lambda: not sessions(dsn, f"{schema}_own"), timeout=2)
-    wait_until(lambda: not set(threading.enumerate()) - threads_before, timeout=2)
+    wait_until(lambda: not sessions(dsn, f"{schema}_own"))
+    wait_until(lambda: not set(threading.enumerate()) - threads_before)
 
     stored = {event.event_id for event in observer.stream_all_forward()}
     reported = {event.event_id for caller in callers for event in caller.stored}
@@ -116,7 +116,7 @@ def test_closing_is_bounded_by_a_handler_that_does_not_return(
     assert stuck.entered.wait(10)
     began = time.monotonic()
     store.close(timeout=0.5)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < PATIENCE
     assert observer.subscription_info("$all", "sub").owner is None
     assert subscription.state is SubscriptionState.STOPPED
     stuck.released.set()
@@ -139,7 +139,7 @@ def test_a_handler_may_close_its_own_store(settings: Settings, observer: EventSt
     store.subscribe_to_all_streams("sub", handle)
     store.append_to_stream("s", 0, [EventData("X", 1)])
     wait_until(lambda: took)
-    assert took[0] < settings["stop_timeout"] + 1.5
+    assert took[0] < settings["stop_timeout"] + PATIENCE
     wait_until(lambda: observer.subscription_info("$all", "sub").owner is None)
 
 

@@ -105,7 +105,7 @@ def test_an_actor_that_hangs_beyond_its_ack_timeout_is_released_to_its_successor
         wait_until(lambda: seen.events)
         began = time.monotonic()
         wait_until(lambda: standby.positions == [1, 2, 3])
-        assert 0.3 < time.monotonic() - began < 5
+        assert time.monotonic() - began > 0.3
     finally:
         released.set()
         hanging.stop()

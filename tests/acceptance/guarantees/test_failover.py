@@ -98,7 +98,7 @@ def test_an_append_counts_when_a_standby_has_it_and_not_before(cluster: Cluster)
         assert not patient.done()
 
         cluster.standbys[1].follow(cluster.primary)
-        patient.result(timeout=20)
+        patient.result(timeout=60)
         cluster.primary.kill9()
         assert cluster.newest_standby() is cluster.standbys[1]
         cluster.fail_over_to(cluster.standbys[1])
@@ -129,5 +129,5 @@ def test_promoting_a_standby_that_lost_a_tail_stops_the_runtime(
         with EventStore.connect(Config(**settings), runtime=CallerRuntime) as others:
             append(others, "t", 6)
         with pytest.raises(HistoryRewoundError):
-            store.join(timeout=30)
+            store.join(timeout=60)
         assert seen.positions == list(range(1, 8))

@@ -12,12 +12,10 @@ from tests.acceptance.guarantees.deaf import DeafProxy
 from tests.acceptance.guarantees.test_lost_backends import terminate
 from tests.support.pgserver import TestServer
 from tests.support.processes import Service
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "sub"
 POLL = 1.0
-BUSY = 0.5
-"""Seconds that a busy machine may take to deliver an event of which it knows."""
 
 
 @pytest.fixture
@@ -58,9 +56,9 @@ def test_a_lost_announcement_delays_an_event_by_the_poll_interval_at_most(
     (subscriber,) = start(dsn=network.dsn, poll_interval=POLL)
     subscriber.do("subscribe", name=NAME).wait("subscribed")
     wait_until(lambda: listening(subscriber))
-    assert delay(writer, subscriber) < POLL
+    assert delay(writer, subscriber) < POLL + PATIENCE
     network.deaf = True
-    assert delay(writer, subscriber) < POLL + BUSY
+    assert delay(writer, subscriber) < POLL + PATIENCE
     assert network.lost
     assert listening(subscriber)
 
@@ -73,7 +71,7 @@ def test_a_process_that_cannot_listen_is_delivered_within_the_poll_interval(
     (writer,) = start(runtime="caller")
     (subscriber,) = start(dsn=network.dsn, poll_interval=POLL)
     subscriber.do("subscribe", name=NAME).wait("subscribed")
-    assert delay(writer, subscriber) < POLL + BUSY
+    assert delay(writer, subscriber) < POLL + PATIENCE
     assert not listening(subscriber)
 
 
@@ -87,7 +85,7 @@ def test_a_process_whose_connections_died_is_delivered_within_the_poll_interval(
     for _ in range(2):
         wait_until(lambda: listening(subscriber))
         terminate(dsn, schema)
-        assert delay(writer, subscriber) < POLL + BUSY
+        assert delay(writer, subscriber) < POLL + PATIENCE
 
 
 def test_a_restart_of_the_server_delays_an_event_by_the_poll_interval_at_most() -> None:
@@ -99,11 +97,11 @@ def test_a_restart_of_the_server_delays_an_event_by_the_poll_interval_at_most() 
             stack.callback(service.kill9)
         subscriber.ready().do("subscribe", name=NAME).wait("subscribed")
         writer.ready()
-        assert delay(writer, subscriber) < POLL
+        assert delay(writer, subscriber) < POLL + PATIENCE
         server.kill9_postmaster()
         writer.do("write", streams=["s"], seed=0, appends=1, most_events=1)
         writer.wait("trying", count=2)
         server.start()
         appended = writer.wait("appended", count=2)
-        assert delivered_at(subscriber, 2) - appended["at"] < POLL + BUSY
-        assert delay(writer, subscriber) < POLL + BUSY
+        assert delivered_at(subscriber, 2) - appended["at"] < POLL + PATIENCE
+        assert delay(writer, subscriber) < POLL + PATIENCE

@@ -139,7 +139,7 @@ def test_the_same_ids_appended_at_once_by_two_runtimes_are_stored_once(
             threads.submit(either.append_to_stream, "s", ExpectedVersion.ANY, events)
             for either in (store, observer, store, observer)
         ]
-        return {call.result(timeout=20) for call in calls}
+        return {call.result(timeout=60) for call in calls}
 
     with ThreadPoolExecutor(4) as threads:
         for number in range(40):

@@ -20,8 +20,8 @@ def test_a_subscriber_that_stands_still_slows_no_other(store: EventStore, record
         for _ in range(40):
             events = [EventData("X", number) for number in range(50)]
             store.append_to_stream("s", ExpectedVersion.ANY, events)
-        quick_actor.wait(2_000, timeout=20)
-        quick_function.wait(2_000, timeout=20)
+        quick_actor.wait(2_000, timeout=60)
+        quick_function.wait(2_000, timeout=60)
         assert quick_actor.positions == quick_function.positions == list(range(1, 2_001))
         assert full.positions == list(range(1, 11))
         assert idle.state is SubscriptionState.FULL
@@ -41,9 +41,9 @@ def test_memory_is_bounded_whatever_the_backlog_and_the_size_of_its_events(
     for number in range(2):
         service.do("subscribe", name=f"full-{number}", ack_every=0, buffer_bytes=2 * MIB)
     service.do("subscribe", name="quick", buffer_bytes=2 * MIB)
-    service.until(lambda: len(service.delivered("quick")) == 240, timeout=30)
+    service.until(lambda: len(service.delivered("quick")) == 240, timeout=60)
     append_large(observer, 120)
-    service.until(lambda: len(service.delivered("quick")) == 360, timeout=30)
+    service.until(lambda: len(service.delivered("quick")) == 360, timeout=60)
     service.do("measure")
     # Three subscriptions, what each is reading, and the newest events that they share.
     assert service.wait("measured", count=2)["resident"] - before < 100 * MIB

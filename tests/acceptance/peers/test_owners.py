@@ -90,7 +90,7 @@ def test_an_ack_while_the_row_of_the_subscription_is_locked_harms_nobody(
         )
         for position in (1, 2, 3):
             service.do("ack", name="sub", position=position)
-            service.wait("acked", position=position, timeout=2)
+            service.wait("acked", position=position)
         append(observer, 1)
         assert service.wait_delivered("sub", 6) == list(range(1, 7))
         service.wait_delivered("other", 6)

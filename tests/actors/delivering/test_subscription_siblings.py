@@ -125,6 +125,6 @@ def test_what_was_announced_and_not_found_is_looked_for_again(
 
     append(rooms, 1)
 
-    assert numbers(subscriber.next(Events, timeout=3)) == [1]
+    assert numbers(subscriber.next(Events)) == [1]
     seated.settle()
     assert subscriber.so_far() == []

@@ -22,10 +22,14 @@ def rooms() -> Iterator[Rooms]:
         yield rooms
 
 
-def seconds_per_event(rooms: Rooms, in_flight: int) -> float:
-    """Receive *in_flight* events of one batch each, then acknowledge each of them."""
+def work_per_event(rooms: Rooms, in_flight: int) -> float:
+    """Receive *in_flight* events of one batch each, then acknowledge each of them.
+
+    Returns:
+        Processor time of this process for each event: what else the machine does is not in it.
+    """
     subscriber = Ear()
-    began = time.perf_counter()
+    began = time.process_time()
     seated = Seated(
         rooms,
         subscriber.ref,
@@ -37,14 +41,14 @@ def seconds_per_event(rooms: Rooms, in_flight: int) -> float:
     for position in positions:
         seated.handle.ack(position)
     wait_until(lambda: seated.handle.checkpoint >= in_flight)
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     subscriber.ref.stop()
     return took / in_flight
 
 
-def test_twenty_thousand_events_in_flight_are_as_fast_as_a_thousand(rooms: Rooms) -> None:
+def test_twenty_thousand_events_in_flight_cost_each_no_more_than_a_thousand(rooms: Rooms) -> None:
     """G22: the original is quadratic, and stops to answer at twenty thousand."""
-    few = min(seconds_per_event(rooms, 1_000 + n) for n in range(3))
-    many = seconds_per_event(rooms, 20_000)
+    few = min(work_per_event(rooms, 1_000 + n) for n in range(3))
+    many = work_per_event(rooms, 20_000)
 
     assert many < 5 * few

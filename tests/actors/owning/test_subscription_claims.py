@@ -22,7 +22,7 @@ from eventstore_actors.kernel.messages import Touched
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
 from tests.support.rooms import claim as claim_elsewhere
-from tests.support.waiting import wait_until
+from tests.support.waiting import AGES, PATIENCE, wait_until
 
 LEASE = 0.6
 POLL = 0.1
@@ -81,7 +81,7 @@ def test_a_standby_that_is_woken_claims_at_once() -> None:
 
         keeper.tell(Touched(frozenset({fence.position_id})))
 
-        subscriber.next(Subscribed, timeout=0.7)
+        subscriber.next(Subscribed, timeout=PATIENCE)
 
 
 def test_an_owner_that_does_not_renew_is_followed_whatever_the_databases_clock_says(
@@ -100,7 +100,7 @@ def test_an_owner_that_does_not_renew_is_followed_whatever_the_databases_clock_s
 
 def test_it_is_followed_as_soon_as_its_lease_was_watched_for_its_length() -> None:
     """G27: within lease and poll interval of its last renewal, not at the look after that."""
-    lease, poll_interval, busy = 0.7, 0.5, 0.2
+    lease, poll_interval = 3.5, 2.5
     with rooms_over(Config("memory:", lease=lease, poll_interval=poll_interval)) as rooms:
         start_keeper(rooms)
         fence = claim(rooms, lease=3_600)
@@ -114,7 +114,7 @@ def test_it_is_followed_as_soon_as_its_lease_was_watched_for_its_length() -> Non
 
         subscriber.next(Subscribed)
 
-        assert time.monotonic() - since < lease + poll_interval + busy
+        assert time.monotonic() - since < 3 * poll_interval
 
 
 def test_an_owner_that_renews_is_not_followed(rooms: Rooms) -> None:
@@ -181,22 +181,24 @@ def test_a_subscription_that_was_created_anew_elsewhere_is_another_one(rooms: Ro
     assert rooms.storage.subscription_info("$all", "shipping", soon()).owner == "elsewhere"
 
 
-def test_a_restarted_actor_owns_it_at_once(rooms: Rooms) -> None:
+def test_a_restarted_actor_owns_it_at_once() -> None:
     """G24: it goes on after the checkpoint, in a new run, though the old lease is still good."""
-    append(rooms, 3)
-    subscriber = Ear()
-    seated = Seated(rooms, subscriber.ref, max_batch_size=1)
-    subscriber.next(Events)
-    seated.handle.ack(1)
-    wait_until(lambda: rooms.storage.subscription_info("$all", "shipping", soon()).checkpoint == 1)
-    seated.ref.tell("what nobody understands")
-    wait_until(lambda: not seated.ref.is_alive())
-    with pytest.raises(SubscriptionLostError, match="crashed"):
-        seated.handle.ack(2)
+    with rooms_over(Config("memory:", lease=AGES, poll_interval=POLL)) as rooms:
+        start_keeper(rooms)
+        append(rooms, 3)
+        subscriber = Ear()
+        seated = Seated(rooms, subscriber.ref, max_batch_size=1)
+        subscriber.next(Events)
+        seated.handle.ack(1)
+        wait_until(
+            lambda: rooms.storage.subscription_info("$all", "shipping", soon()).checkpoint == 1
+        )
+        seated.ref.tell("what nobody understands")
+        wait_until(lambda: not seated.ref.is_alive())
+        with pytest.raises(SubscriptionLostError, match="crashed"):
+            seated.handle.ack(2)
 
-    since = time.monotonic()
-    seated.sit(pykka.ThreadingFuture())
+        seated.sit(pykka.ThreadingFuture())
 
-    subscriber.next(Subscribed)
-    assert time.monotonic() - since < LEASE
-    assert numbers(subscriber.next(Events)) == [2]
+        subscriber.next(Subscribed, timeout=PATIENCE)
+        assert numbers(subscriber.next(Events)) == [2]

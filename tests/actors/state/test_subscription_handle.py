@@ -27,7 +27,7 @@ from eventstore_actors.kernel.messages import Acknowledge, SetPaused
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 from tests.support.waiting import wait_until
 
-LONG = 10.0
+LONG = 60.0
 
 
 class Actor(pykka.ThreadingActor):
@@ -248,7 +248,7 @@ def test_who_waits_is_woken_by_the_acknowledgement(handle: SubscriptionHandle) -
     assert ended.empty()
     handle.progressed(SubscriptionState.LIVE, 12, 0)
 
-    assert ended.get(timeout=1) is None
+    assert ended.get(timeout=LONG) is None
 
 
 def test_who_waits_is_not_woken_by_every_batch_before_it(
@@ -293,7 +293,7 @@ def test_who_waits_for_a_subscription_that_stops_is_not_kept(handle: Subscriptio
 
     handle.stopped(None)
 
-    assert isinstance(ended.get(timeout=1), DeliveryTimeoutError)
+    assert isinstance(ended.get(timeout=LONG), DeliveryTimeoutError)
 
 
 def test_join_raises_what_stopped_it(handle: SubscriptionHandle) -> None:
@@ -303,7 +303,7 @@ def test_join_raises_what_stopped_it(handle: SubscriptionHandle) -> None:
 
     handle.stopped(reason)
 
-    assert ended.get(timeout=1) is reason
+    assert ended.get(timeout=LONG) is reason
     assert handle.last_error is reason
     with pytest.raises(SubscriptionLostError):
         handle.ack(12)

@@ -28,7 +28,7 @@ from eventstore_actors.kernel.messages import Child
 from tests.actors.application import NONSENSE, Application, append_one
 from tests.support.pgserver import TestServer
 from tests.support.recorder import Recorder, Seen, Stuck
-from tests.support.waiting import wait_until
+from tests.support.waiting import AGES, PATIENCE, wait_until
 
 NOBODY = "host=/nowhere dbname=postgres"
 """No server listens there."""
@@ -46,7 +46,7 @@ def test_a_database_that_cannot_be_reached_is_an_error_within_connect_timeout() 
     before = time.monotonic()
     with pytest.raises(StorageUnavailableError) as caught:
         EventStore.connect(Config(NOBODY, connect_timeout=0.5))
-    assert time.monotonic() - before < 1.5
+    assert time.monotonic() - before < PATIENCE
     assert caught.value.__cause__ is not None
 
 
@@ -55,8 +55,8 @@ def test_a_schema_that_is_missing_is_an_error_at_once_and_leaves_nothing(
 ) -> None:
     before = time.monotonic()
     with pytest.raises(SchemaVersionError):
-        EventStore.connect(Config(dsn, schema=schema, connect_timeout=10))
-    assert time.monotonic() - before < 5
+        EventStore.connect(Config(dsn, schema=schema, connect_timeout=AGES))
+    assert time.monotonic() - before < PATIENCE
     assert not pykka.ActorRegistry.get_all()
 
 
@@ -108,7 +108,7 @@ def test_an_append_waits_for_a_writer_no_longer_than_its_deadline(
     before = time.monotonic()
     with pytest.raises(StorageUnavailableError):
         store._runtime.append((), before + 0.2)
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < PATIENCE
     assert store.health().queued_appends == 0
     application.tree.directory.enter(Child.WRITER, writer)
 
@@ -126,7 +126,7 @@ def test_calls_to_a_supervisor_that_was_stopped_say_so(config: Config) -> None:
             with pytest.raises(NotRunningError):
                 call()
         assert not store.health().running
-        store.join(timeout=1)
+        store.join(timeout=PATIENCE)
 
 
 def test_a_second_living_subscriber_is_refused_and_a_dead_one_makes_room(
@@ -211,7 +211,9 @@ def test_health_of_a_store_that_failed_says_why(config: Config) -> None:
 
 def test_everything_resumes_by_itself_when_the_database_is_back(own_server: TestServer) -> None:
     """G25: nothing counts as a crash, and nobody waits longer than his deadline."""
-    config = Config(own_server.dsn, max_restarts=0, connect_timeout=1, poll_interval=0.2)
+    config = Config(
+        own_server.dsn, max_restarts=0, connect_timeout=1, poll_interval=0.2, append_timeout=AGES
+    )
     seen = Seen()
     with EventStore.connect(config, init=True) as store:
         subscription = store.subscribe_to_all_streams("all", seen.handle)
@@ -222,7 +224,7 @@ def test_everything_resumes_by_itself_when_the_database_is_back(own_server: Test
         before = time.monotonic()
         with pytest.raises((StorageUnavailableError, OutcomeUnknownError)):
             store.append_to_stream("numbers", 1, [_event()], timeout=1)
-        assert time.monotonic() - before < 2
+        assert time.monotonic() - before < PATIENCE
         own_server.start()
         append_one(store, 3)
         wait_until(lambda: subscription.checkpoint == store.read_all_streams_backward()[0].position)

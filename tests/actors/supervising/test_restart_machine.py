@@ -48,6 +48,7 @@ from eventstore_actors.kernel.messages import (
 from eventstore_actors.state.store_state import Phase, state_of
 from eventstore_actors.supervising.opener import StorageOpened
 from eventstore_actors.supervising.supervisor import StoreSupervisor
+from tests.support.effort import examples
 from tests.support.puppets import Key, Puppet, Stage
 from tests.support.restart_design import ROUNDING, Place
 from tests.support.rooms import soon
@@ -358,5 +359,5 @@ def test_the_supervisor_restarts_and_gives_up_as_designed(monkeypatch: pytest.Mo
     class Restarts(RestartMachine):
         stage = Stage(monkeypatch)
 
-    histories = settings(max_examples=100, stateful_step_count=40, deadline=None)
+    histories = settings(max_examples=examples(25), stateful_step_count=40)
     run_state_machine_as_test(Restarts, settings=histories)

@@ -18,7 +18,7 @@ from eventstore import (
 from eventstore_actors.kernel.messages import Child, HistoryRewound
 from tests.actors.application import NONSENSE, Application, Load, append_one, raise_in_thread
 from tests.support.recorder import Recorder, Seen
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 @pytest.mark.parametrize("child", Child)
@@ -96,8 +96,8 @@ def test_too_many_crashes_stop_everything_and_the_parent_and_all_callers_hear_wh
         for call in (
             lambda: append_one(store, 1),
             lambda: store.subscribe_to_all_streams("more", seen.handle),
-            lambda: store.join(timeout=1),
-            lambda: subscription.join(timeout=1),
+            lambda: store.join(timeout=PATIENCE),
+            lambda: subscription.join(timeout=PATIENCE),
             application.attach,
         ):
             with pytest.raises(NotRunningError, match=str(child)):

@@ -12,7 +12,7 @@ from eventstore.ports.ownership import Fence
 from eventstore.ports.storage import HeadListener, Heard, Storage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def hear(
@@ -46,10 +46,10 @@ def test_an_append_wakes_a_listener_with_the_new_head(listener: HeadListener, ot
     other.store("a", 2)
     other.announce()
 
-    heard = hear(listener, lambda heard: heard.head == 2, patience=6)
+    heard = hear(listener, lambda heard: heard.head == 2, patience=60)
 
     assert not heard.reconnected
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE
 
 
 def store_and_announce(user: User) -> None:
@@ -69,7 +69,7 @@ def test_a_listener_that_waits_already_is_woken(listener: HeadListener, other: U
 
     appending.join()
     assert heads[-1] == 1
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < PATIENCE
 
 
 def test_who_is_in_no_hurry_is_woken_by_no_append(storage: Storage, other: User) -> None:
@@ -95,13 +95,13 @@ def test_who_is_in_a_hurry_now_hears_at_once_what_is_there_and_then_of_every_app
     other.store("a")
     started = time.monotonic()
 
-    heard = listener.wait(20)
+    heard = listener.wait(60)
     assert (heard.head, heard.reconnected) == (1, True)
     other.store("a", 2)
     other.announce()
-    hear(listener, lambda heard: heard.head == 3, patience=20)
+    hear(listener, lambda heard: heard.head == 3, patience=60)
 
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < PATIENCE
     listener.close()
 
 
@@ -161,7 +161,7 @@ def test_a_listener_can_be_woken_from_another_thread(listener: HeadListener) -> 
     timer.join()
 
     assert heard.head == 0
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < PATIENCE
 
 
 def test_a_timeout_returns_the_head(listener: HeadListener) -> None:

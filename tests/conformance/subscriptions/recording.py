@@ -14,7 +14,7 @@ from tests.conformance.conftest import POLL_INTERVAL
 
 __all__ = ["Handler", "Subscriber", "flat", "numbers"]
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds until a test gives up to wait for what must come."""
 
 QUIET = 4 * POLL_INTERVAL

@@ -14,7 +14,7 @@ from eventstore import (
 from tests.conformance.conftest import Connect, numbered
 from tests.conformance.subscriptions.conftest import NewSubscriber
 from tests.conformance.subscriptions.recording import Handler, Subscriber, numbers
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 ANY = ExpectedVersion.ANY
 
@@ -176,7 +176,7 @@ def test_an_owner_that_was_reset_and_will_not_wait_stops(
     subscriber.lost()
     wait_until(lambda: subscription.state is SubscriptionState.STOPPED)
     with pytest.raises(SubscriptionLostError):
-        subscription.join(timeout=1)
+        subscription.join(timeout=PATIENCE)
 
 
 def test_acknowledgements_of_a_lost_run_do_not_count(

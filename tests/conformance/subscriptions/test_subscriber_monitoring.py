@@ -19,7 +19,7 @@ from eventstore import (
 from tests.conformance.conftest import Connect, numbered
 from tests.conformance.subscriptions.conftest import NewSubscriber
 from tests.conformance.subscriptions.recording import Handler, Subscriber, numbers
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 ANY = ExpectedVersion.ANY
 QUICKLY = Retry(first=0.01, longest=0.02)
@@ -98,7 +98,7 @@ def test_unsubscribed_it_is_told_no_more(store: EventStore, subscriber: Subscrib
     subscriber.lost()
     assert subscriber.is_told_nothing()
     assert subscription.state is SubscriptionState.STOPPED
-    subscription.join(timeout=1)
+    subscription.join(timeout=PATIENCE)
 
 
 def test_a_subscriber_that_acknowledges_nothing_in_time_loses_its_place(

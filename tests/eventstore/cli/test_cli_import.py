@@ -121,7 +121,7 @@ def test_two_imports_of_the_same_file_at_the_same_time_store_it_once(
     file = tmp_path / "flights.jsonl"
     file.write_bytes(b"".join(lines))
     with shell.start("import", str(file)) as one, shell.start("import", str(file)) as two:
-        assert [process.wait(timeout=60) for process in (one, two)] == [0, 0]
+        assert [process.wait(timeout=120) for process in (one, two)] == [0, 0]
     assert content(shell) == expected(lines)
 
 

@@ -22,10 +22,11 @@ from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.eventstore.postgres.conftest import Psql
+from tests.support.late_answers import expect_late_answers
 from tests.support.proxy import Proxy
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
-SHORT = 0.4
+SHORT = 1.5
 
 
 def shortly() -> float:
@@ -34,10 +35,10 @@ def shortly() -> float:
 
 @contextmanager
 def taking_about(seconds: float) -> Iterator[None]:
-    """Fail unless the block takes that long, and not much longer."""
+    """Fail unless the block takes about that long, and does not hang."""
     started = time.monotonic()
     yield
-    assert seconds / 2 <= time.monotonic() - started < seconds + 2
+    assert seconds / 4 <= time.monotonic() - started < seconds + PATIENCE
 
 
 @contextmanager
@@ -46,6 +47,11 @@ def held(psql: Psql, statement: str) -> Iterator[None]:
     with psql.connection.transaction():
         psql(statement)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _late_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    expect_late_answers(monkeypatch)
 
 
 @pytest.fixture

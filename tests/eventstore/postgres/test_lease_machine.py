@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from psycopg.conninfo import make_conninfo
 
@@ -26,13 +26,12 @@ from eventstore.model.config import Config
 from eventstore.storages.memory import MemoryStorage
 from eventstore.storages.postgres import PostgresStorage
 from tests.support.clocks import OF_LEASES, TimedMemory, TimedPostgres, TimedStore, Watch
+from tests.support.effort import examples
 from tests.support.lease_machine import LEASE, POLL, LeaseMachine
 from tests.support.rooms import soon
 
 HISTORIES = settings(
     stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
     # To explain a history is to trace it line by line, again and again: a test may run out of time.
     phases=[Phase.reuse, Phase.generate, Phase.shrink],
 )
@@ -96,12 +95,16 @@ def impatient(dsn: str, schema: str = "eventstore") -> Config:
 
 def test_leases_in_postgresql_hold_whatever_the_clocks_say(leases_in_postgresql: Leases) -> None:
     """G13, G14, G15, G16, G27: also through crashes, resets, deletes, and answers that are lost."""
-    run_state_machine_as_test(leases_in_postgresql, settings=settings(AS_FOUND, max_examples=25))
+    run_state_machine_as_test(
+        leases_in_postgresql, settings=settings(AS_FOUND, max_examples=examples(8))
+    )
 
 
 def test_leases_in_memory_hold_whatever_the_clocks_say(leases_in_memory: Leases) -> None:
     """G13, G14, G15, G16, G27: also through crashes, resets, deletes, and answers that are lost."""
-    run_state_machine_as_test(leases_in_memory, settings=settings(HISTORIES, max_examples=200))
+    run_state_machine_as_test(
+        leases_in_memory, settings=settings(HISTORIES, max_examples=examples(50))
+    )
 
 
 def test_what_a_read_that_outlasts_the_lease_found_waits_for_the_next_renewal(

@@ -207,7 +207,7 @@ def test_a_forked_child_leaves_the_connections_of_its_parent_alone(dsn: str, sch
         [sys.executable, "-W", "ignore::ResourceWarning", "-c", FORK, dsn, schema],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert (run.stdout, run.stderr) == ("same connections\n", "")

@@ -88,7 +88,7 @@ def test_a_reader_that_follows_misses_nothing(open_storage: Open, dsn: str, sche
             total = sum(future.result(timeout=60) for future in writing)
         finally:
             done.set()
-        seen = reading.result(timeout=30)
+        seen = reading.result(timeout=60)
     assert [event.global_position for event in seen] == list(range(1, total + 1))
     versions = defaultdict(list)
     for event in seen:

@@ -26,6 +26,8 @@ SHIPPED = SchemaScripts.shipped()
 
 # What is foreseen: tables for parked events and snapshots, an index for filters by type.
 MIGRATION = """
+    -- First the strongest lock of a table: to widen a weaker one may be a deadlock.
+    ALTER TABLE :"schema".subscriptions ADD COLUMN partitions integer NOT NULL DEFAULT 1;
     CREATE TABLE :"schema".parked_events (
       subscription_id bigint NOT NULL REFERENCES :"schema".subscriptions ON DELETE CASCADE,
       position        bigint NOT NULL,
@@ -34,7 +36,6 @@ MIGRATION = """
     CREATE TABLE :"schema".snapshots (
       source_id  text COLLATE "C" CONSTRAINT snapshots_pkey PRIMARY KEY,
       data       bytea NOT NULL);
-    ALTER TABLE :"schema".subscriptions ADD COLUMN partitions integer NOT NULL DEFAULT 1;
     CREATE INDEX events_event_type_idx ON :"schema".events (event_type, global_position);
     CREATE FUNCTION :"schema".store_head_v2() RETURNS bigint LANGUAGE sql
       SET search_path = :"schema", pg_temp AS $$ SELECT store_head() $$;
