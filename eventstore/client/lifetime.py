@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,22 +23,25 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-_open: weakref.WeakSet[Closable] = weakref.WeakSet()
+_open: dict[Closable, None] = {}
+"""Stores that run, oldest first. Held here, so that a store runs until it is closed."""
 
 
 def remember(store: Closable) -> None:
-    """Close *store* when the process exits, unless it is closed before."""
-    _open.add(store)
+    """Hold *store*, and close it when the process exits, unless it is closed before."""
+    _open[store] = None
+    # Exit handlers run newest first: the store is closed before the embedded server that it uses.
+    atexit.unregister(_close_forgotten)
+    atexit.register(_close_forgotten)
 
 
 def forget(store: Closable) -> None:
-    """Do not close *store* at exit: it is closed already."""
-    _open.discard(store)
+    """Let go of *store*: it is closed already."""
+    _open.pop(store, None)
 
 
-@atexit.register
 def _close_forgotten() -> None:
-    for store in list(_open):
+    for store in reversed(list(_open)):
         warnings.warn(f"{store!r} was not closed", ResourceWarning, stacklevel=1)
         store.close()
 

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from eventstore import EventData, EventStore, ExpectedVersion, NotRunningError
+from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion, NotRunningError
 
 SERVICE = """
 import signal, sys, threading, warnings
@@ -112,3 +113,33 @@ def test_after_a_fork_the_child_is_refused_and_its_close_touches_nothing() -> No
             )
         result = store.append_to_stream("s", ExpectedVersion.ANY, [EventData("X", 1)])
         assert result.last_version == 1
+
+
+FORGETFUL = """
+import sys
+from eventstore import EventData, EventStore, ExpectedVersion
+
+def subscribed():
+    store = EventStore.connect(f"embedded:{sys.argv[1]}")
+    handle = store.subscribe_to_all_streams("all", lambda events: None)
+    return handle, store.append_to_stream("s", ExpectedVersion.ANY, [EventData("X", 1)])
+
+handle, stored = subscribed()
+import gc
+gc.collect()
+handle.wait_for(stored, timeout=60)
+"""
+
+
+def test_a_store_of_which_only_a_subscription_is_kept_runs_on_and_is_closed_before_its_server(
+    tmp_path: Path,
+) -> None:
+    """G26: its checkpoint is stored, and its ownership is released."""
+    folder = tmp_path / "data"
+    command = [sys.executable, "-c", FORGETFUL, str(folder)]
+    subprocess.run(command, check=True, timeout=120)
+
+    with EventStore.connect(f"embedded:{folder}", runtime=CallerRuntime) as store:
+        info = store.subscription_info("$all", "all")
+    assert info.checkpoint == 1
+    assert info.owner is None

@@ -118,3 +118,10 @@ def test_the_files_of_an_error_are_those_of_one_there_is() -> None:
         if "HistoryRewoundError" in (ROOT / path).read_text("utf-8")
     }
     assert naming == {*CHANGES["an error"]}
+
+
+@pytest.mark.parametrize("column", ["causation_id", "correlation_id"])
+def test_the_files_of_a_column_are_those_of_one_there_is(column: str) -> None:
+    knowing = using(column) | {"schema.sql"}
+    assert column in (ROOT / "schema.sql").read_text("utf-8")
+    assert knowing == {*CHANGES["a column of an event"]}
