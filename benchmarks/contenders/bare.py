@@ -112,7 +112,7 @@ class Bare(InOneLoop):
         return cycle(names)
 
     def _append(self, group: Iterator[Append] | Sequence[Append]) -> None:
-        rows = self.execute(self.statements.append, (_WAIT, *append_arguments(list(group))))
+        rows = self.execute(self.statements.append, (_WAIT, False, *append_arguments(list(group))))
         assert all(row[0] == 0 for row in rows)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
@@ -186,6 +186,7 @@ def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent]:
             metadata,
             causation_id,
             correlation_id,
+            _format,
             created_at,
         ) in rows
     ]

@@ -57,6 +57,10 @@ _UNFENCED = (
         "coalesce(r.owner = p.owner AND r.epoch = p.epoch, false)",
         "r.position_id IS NOT NULL",
     ),
+    # Nor does a look at the row tell whoever was fenced.
+    _Edit(
+        "look_at_subscriptions", "coalesce(l.expires_at <= clock_timestamp(), true)", "1 / 0 = 1"
+    ),
 )
 
 _UNWATCHED = _Edit("claim_subscription", "(p_watched_owner, p_watched_epoch", "(p_owner, NULL")

@@ -89,6 +89,8 @@ def test_an_event_of_64_mib_is_possible_and_one_more_byte_is_not() -> None:
 
 
 class Broken:
+    format = "json"
+
     def serialize(self, value: Any) -> bytes:
         raise ZeroDivisionError("no")
 

@@ -311,7 +311,7 @@ def test_a_limit_below_what_a_process_needs_is_warned_of(
     storage.open(init=True, deadline=soon())
     storage.close()
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert warnings == [f"the server may refuse connections limit='{limit}' allowed=5 needed=7"]
+    assert warnings == [f"the server may refuse connections limit='{limit}' allowed=5 needed=8"]
     wait_until(lambda: not psql("SELECT 1 FROM pg_stat_activity WHERE datname = %s", database))
     psql(f"DROP DATABASE {database}")
     psql(f"DROP ROLE {role}")
