@@ -69,8 +69,9 @@ class BareSubscriber(Bare):
         self._keeper.keep([progress], _LEASE, time.monotonic() + _LEASE)
 
     def append_each(self, payloads: Iterable[object]) -> None:
-        """Append one event per payload in one commit, each to a new stream."""
+        """Append one event per payload in one commit, each to a new stream; announce it."""
         events = [EncodedEvent(uuid7(), EVENT_TYPE, _encode(data)) for data in payloads]
         self._append(
             (StreamAppend(new_stream(), ExpectedVersion.NO_STREAM, (event,)),) for event in events
         )
+        self.execute(self.statements.notify, ("200ms", self.statements.channel, "e"))
