@@ -141,7 +141,8 @@ class SubscriptionKeywords(TypedDict, total=False):
     on_error: How a batch is delivered again after the function, the selector, the mapper or the
         serializer raised. Defaults to Retry().
     when_owned: While another runtime owns the subscription, "wait": stand by to take over;
-        "error": raise `SubscriptionInUseError`. Defaults to "wait".
+        "error": raise `SubscriptionInUseError`; None: stand by if the owner is in another process,
+        and raise the error if it is in this one. Defaults to None.
     selector: Called with each event; if the result is false, the event is not delivered and
         counts as acknowledged. Defaults to None.
     mapper: Called with each event; the result is delivered in its place. Defaults to None.
@@ -154,7 +155,7 @@ class SubscriptionKeywords(TypedDict, total=False):
     buffer_bytes: int
     ack_timeout: float | None
     on_error: Retry | None
-    when_owned: Literal["wait", "error"] | WhenOwned
+    when_owned: Literal["wait", "error"] | WhenOwned | None
     selector: Selector | None
     mapper: Mapper | None
 
@@ -170,7 +171,7 @@ class SubscriptionOptions:
     buffer_bytes: int = 64 * MIB
     ack_timeout: float | None = None
     on_error: Retry = Retry()
-    when_owned: WhenOwned = WhenOwned.WAIT
+    when_owned: WhenOwned | None = None
     selector: Selector | None = None
     mapper: Mapper | None = None
 
@@ -231,7 +232,9 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "start_from": parse_start,
     "batch_by": partial(check_choice, "batch_by", BatchBy),
     "on_error": lambda value: Retry() if value is None else value,
-    "when_owned": partial(check_choice, "when_owned", WhenOwned),
+    "when_owned": lambda value: (
+        None if value is None else check_choice("when_owned", WhenOwned, value)
+    ),
 }
 """What turns the value of an option into the type that `SubscriptionOptions` holds."""
 

@@ -44,7 +44,7 @@ from eventstore_actors.kernel.timer import Alarm
 from eventstore_actors.owning.claim import Claimant
 from eventstore_actors.state import subscription_errors as reasons
 from eventstore_actors.state.context import Context
-from eventstore_actors.state.seat import Seat
+from eventstore_actors.state.seat import Seat, is_of_this_process
 
 __all__ = ["SubscriptionActor"]
 
@@ -224,13 +224,19 @@ class SubscriptionActor(SupervisedActor):
     def _claimed(self, claimed: Claimed | Held, asked_at: float) -> None:
         if isinstance(claimed, Claimed):
             self._loop.start_run(claimed, asked_at + self._config.lease)
-        elif self._options.when_owned is WhenOwned.ERROR:
-            self._refuse(reasons.in_use(self._handle, claimed))
-        else:
+        elif self._may_stand_by(claimed):
             self._stand_by()
+        else:
+            self._refuse(reasons.in_use(self._handle, claimed))
         if self._reply is not None:
             answer(self._reply, self._handle)
             self._reply = None
+
+    def _may_stand_by(self, held: Held) -> bool:
+        if self._options.when_owned is not None:
+            return self._options.when_owned is WhenOwned.WAIT
+        is_ours = held.mark is not None and is_of_this_process(held.mark.owner)
+        return self._reply is None or not is_ours
 
     def _stand_by(self) -> None:
         """Have the keeper look at the row, until it may be claimed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,9 +14,20 @@ from eventstore.model.subscription import SubscriptionOptions
 from eventstore_actors.kernel.messages import Ref
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 
-__all__ = ["Handler", "Seat"]
+__all__ = ["Handler", "Seat", "is_of_this_process"]
 
 Handler = Callable[[Events], None]
+
+_owners: set[UUID] = set()
+"""The owner ids of all seats in this process, whatever store they belong to."""
+
+# A forked child has none of its parent's subscriptions.
+os.register_at_fork(after_in_child=_owners.clear)
+
+
+def is_of_this_process(owner: UUID) -> bool:
+    """Return whether a seat of this process has that owner id."""
+    return owner in _owners
 
 
 @dataclass(slots=True, eq=False)
@@ -35,13 +47,22 @@ class Seat:
     handler_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while the handler runs, so that it never runs twice at once, even after a crash."""
 
+    def __post_init__(self) -> None:
+        _owners.add(self.owner)
+
     def next_run(self) -> int:
         self.run += 1
         return self.run
 
     def change_owner(self) -> None:
         """Take a new owner id, so that the next claim fences off everything from before."""
+        _owners.discard(self.owner)
         self.owner = uuid4()
+        _owners.add(self.owner)
+
+    def leave(self) -> None:
+        """Give the seat up: nobody in this process claims with its owner id any more."""
+        _owners.discard(self.owner)
 
     @property
     def actor(self) -> Any:

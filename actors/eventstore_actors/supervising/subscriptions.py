@@ -213,6 +213,7 @@ class Subscriptions:
     def _free_seat(self, key: Key, reason: EventStoreError | None, *, again: bool = True) -> None:
         taken = self._taken.pop(key)
         self._tree.remove_subscription(key)
+        taken.seat.leave()
         handle = taken.seat.handle
         if not handle.join_quietly(0):
             handle.stopped(reason)

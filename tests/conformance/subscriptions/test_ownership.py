@@ -76,7 +76,7 @@ def test_in_another_store_it_waits_as_a_standby(
     owning = owner.subscribe_to_all_streams("shipping", first.ref)
     first.subscribed()
 
-    waiting = standby.subscribe_to_all_streams("shipping", second.ref)
+    waiting = standby.subscribe_to_all_streams("shipping", second.ref, when_owned="wait")
 
     assert waiting.state is SubscriptionState.WAITING
     owner.append_to_stream("order-1", ANY, numbered(1, 3))
@@ -111,7 +111,7 @@ def test_a_standby_takes_over_when_the_owner_unsubscribes(
     owner.append_to_stream("order-1", ANY, numbered(1, 3))
     owning = owner.subscribe_to_all_streams("shipping", first.ref)
     first.subscribed()
-    standby.subscribe_to_all_streams("shipping", second.ref)
+    standby.subscribe_to_all_streams("shipping", second.ref, when_owned="wait")
     owning.ack(first.batch()[1])
 
     owning.unsubscribe()
@@ -131,7 +131,7 @@ def test_a_standby_takes_over_when_the_owner_is_closed(
     owner.append_to_stream("order-1", ANY, numbered(1, 3))
     owning = owner.subscribe_to_all_streams("shipping", first)
     wait_until(lambda: owning.checkpoint == 3)
-    standby.subscribe_to_all_streams("shipping", second.ref)
+    standby.subscribe_to_all_streams("shipping", second.ref, when_owned="wait")
 
     owner.close()
     standby.append_to_stream("order-1", ANY, numbered(4, 4))
@@ -205,7 +205,7 @@ def test_many_standbys_hand_on_without_losing_or_repeating(
     stores = [connect(lease=60) for _ in range(4)]
     subscribers = [new_subscriber() for _ in stores]
     subscriptions = [
-        store.subscribe_to_all_streams("shipping", subscriber.ref)
+        store.subscribe_to_all_streams("shipping", subscriber.ref, when_owned="wait")
         for store, subscriber in zip(stores, subscribers, strict=True)
     ]
     seen: list[int] = []
@@ -222,3 +222,19 @@ def test_many_standbys_hand_on_without_losing_or_repeating(
 
     assert seen == [1, 2, 3, 4]
     assert all(s.state is SubscriptionState.STOPPED for s in subscriptions)
+
+
+def test_another_store_of_the_same_process_is_refused_unless_it_asks_to_wait(
+    connect: Connect, new_subscriber: NewSubscriber
+) -> None:
+    """G17: a cell of a notebook that runs twice must not wait silently behind its first run."""
+    first, second = new_subscriber(), new_subscriber()
+    owning = connect().subscribe_to_all_streams("shipping", first.ref)
+    first.subscribed()
+
+    with pytest.raises(SubscriptionInUseError):
+        connect().subscribe_to_all_streams("shipping", second.ref)
+    owning.unsubscribe()
+
+    connect().subscribe_to_all_streams("shipping", second.ref)
+    second.subscribed()

@@ -78,7 +78,7 @@ def test_a_dead_subscriber_frees_its_place_for_a_standby(
     owner.append_to_stream("order-1", ANY, numbered(1, 2))
     owner.subscribe_to_all_streams("shipping", first.ref)
     first.subscribed()
-    standby.subscribe_to_all_streams("shipping", second.ref)
+    standby.subscribe_to_all_streams("shipping", second.ref, when_owned="wait")
 
     first.die()
 
