@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -145,14 +145,21 @@ def _info(
     )
 
 
-def _events(rows: Iterable[tuple[Any, ...]]) -> list[StoredEvent]:
-    """Return the events in *rows*, whose columns are their fields, `created_at` the last.
+def _compiled() -> Callable[[Iterable[tuple[Any, ...]]], list[StoredEvent]]:
+    """Return a function that makes events of rows, whose columns are the fields of an event.
 
-    With the body of `moments.utc`: a call per event would cost a fifth more.
+    It is compiled from the list of fields, `created_at` the last, with the body of `moments.utc`:
+    a loop over names takes half the time of one over slices of rows, and this is most of a read.
     """
-    combine = datetime.combine
-    return [_event((*row[:-1], combine(row[-1], row[-1].time(), UTC))) for row in rows]
+    *fields, time = StoredEvent.__struct_fields__
+    columns = ", ".join(fields)
+    source = (
+        f"lambda rows: [StoredEvent({columns}, combine({time}, {time}.time(), UTC))"
+        f" for {columns}, {time} in rows]"
+    )
+    names = {"StoredEvent": StoredEvent, "combine": datetime.combine, "UTC": UTC}
+    made: Callable[[Iterable[tuple[Any, ...]]], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
+    return made
 
 
-def _event(fields: tuple[Any, ...]) -> StoredEvent:
-    return StoredEvent(*fields)
+_events = _compiled()
