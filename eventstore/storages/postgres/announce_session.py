@@ -22,13 +22,23 @@ from eventstore.storages.postgres.connecting.kept_connection import KeptConnecti
 from eventstore.storages.postgres.moments import lock_wait
 from eventstore.storages.postgres.statements import Statements
 
-__all__ = ["LONGEST_WAIT", "OwnSessions", "PostgresAnnounceSession", "payloads", "send_news"]
+__all__ = [
+    "LONGEST_WAIT",
+    "Audience",
+    "OwnSessions",
+    "PostgresAnnounceSession",
+    "payloads",
+    "send_news",
+]
 
 LONGEST_WAIT = 0.2
 """Seconds to wait for the lock: a foreign commit that waits for a standby may hold it for long."""
 
-_HEARD_FOR = 1.0
+_PRESENT = 1.0
 """Seconds for which somebody who listens is taken to go on listening."""
+
+_ABSENT = 0.1
+"""Seconds for which nobody is taken to begin to listen."""
 
 _LONGEST_PAYLOAD = 7_000
 """Bytes; PostgreSQL takes less than 8,000."""
@@ -44,11 +54,40 @@ class OwnSessions:
     listening: set[int] = field(default_factory=set)
 
 
+class Audience:
+    """Whether other processes listen to the events of a store."""
+
+    def __init__(self, statements: Statements, own: OwnSessions) -> None:
+        self._statements = statements
+        self._own = own
+        self._known = True
+        self._known_until = -math.inf
+
+    def listens(self, connection: GuardedConnection, deadline: float) -> bool:
+        """Return whether somebody listens, as the server's sessions show.
+
+        The answer is remembered for a moment, and True for longer: in doubt it is announced.
+
+        Raises:
+            psycopg.Error: As the driver raises it.
+        """
+        now = time.monotonic()
+        if now >= self._known_until:
+            own = arrays.int4_array(self._own.listening)
+            ((self._known,),) = connection.execute(self._statements.others_listen, (own,), deadline)
+            self._known_until = now + (_PRESENT if self._known else _ABSENT)
+        return self._known
+
+
 class PostgresAnnounceSession:
     """One connection that announces; made when there is something to announce."""
 
     def __init__(
-        self, connection: KeptConnection, statements: Statements, own: OwnSessions
+        self,
+        connection: KeptConnection,
+        statements: Statements,
+        own: OwnSessions,
+        audience: Audience,
     ) -> None:
         """Prepare; nothing is connected.
 
@@ -56,11 +95,12 @@ class PostgresAnnounceSession:
             connection: Nobody else's.
             statements: Of the store.
             own: Shared with the listener of the same storage.
+            audience: Of the store.
         """
         self._connection = connection
         self._statements = statements
         self._own = own
-        self._heard_until = -math.inf
+        self._audience = audience
 
     def announce(
         self, *, events: bool, subscriptions: Collection[int], deadline: float
@@ -71,7 +111,7 @@ class PostgresAnnounceSession:
             self._own.announcing = set()
             if not connection.pooled:
                 self._own.announcing = {connection.raw.info.backend_pid}
-            if not subscriptions and not self._is_heard(connection, deadline):
+            if not (subscriptions or self._audience.listens(connection, deadline)):
                 return Announced.UNHEARD
             for payload in payloads(events=events, subscriptions=subscriptions):
                 send_news(connection, self._statements, payload, deadline)
@@ -82,15 +122,6 @@ class PostgresAnnounceSession:
         except (psycopg.Error, EventStoreError) as error:
             _log.debug("an announcement was lost", error=str(error))
             return Announced.LOST
-
-    def _is_heard(self, connection: GuardedConnection, deadline: float) -> bool:
-        """Tell whether others listen; for a moment after they did, do not ask again."""
-        now = time.monotonic()
-        if now >= self._heard_until:
-            own = arrays.int4_array(self._own.listening)
-            ((heard,),) = connection.execute(self._statements.others_listen, (own,), deadline)
-            self._heard_until = now + _HEARD_FOR if heard else -math.inf
-        return self._heard_until > now
 
     @property
     def closed(self) -> bool:

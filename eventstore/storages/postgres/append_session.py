@@ -32,7 +32,7 @@ from eventstore.ports.stored_events import (
     StreamAppend,
 )
 from eventstore.storages.postgres import arrays
-from eventstore.storages.postgres.announce_session import send_news
+from eventstore.storages.postgres.announce_session import Audience, send_news
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
@@ -56,9 +56,12 @@ _ANSWER = 1.0
 class PostgresAppendSession:
     """One connection that appends; each call is one statement and one commit."""
 
-    def __init__(self, connection: KeptConnection, statements: Statements) -> None:
+    def __init__(
+        self, connection: KeptConnection, statements: Statements, audience: Audience
+    ) -> None:
         self._connection = connection
         self._statements = statements
+        self._audience = audience
         self._looks = 0
 
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
@@ -87,10 +90,12 @@ class PostgresAppendSession:
         """Wake everybody who listens; see `AppendSession.announce`."""
 
         def send(connection: GuardedConnection) -> None:
-            send_news(connection, self._statements, "e", time.monotonic() + _ANSWER, wait)
+            if self._audience.listens(connection, deadline):
+                send_news(connection, self._statements, "e", deadline, wait)
 
+        deadline = time.monotonic() + _ANSWER
         with contextlib.suppress(psycopg.Error, StorageUnavailableError):
-            self._connection.run_once(send, time.monotonic() + _ANSWER)
+            self._connection.run_once(send, deadline)
 
     def _call(
         self,

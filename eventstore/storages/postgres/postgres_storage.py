@@ -30,6 +30,7 @@ from eventstore.storages.postgres.admin.store_identity import StoreIdentity
 from eventstore.storages.postgres.admin.store_schema import StoreSchema
 from eventstore.storages.postgres.announce_session import (
     LONGEST_WAIT,
+    Audience,
     OwnSessions,
     PostgresAnnounceSession,
     payloads,
@@ -107,6 +108,7 @@ class PostgresStorage:
         self._service_pool = None if pool is None else ServicePool(pool, self._watchdog)
         self._readers = self._service_pool or self._pool
         self._own = OwnSessions()
+        self._audience = Audience(self._statements, self._own)
         self._sessions: list[
             PostgresAppendSession
             | PostgresKeeperSession
@@ -188,7 +190,7 @@ class PostgresStorage:
     def append_session(self) -> AppendSession:
         """Return what appends over a connection of its own."""
         connection = KeptConnection(self._connector)
-        return self._joined(PostgresAppendSession(connection, self._statements))
+        return self._joined(PostgresAppendSession(connection, self._statements, self._audience))
 
     def keeper_session(self) -> KeeperSession:
         """Return what keeps subscriptions over a connection of its own."""
@@ -204,7 +206,9 @@ class PostgresStorage:
     def announce_session(self) -> AnnounceSession:
         """Return what wakes other processes, over a connection of its own."""
         connection = KeptConnection(self._connector)
-        return self._joined(PostgresAnnounceSession(connection, self._statements, self._own))
+        return self._joined(
+            PostgresAnnounceSession(connection, self._statements, self._own, self._audience)
+        )
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
