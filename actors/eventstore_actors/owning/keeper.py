@@ -32,8 +32,8 @@ __all__ = ["Keeper"]
 COALESCING = 0.1
 """Seconds within which the progress of all subscriptions goes into one statement."""
 
-LONGEST_STANDBY = 1.0
-"""Most seconds between two looks while a subscription of this runtime waits for its owner."""
+LONGEST_LOOK = 1.0
+"""Most seconds between two looks while a subscription waits for its owner, or after a failure."""
 
 RENEWALS = 3
 """Renewals per lease."""
@@ -161,6 +161,7 @@ class Keeper(SupervisedActor):
             done = False
         else:
             done = True
+            self._note_back()
             ids = [each.subscription_id for each in releases]
             self._shared.announcements.note_subscriptions(ids)
         for each in releases:
@@ -186,7 +187,7 @@ class Keeper(SupervisedActor):
         """Return when there is something to do, unless somebody tells more."""
         if not self._entries:
             return self._look_at()
-        if self._away or self._changed():
+        if self._changed():
             self._write_at = max(time.monotonic(), self._written_at + COALESCING)
             return self._write_at
         self._write_at = math.inf
@@ -197,7 +198,9 @@ class Keeper(SupervisedActor):
 
     def _look_at(self) -> float:
         interval = self._config.poll_interval
-        return self._looked_at + (min(interval, LONGEST_STANDBY) if self._standbys else interval)
+        if self._standbys or self._away:
+            interval = min(interval, LONGEST_LOOK)
+        return self._looked_at + interval
 
     def _changed(self) -> list[_Entry]:
         return [entry for entry in self._entries.values() if not entry.stored]
@@ -242,6 +245,8 @@ class Keeper(SupervisedActor):
             [e for e in self._entries.values() if e.subscription_id in subscription_ids],
             [s for s in self._standbys.values() if s.subscription_id in subscription_ids],
         )
+        if self._away:
+            self._alarm.at(self._look_at())
 
     def _look(self, entries: Iterable[_Entry], standbys: Iterable[StandBy]) -> None:
         """Read what the rows say, and tell those whom it concerns."""
