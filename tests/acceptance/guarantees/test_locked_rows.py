@@ -16,10 +16,12 @@ from eventstore import (
     SubscriptionInUseError,
     SubscriptionState,
 )
+from eventstore.client.targets import storage_for
 from eventstore.ports.ownership import Claimed, Held
 from eventstore_actors.owning.claim import Claimant
 from tests.acceptance.guarantees.conftest import Record, Settings, Start, wait_for_checkpoint
 from tests.support.recorder import Seen
+from tests.support.rooms import claim, soon
 from tests.support.waiting import wait_until
 
 NAME = "sub"
@@ -55,11 +57,11 @@ def locking(settings: Settings) -> Iterator[Locking]:
 def claims(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """One item per claim that was made in this process."""
     made: list[None] = []
-    claim = Claimant._claim
+    real = Claimant._claim
 
     def counted(self: Claimant) -> Claimed | Held:
         made.append(None)
-        return claim(self)
+        return real(self)
 
     monkeypatch.setattr(Claimant, "_claim", counted)
     return made
@@ -102,6 +104,24 @@ def test_who_will_not_wait_is_told_that_a_transaction_has_locked_the_row(
     locking.end()
     store.subscribe_to_all_streams(NAME, record(seen), when_owned="error")
     assert seen.wait(1) == [1]
+
+
+def test_a_dead_owner_is_not_named_as_the_reason_when_a_transaction_has_locked_the_row(
+    store: EventStore, settings: Settings, record: Record, locking: Locking
+) -> None:
+    """G17: nobody waits for somebody who is gone."""
+    storage = storage_for(Config(**settings))
+    storage.open(init=False, deadline=soon())
+    try:
+        assert isinstance(claim(storage, NAME, lease=0.01), Claimed)
+    finally:
+        storage.close()
+    locking.lock(checkpoint=0)
+    wait_until(lambda: store.subscription_info("$all", NAME).owner is None)
+    with pytest.raises(SubscriptionInUseError, match="a transaction that has locked its row"):
+        store.subscribe_to_all_streams(NAME, record(Seen()), when_owned="error")
+    locking.end()
+    store.subscribe_to_all_streams(NAME, record(Seen()), when_owned="error")
 
 
 def test_a_dead_owners_row_is_taken_over_when_the_transaction_that_locks_it_ends(
