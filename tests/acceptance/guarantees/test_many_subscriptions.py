@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from eventstore import Config, EventData, EventStore
-from eventstore.ports.ownership import Progress
+from eventstore.ports.ownership import Fence, Progress
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 from eventstore_actors.kernel.messages import StandBy
@@ -25,7 +25,7 @@ from tests.actors.seated import start_keeper
 from tests.support.recorder import Recorder, Seen
 from tests.support.rooms import Ear, rooms_over
 from tests.support.statement_log import StatementLog, logging_server
-from tests.support.waiting import wait_until
+from tests.support.waiting import AGES, wait_until
 
 LONG = 600.0
 """A lease that nobody renews while a test runs."""
@@ -67,6 +67,16 @@ class Rows:
         return [row[0] for row in self.run(statement, *arguments)]
 
 
+def lock(rows: Rows, name: str) -> None:
+    """Change the position of a subscription, in a transaction that goes on."""
+    rows.run(
+        "UPDATE {schema}.positions p SET checkpoint = p.checkpoint"
+        " FROM {schema}.subscriptions s WHERE s.subscription_id = p.subscription_id"
+        " AND s.subscription_name = %s",
+        name,
+    )
+
+
 _STALE = "SELECT count(*) FROM {schema}.leases WHERE renewed_at < %s + make_interval(secs => %s)"
 _CHECKPOINTS = "SELECT checkpoint FROM {schema}.positions WHERE checkpoint > 0"
 
@@ -81,13 +91,7 @@ def test_a_transaction_that_locks_a_position_costs_nobody_a_lease(
         names = subscribe_many(store, record(seen), count)
         epochs = rows.column("SELECT epoch FROM {schema}.positions ORDER BY position_id")
         with psycopg.connect(settings["dsn"]) as connection:
-            locking = Rows(connection, settings["schema"])
-            locking.run(
-                "UPDATE {schema}.positions p SET checkpoint = p.checkpoint"
-                " FROM {schema}.subscriptions s WHERE s.subscription_id = p.subscription_id"
-                " AND s.subscription_name = %s",
-                names[0],
-            )
+            lock(Rows(connection, settings["schema"]), names[0])
             locked_at = rows.one("SELECT clock_timestamp()")
             store.append_to_stream("s", 0, [EventData("X", 1)])
             wait_until(lambda: rows.column(_CHECKPOINTS) == [1] * (count - 1), timeout=60)
@@ -107,19 +111,19 @@ def test_hundreds_of_subscriptions_are_released_by_a_close_in_a_few_statements(
     count, seen = 400, Seen()
     releases: list[int] = []
     statements: list[object] = []
-    release, execute = PostgresKeeperSession._release, GuardedConnection.execute
+    release, execute = PostgresKeeperSession.release, GuardedConnection.execute
 
     def counted_release(
-        self: PostgresKeeperSession, progress: Sequence[Progress], *rest: Any, **more: Any
-    ) -> set[int]:
+        self: PostgresKeeperSession, progress: Sequence[Progress], deadline: float
+    ) -> list[Fence]:
         releases.append(len(progress))
-        return release(self, progress, *rest, **more)
+        return release(self, progress, deadline)
 
     def counted_execute(self: GuardedConnection, statement: Any, *rest: Any, **more: Any) -> Any:
         statements.append(statement)
         return execute(self, statement, *rest, **more)
 
-    monkeypatch.setattr(PostgresKeeperSession, "_release", counted_release)
+    monkeypatch.setattr(PostgresKeeperSession, "release", counted_release)
     monkeypatch.setattr(GuardedConnection, "execute", counted_execute)
     config = Config(**{**settings, "stop_timeout": 2.0, "lease": LONG, "poll_interval": 5.0})
     with rows_of(settings) as rows, EventStore.connect(config) as store:
@@ -137,6 +141,40 @@ def test_hundreds_of_subscriptions_are_released_by_a_close_in_a_few_statements(
         assert sum(releases) == count
         assert len(releases) <= count / 10
         assert len(statements) <= count / 4
+
+
+_OWNED = (
+    "SELECT subscription_name FROM {schema}.subscriptions JOIN {schema}.positions"
+    " USING (subscription_id) WHERE owner IS NOT NULL ORDER BY subscription_id"
+)
+
+
+def test_a_locked_position_holds_up_no_other_release(settings: Settings, record: Record) -> None:
+    """G22, G26, G27: neither while it is unsubscribed nor when all of them are closed."""
+    config = Config(**{**settings, "lease": LONG, "connect_timeout": AGES, "stop_timeout": 1.0})
+    with rows_of(settings) as rows, psycopg.connect(settings["dsn"]) as connection:
+        with EventStore.connect(config) as store:
+            names = subscribe_many(store, record(Seen()), 20)
+            lock(Rows(connection, settings["schema"]), names[0])
+            store.unsubscribe_from_all_streams(names[0])
+            for name in names[1:4]:
+                store.unsubscribe_from_all_streams(name)
+                assert rows.column(_OWNED).count(name) == 0
+        assert rows.column(_OWNED) == [names[0]]
+
+
+def test_a_locked_position_is_released_when_the_transaction_ends(
+    settings: Settings, record: Record
+) -> None:
+    """G26, G27: though whoever unsubscribed it did not wait so long."""
+    config = Config(**{**settings, "lease": LONG, "connect_timeout": AGES})
+    with rows_of(settings) as rows, EventStore.connect(config) as store:
+        (name,) = subscribe_many(store, record(Seen()), 1)
+        with psycopg.connect(settings["dsn"]) as connection:
+            lock(Rows(connection, settings["schema"]), name)
+            store.unsubscribe_from_all_streams(name)
+            assert rows.column(_OWNED) == [name]
+        wait_until(lambda: rows.column(_OWNED) == [])
 
 
 # ── standbys ─────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pykka
 import pytest
@@ -35,9 +35,9 @@ class FailingSession:
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
         return self._real.keep(progress, lease, deadline)
 
-    def release(self, progress: Sequence[Progress], deadline: float) -> None:
+    def release(self, progress: Sequence[Progress], deadline: float) -> Collection[Fence]:
         self._check()
-        self._real.release(progress, deadline)
+        return self._real.release(progress, deadline)
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         self.looks += 1
