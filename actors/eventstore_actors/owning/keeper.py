@@ -194,9 +194,8 @@ class Keeper(SupervisedActor):
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
-        """Do what is due: renew everything, else store what changed; look at the rows."""
-        if self._locked:
-            self._release()
+        """Do what is due: end ownerships; renew all, else store what changed; look at the rows."""
+        self._release()
         now = time.monotonic()
         if now >= self._renewal_at():
             if self._write(self._entries.values(), self._deadline()):
