@@ -612,6 +612,11 @@ BEGIN
      WHERE l.position_id = v_position.position_id
     RETURNING * INTO v_lease;
   END IF;
+  -- What keeps the caller waiting is the lock, and no owner whose lease ran out.
+  IF v_locked AND v_lease.expires_at <= v_now THEN
+    v_position.owner_name := NULL;
+    v_position.owned_since := NULL;
+  END IF;
   RETURN QUERY SELECT v_position.owner IS NOT DISTINCT FROM p_owner AND NOT v_locked,
                       v_created, v_locked, v_subscription.subscription_id, v_position.position_id,
                       v_position.owner, v_position.epoch, v_position.checkpoint, v_stream.head,

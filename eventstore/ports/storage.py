@@ -15,7 +15,7 @@ from uuid import UUID
 
 from eventstore.model.events import StreamInfo
 from eventstore.model.subscription import SubscriptionInfo
-from eventstore.ports.ownership import Claim, Claimed, Held, Kept, Progress, Standing
+from eventstore.ports.ownership import Claim, Claimed, Fence, Held, Kept, Progress, Standing
 from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 
 __all__ = [
@@ -75,11 +75,13 @@ class KeeperSession(Protocol):
             is left out: it was not renewed, and must not cost the others theirs.
         """
 
-    def release(self, progress: Sequence[Progress], deadline: float) -> None:
+    def release(self, progress: Sequence[Progress], deadline: float) -> Collection[Fence]:
         """Store the last checkpoints and end the ownership, so that a standby goes on at once.
 
-        A fence that no longer matches is ignored. One statement for all; a row that somebody else
-        has locked is waited for afterwards.
+        In one statement that waits for no row. A fence that no longer matches is ignored.
+
+        Returns:
+            The fences whose position somebody else has locked: they are not released, try again.
         """
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:

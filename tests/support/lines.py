@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
@@ -144,12 +144,13 @@ class Line:
                 self.lost = answer.fence
         return answers
 
-    def release(self, progress: Sequence[Progress], deadline: float) -> None:
-        def hear(_: None) -> None:
+    def release(self, progress: Sequence[Progress], deadline: float) -> Collection[Fence]:
+        def hear(locked: Collection[Fence]) -> None:
             for asked in progress:
-                self._world.judge.released(asked)
+                if asked.fence not in locked:
+                    self._world.judge.released(asked)
 
-        self._ask(lambda until: self._world.keeper.release(progress, until), hear)
+        return self._ask(lambda until: self._world.keeper.release(progress, until), hear)
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         seen = self._ask(lambda until: self._world.keeper.look(position_ids, until), _no)

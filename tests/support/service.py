@@ -158,6 +158,15 @@ class Service:
         self._receivers[name] = receiver = Receiver.start(name, ack_every, work)
         self._subscribe(name, stream, receiver, options)
 
+    def subscribe_many(self, prefix: str, count: int, **options: Any) -> None:
+        """Connect one actor, which reports everything as *prefix*, to that many subscriptions."""
+        receiver = Receiver.start(prefix, 1, 0.0)
+        for number in range(count):
+            name = f"{prefix}-{number}"
+            handle = self._store.subscribe_to_all_streams(name, receiver, **options)
+            self._subscriptions[name] = handle
+        report("connected", name=prefix)
+
     def bury(self, name: str) -> None:
         """Stop the actor that `subscribe` connected."""
         self._receivers[name].stop()

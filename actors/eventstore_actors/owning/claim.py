@@ -70,10 +70,11 @@ class Claimant:
         """Take note of what the row says.
 
         Returns:
-            Whether to claim now: it is free, or its owner has been silent for a lease.
+            Whether to claim now: it is free, its owner has been silent for a lease, or it is ours
+            by a claim whose answer was lost.
         """
         mark = standing.mark
-        if mark is None or standing.expired:
+        if mark is None or standing.expired or mark.owner == self._seat.owner:
             return True
         self._watch(mark)
         return self._dead_mark() is not None

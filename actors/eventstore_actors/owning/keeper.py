@@ -32,8 +32,8 @@ __all__ = ["Keeper"]
 COALESCING = 0.1
 """Seconds within which the progress of all subscriptions goes into one statement."""
 
-LONGEST_STANDBY = 1.0
-"""Most seconds between two looks while a subscription of this runtime waits for its owner."""
+LONGEST_LOOK = 1.0
+"""Most seconds between two looks while a subscription waits for its owner, or after a failure."""
 
 RENEWALS = 3
 """Renewals per lease."""
@@ -56,6 +56,15 @@ class _Entry:
     checkpoint: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """A release of a position that somebody else has locked."""
+
+    release: Release
+    until: float
+    """When to give up."""
+
+
 class Keeper(SupervisedActor):
     """Keeps the rows of all subscriptions of a runtime, over one connection.
 
@@ -73,6 +82,8 @@ class Keeper(SupervisedActor):
         """By position: the subscriptions of this runtime that somebody else owns."""
         self._releases: list[Release] = []
         """Ownerships that end with the next `Flush`."""
+        self._locked: list[_Locked] = []
+        """Ownerships that end when somebody else's transaction does."""
         self._session: KeeperSession | None = None
         self._away = False
         self._alarm = Alarm(context.timer, self.actor_ref, Tick())
@@ -108,7 +119,7 @@ class Keeper(SupervisedActor):
         self.finish()
 
     def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - a hook
-        for release in self._releases:
+        for release in self._releases + [each.release for each in self._locked]:
             answer(release.done, False)
         if self._session is not None:
             self._session.close()
@@ -150,26 +161,41 @@ class Keeper(SupervisedActor):
         self._releases.append(message)
 
     def _release(self) -> None:
-        releases, self._releases = self._releases, []
-        if not releases:
+        """End what is to end, again where a position was locked."""
+        asked_at, patience = time.monotonic(), self._deadline()
+        ending = [*self._locked, *(_Locked(each, patience) for each in self._releases)]
+        self._locked, self._releases = [], []
+        if not ending:
             return
         assert self._session is not None
         try:
-            self._session.release([each.progress for each in releases], self._deadline())
+            locked = self._session.release([each.release.progress for each in ending], patience)
         except EventStoreError as error:
             self._note_away(error)
-            done = False
-        else:
-            done = True
-            ids = [each.subscription_id for each in releases]
-            self._shared.announcements.note_subscriptions(ids)
-        for each in releases:
-            answer(each.done, done)
+            for each in ending:
+                answer(each.release.done, False)
+            return
+        self._note_back()
+        released = [each.release for each in ending if each.release.progress.fence not in locked]
+        self._shared.announcements.note_subscriptions(each.subscription_id for each in released)
+        for release in released:
+            answer(release.done, True)
+        for each in ending:
+            if each.release.progress.fence not in locked:
+                continue
+            if asked_at < each.until:
+                self._locked.append(each)
+            else:
+                # Nobody renews its lease any more: that ends the ownership.
+                answer(each.release.done, False)
+        if self._locked:
+            self._alarm.at(asked_at + COALESCING)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
-        """Do what is due: renew everything, else store what changed; look at the rows."""
+        """Do what is due: end ownerships; renew all, else store what changed; look at the rows."""
+        self._release()
         now = time.monotonic()
         if now >= self._renewal_at():
             if self._write(self._entries.values(), self._deadline()):
@@ -186,7 +212,7 @@ class Keeper(SupervisedActor):
         """Return when there is something to do, unless somebody tells more."""
         if not self._entries:
             return self._look_at()
-        if self._away or self._changed():
+        if self._changed():
             self._write_at = max(time.monotonic(), self._written_at + COALESCING)
             return self._write_at
         self._write_at = math.inf
@@ -197,7 +223,9 @@ class Keeper(SupervisedActor):
 
     def _look_at(self) -> float:
         interval = self._config.poll_interval
-        return self._looked_at + (min(interval, LONGEST_STANDBY) if self._standbys else interval)
+        if self._standbys or self._away:
+            interval = min(interval, LONGEST_LOOK)
+        return self._looked_at + interval
 
     def _changed(self) -> list[_Entry]:
         return [entry for entry in self._entries.values() if not entry.stored]
@@ -242,6 +270,8 @@ class Keeper(SupervisedActor):
             [e for e in self._entries.values() if e.subscription_id in subscription_ids],
             [s for s in self._standbys.values() if s.subscription_id in subscription_ids],
         )
+        if self._away:
+            self._alarm.at(self._look_at())
 
     def _look(self, entries: Iterable[_Entry], standbys: Iterable[StandBy]) -> None:
         """Read what the rows say, and tell those whom it concerns."""

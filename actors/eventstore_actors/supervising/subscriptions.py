@@ -61,9 +61,10 @@ class _TakenSeat:
 
     @property
     def is_free(self) -> bool:
-        """A successor may take the seat: the subscriber is dead, or the actor is leaving."""
+        """A successor may take the seat: the subscriber is dead, or the actor ends."""
         subscriber = self.seat.actor
-        return self.leaving or (subscriber is not None and not subscriber.is_alive())
+        ends = self.leaving or self.seat.handle.join_quietly(0)
+        return ends or (subscriber is not None and not subscriber.is_alive())
 
 
 class Subscriptions:

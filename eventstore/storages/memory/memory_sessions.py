@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.ownership import Kept, Progress, Standing
+from eventstore.ports.ownership import Fence, Kept, Progress, Standing
 from eventstore.ports.storage import Announced, Heard
 from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 from eventstore.storages.memory.shared_store import SharedStore
@@ -44,11 +44,12 @@ class MemoryKeeperSession:
             moment = Moment.now()
             return [self._store.subscriptions.keep(each, lease, moment) for each in progress]
 
-    def release(self, progress: Sequence[Progress], deadline: float) -> None:
+    def release(self, progress: Sequence[Progress], deadline: float) -> list[Fence]:
         with self._store.changing(deadline):
             for each in progress:
                 if self._store.subscriptions.release(each):
                     self._store.touch(each.fence.position_id)
+        return []
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         with self._store.locked(deadline):

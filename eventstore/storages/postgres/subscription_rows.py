@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
-import psycopg
 from psycopg.types.numeric import Int4, Int8
 
 from eventstore.model.errors import SubscriptionNotFoundError
@@ -26,7 +24,6 @@ from eventstore.ports.ownership import (
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
-from eventstore.storages.postgres.connecting.sqlstates import LOCK_NOT_AVAILABLE
 from eventstore.storages.postgres.moments import lock_wait, utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
 
@@ -145,18 +142,18 @@ class PostgresKeeperSession:
         )
         return [Kept(progress[item - 1].fence, *rest) for item, *rest in sorted(rows)]
 
-    def release(self, progress: Sequence[Progress], deadline: float) -> None:
-        """Store and give up, in one statement; see `KeeperSession.release`.
-
-        What somebody has locked is waited for afterwards, singly: only a statement that locks one
-        row can wait and not deadlock.
-        """
+    def release(self, progress: Sequence[Progress], deadline: float) -> list[Fence]:
+        """Store and give up, in one statement; see `KeeperSession.release`."""
         if not progress:
-            return
-        settled = self._release(progress, deadline, skip_locked=True)
-        for place, each in enumerate(progress, start=1):
-            if place not in settled and time.monotonic() < deadline:
-                self._release([each], deadline, skip_locked=False)
+            return []
+        columns = (Int4(lock_wait(deadline)), True, *_columns(progress))
+        rows = self._connection.run(
+            lambda c: c.execute(self._statements.release, columns, deadline),
+            deadline,
+            "releasing subscriptions failed",
+        )
+        settled = {place for (place,) in rows}
+        return [each.fence for place, each in enumerate(progress, 1) if place not in settled]
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         """Read what the rows say; see `KeeperSession.look`."""
@@ -175,23 +172,6 @@ class PostgresKeeperSession:
     def close(self) -> None:
         """Give up the connection."""
         self._connection.close()
-
-    def _release(
-        self, progress: Sequence[Progress], deadline: float, *, skip_locked: bool
-    ) -> set[int]:
-        """Return the places in *progress* of those that are settled, counted from 1."""
-        columns = (Int4(lock_wait(deadline)), skip_locked, *_columns(progress))
-
-        def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
-            try:
-                return connection.execute(self._statements.release, columns, deadline)
-            except psycopg.Error as error:
-                if error.sqlstate == LOCK_NOT_AVAILABLE and not skip_locked:
-                    return []
-                raise
-
-        rows = self._connection.run(send, deadline, "releasing subscriptions failed")
-        return {place for (place,) in rows}
 
 
 class _ClaimRow(NamedTuple):

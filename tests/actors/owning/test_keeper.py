@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import psycopg
@@ -39,8 +39,8 @@ class CountingSession:
         self._statements.append(len(progress))
         return self._real.keep(progress, lease, deadline)
 
-    def release(self, progress: Sequence[Progress], deadline: float) -> None:
-        self._real.release(progress, deadline)
+    def release(self, progress: Sequence[Progress], deadline: float) -> Collection[Fence]:
+        return self._real.release(progress, deadline)
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         return self._real.look(position_ids, deadline)

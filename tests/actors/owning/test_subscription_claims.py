@@ -18,9 +18,9 @@ from eventstore.model.errors import (
 from eventstore.model.subscriber_messages import Events, Subscribed
 from eventstore.model.subscription import SubscriptionState, WhenOwned
 from eventstore.ports.ownership import Claimed, Fence, Progress
-from eventstore_actors.kernel.messages import Touched
+from eventstore_actors.kernel.messages import Child, ChildRestarted, Touched
 from tests.actors.seated import Seated, append, numbers, start_keeper
-from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
+from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
 from tests.support.rooms import claim as claim_elsewhere
 from tests.support.waiting import AGES, PATIENCE, wait_until
 
@@ -115,6 +115,36 @@ def test_it_is_followed_as_soon_as_its_lease_was_watched_for_its_length() -> Non
         subscriber.next(Subscribed)
 
         assert time.monotonic() - since < 3 * poll_interval
+
+
+def test_a_standby_is_looked_after_by_a_restarted_keeper() -> None:
+    """G24, G27: what the crashed one knew is lost; no notification comes, and no lease ends."""
+    with rooms_over(Config("memory:", lease=LONG, poll_interval=POLL)) as rooms:
+        first = start_keeper(rooms)
+        fence = claim(rooms, lease=LONG)
+        subscriber = Ear()
+        seated = Seated(rooms, subscriber.ref)
+        rooms.shared.directory.remove(Child.KEEPER)
+        stop(first)
+        start_keeper(rooms)
+        seated.ref.tell(ChildRestarted(Child.KEEPER))
+        seated.settle()
+        release(rooms, fence)
+
+        subscriber.next(Subscribed, timeout=PATIENCE)
+
+
+def test_a_standby_that_starts_while_there_is_no_keeper_is_looked_after_by_the_next_one() -> None:
+    """G24, G27."""
+    with rooms_over(Config("memory:", lease=LONG, poll_interval=POLL)) as rooms:
+        fence = claim(rooms, lease=LONG)
+        subscriber = Ear()
+        seated = Seated(rooms, subscriber.ref)
+        start_keeper(rooms)
+        seated.ref.tell(ChildRestarted(Child.KEEPER))
+        release(rooms, fence)
+
+        subscriber.next(Subscribed, timeout=PATIENCE)
 
 
 def test_an_owner_that_renews_is_not_followed(rooms: Rooms) -> None:

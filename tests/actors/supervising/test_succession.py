@@ -1,0 +1,71 @@
+"""A subscriber that follows another one in the same runtime."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from eventstore import EventStore, SubscriptionInUseError, SubscriptionState
+from eventstore.model.errors import EventStoreError
+from eventstore_actors.delivering.subscription_actor import SubscriptionActor
+from eventstore_actors.kernel.messages import Subscribe
+from eventstore_actors.supervising.subscriptions import Subscriptions
+from tests.actors.application import append_one
+from tests.support.recorder import Seen
+from tests.support.waiting import PATIENCE, wait_until
+
+NAME = "shipping"
+
+
+def test_who_subscribes_while_the_actor_of_a_deleted_subscription_ends_gets_its_seat(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G16, G17: its handle says that it has stopped; the supervisor has not heard of that yet."""
+    first, second = Seen(), Seen()
+    old = store.subscribe_to_all_streams(NAME, first.handle)
+    asked = threading.Event()
+    close_outlet, subscribe = SubscriptionActor._close_outlet, Subscriptions.subscribe
+
+    def close_later(self: SubscriptionActor, reason: EventStoreError) -> None:
+        close_outlet(self, reason)
+        asked.wait(PATIENCE)
+
+    def subscribe_and_go_on(self: Subscriptions, message: Subscribe) -> None:
+        subscribe(self, message)
+        asked.set()
+
+    monkeypatch.setattr(SubscriptionActor, "_close_outlet", close_later)
+    monkeypatch.setattr(Subscriptions, "subscribe", subscribe_and_go_on)
+    store.delete_subscription("$all", NAME)
+    wait_until(lambda: old.state is SubscriptionState.STOPPED)
+
+    new = store.subscribe_to_all_streams(NAME, second.handle)
+
+    assert new is not old
+    append_one(store, 1)
+    assert second.wait(1) == [1]
+    assert first.positions == []
+
+
+def test_who_subscribes_right_after_a_delete_gets_a_new_subscription_or_hears_why_not(
+    store: EventStore,
+) -> None:
+    """G16, G17: in the end it gets one, without ever waiting for the end of the old one."""
+    append_one(store, 1)
+    for _ in range(10):
+        seen = Seen()
+        old = store.subscribe_to_all_streams(NAME, Seen().handle)
+        store.delete_subscription("$all", NAME)
+        while True:
+            try:
+                new = store.subscribe_to_all_streams(NAME, seen.handle)
+            except SubscriptionInUseError as refused:
+                assert "this store" in refused.owner  # noqa: PT017 -- it may be raised or not
+                wait_until(lambda: old.state is SubscriptionState.STOPPED)  # noqa: B023
+            else:
+                break
+        assert new is not old
+        assert seen.wait(1) == [1]
+        new.unsubscribe()
+        store.delete_subscription("$all", NAME)
