@@ -47,13 +47,17 @@ class Sql:
             *[count] * 6,
         )
 
-    def delete_stream(self, stream: str) -> None:
-        """Delete a stream for good, as the schema foresees it: under the lock, with tombstones."""
+    def permit_deletes(self) -> None:
+        """Begin a hard delete in the transaction that is open: take the lock, and say so."""
         self("SELECT {}.lock_head(5000)")
         self(
             "SELECT set_config('eventstore.hard_delete', %s || ':' || pg_current_xact_id(), true)",
             self._schema,
         )
+
+    def delete_stream(self, stream: str) -> None:
+        """Delete a stream for good, as the schema foresees it: under the lock, with tombstones."""
+        self.permit_deletes()
         of_stream = "(SELECT stream_no FROM {}.streams WHERE stream_id = %s)"
         self(
             "INSERT INTO {}.tombstones (first_position, last_position, stream_id, deleted_at)"
