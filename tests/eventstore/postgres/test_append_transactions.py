@@ -124,8 +124,8 @@ def test_a_duplicate_id_takes_two_transaction_ids_and_the_hundred_commits_from_i
     for _ in range(2):
         assert isinstance(user.append(part("b", (stored,))), DuplicateEventError)
         assert ids.taken() == 2
-        for number in range(LOOKS - 1):
-            if number % 10 == 0:
+        for left in reversed(range(LOOKS - 1)):
+            if left % 10 == 0:
                 outcome = user.append(part("a", (stored,)))
                 assert isinstance(outcome, Committed)
                 assert outcome.repeated
