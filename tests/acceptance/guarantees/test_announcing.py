@@ -206,7 +206,8 @@ def test_a_full_notification_queue_refuses_no_append(
 
         second = Service(settings).ready()
         stack.callback(second.kill9)
-        second.do("subscribe", name="meanwhile", start_from="origin")
+        second.do("subscribe", name="meanwhile")
+        wait_until(lambda: listening(second))
         assert second.wait_delivered("meanwhile", 1) == [1]
         store.append_to_stream("s", 1, [EventData("X", 2)])
         for service, name in ((first, "before"), (second, "meanwhile")):

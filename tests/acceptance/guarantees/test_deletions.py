@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 
 
 @pytest.mark.parametrize("writer", ["store", "observer"])
-def test_what_waits_in_memory_is_not_delivered_after_a_look_that_sees_its_hard_delete(
+def test_what_waits_in_memory_is_not_delivered_once_its_hard_delete_was_seen(
     store: EventStore,
     foreign: Callable[[], Sql],
     record: Record,

@@ -113,7 +113,7 @@ def append_any(store: EventStore, number: int) -> None:
     store.append_to_stream("group", ExpectedVersion.ANY, [EventData("X", number)])
 
 
-def test_a_duplicate_id_takes_two_transaction_ids_and_the_hundred_commits_from_it_one_each(
+def test_a_duplicate_id_takes_two_transaction_ids_and_the_next_99_commits_one(
     user: User, ids: Ids
 ) -> None:
     """G6: the first one is refused by the index; then ids are looked for first, for a while."""
