@@ -14,6 +14,7 @@ from eventstore import (
     EventData,
     EventStore,
     ExpectedVersion,
+    JsonSerializer,
     RecordedEvent,
     SerializationError,
     StreamNotFoundError,
@@ -279,3 +280,34 @@ def test_what_a_type_cannot_be_read_from_is_named(connect: Connect) -> None:
 
     assert str(raised.value).endswith(str(raised.value.__cause__))
     assert raised.value.event_type == "OrderPlaced"
+
+
+class Reversed:
+    """A serializer of somebody else's."""
+
+    format = "reversed"
+
+    def serialize(self, value: Any) -> bytes:
+        return JsonSerializer().serialize(value)[::-1]
+
+    def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
+        return JsonSerializer().deserialize(payload[::-1], payload_type)
+
+
+def test_an_event_that_another_serializer_wrote_is_an_error_that_names_position_and_format(
+    store: EventStore, connect: Connect
+) -> None:
+    """G10, G28: it is not read as something else; the others are read."""
+    theirs = connect(serializer=Reversed())
+    store.append_to_stream("order-1", 0, numbered(1, 2))
+    theirs.append_to_stream("order-1", 2, numbered(3, 3))
+
+    assert numbers(store.read_stream_forward("order-1", count=2)) == [1, 2]
+    assert numbers(theirs.read_stream_forward("order-1", 3)) == [3]
+    not_ours = pytest.raises(SerializationError, match=r"position 3 .*'reversed'.*'json'")
+    with not_ours:
+        store.read_stream_forward("order-1")
+    with not_ours:
+        store.read_all_streams_backward(count=1)
+    with pytest.raises(SerializationError, match=r"position 1 .*'json'.*'reversed'"):
+        theirs.read_all_streams_forward(count=1)

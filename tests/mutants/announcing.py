@@ -13,6 +13,11 @@ _LISTENING = "tests/actors/announcing/test_listener.py"
 _NEWS = "tests/conformance/port/test_listening.py"
 _MEMORY = "tests/actors/state/test_recent_events.py"
 _PUBLISHING = "tests/actors/announcing/test_publisher.py"
+_QUEUE = "tests/acceptance/guarantees/test_announcing.py"
+_GONE = "tests/acceptance/guarantees/test_deletions.py"
+_NOT_DELIVERED = (
+    f"{_GONE}::test_what_waits_in_memory_is_not_delivered_once_its_hard_delete_was_seen",
+)
 
 ANNOUNCING = (
     Mutant(
@@ -250,5 +255,40 @@ ANNOUNCING = (
         where=function("PostgresHeadListener._hear").condition(),
         change=constant(True),
         killers=(f"{_FAULTS}::test_what_another_store_announces_is_not_heard",),
+    ),
+    Mutant(
+        name="no-listener-beside-a-full-queue",
+        guarantee="G23",
+        breaks="A full notification queue of the server ends every runtime that begins to listen.",
+        where=function("PostgresHeadListener._probe_returns").caught(),
+        change=replace("psycopg.errors.LockNotAvailable"),
+        killers=(f"{_QUEUE}::test_a_full_notification_queue_refuses_no_append",),
+    ),
+    Mutant(
+        name="deleted-and-queued",
+        guarantee="G36",
+        breaks="Events that were read and not sent are delivered after their hard delete.",
+        where=function("Publisher._heard").call("tell_all"),
+        change=remove,
+        killers=_NOT_DELIVERED,
+    ),
+    Mutant(
+        name="deleted-and-in-memory",
+        guarantee="G36",
+        breaks="The memory of the newest events goes on with what was deleted for good.",
+        where=function("Listener._tell_of")
+        .condition(0)
+        .boolean("or")
+        .part(mentioning="_deletion_no"),
+        change=remove,
+        killers=_NOT_DELIVERED,
+    ),
+    Mutant(
+        name="deleted-and-before-a-handler",
+        guarantee="G36",
+        breaks="What waits for a function is handled after its hard delete.",
+        where=function("DeliveryLoop.forget_unsent").call("_take_back"),
+        change=remove,
+        killers=_NOT_DELIVERED,
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.places.changes import constant, remove, replace
+from tests.mutants.places.python_place import function
 from tests.mutants.places.sql_place import sql_function, sql_table, sql_trigger
 
 __all__ = ["APPENDING"]
@@ -15,6 +16,8 @@ _ISOLATION = "tests/eventstore/postgres/test_isolation.py"
 _LISTENING = "tests/conformance/port/test_listening.py"
 _ORDER = "tests/eventstore/postgres/test_order_under_load.py"
 _PROTECTION = "tests/eventstore/postgres/test_protection.py"
+_COSTS = "tests/eventstore/postgres/test_append_transactions.py"
+_GONE = "tests/acceptance/guarantees/test_deletions.py"
 
 APPENDING = (
     Mutant(
@@ -243,5 +246,23 @@ APPENDING = (
         where=sql_function("append_events").setting("search_path"),
         change=replace('pg_temp, :"schema"'),
         killers=(f"{_ISOLATION}::test_a_search_path_with_tables_of_the_same_name_is_never_used",),
+    ),
+    Mutant(
+        name="version-given-out-twice",
+        guarantee="G3",
+        breaks="The version of an event that was deleted for good is given to the next one.",
+        where=sql_function("check_streams").call("greatest").argument(mentioning="version_floor"),
+        change=replace("0"),
+        killers=(f"{_GONE}::test_a_version_whose_event_or_link_is_gone_is_never_given_out_again",),
+    ),
+    Mutant(
+        name="looked-for-ever",
+        guarantee="G6",
+        breaks="After one duplicate id every append looks for its ids first.",
+        where=function("PostgresAppendSession.append").assigned("_looks", mentioning="max"),
+        change=replace("self._looks"),
+        killers=(
+            f"{_COSTS}::test_a_duplicate_id_takes_two_transaction_ids_and_the_next_99_commits_one",
+        ),
     ),
 )

@@ -299,8 +299,9 @@ class PostgresHeadListener:
         probe = f"p{uuid4()}"
         try:
             self._announce(probe, connection, deadline)
-        except psycopg.errors.LockNotAvailable:
-            # Somebody's commit that notifies takes long. In a session of our own LISTEN works.
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.ProgramLimitExceeded):
+            # Somebody's commit that notifies takes long, or somebody who listens takes nothing in
+            # and the queue is full. In a session of our own LISTEN works.
             return not connection.pooled
         until = min(deadline, time.monotonic() + _PROBE_TIMEOUT)
         returned = self._receive(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Literal, Protocol
 
@@ -12,6 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from eventstore import CallerRuntime, Config, EventStore
+from tests.support.plain_sql import Sql
 from tests.support.processes import Service
 from tests.support.recorder import Recorder, Seen
 from tests.support.waiting import PATIENCE, wait_until
@@ -105,3 +106,17 @@ def record() -> Iterator[Record]:
             return recorder
 
         yield record
+
+
+@pytest.fixture
+def foreign(settings: dict[str, Any], dsn: str, schema: str) -> Iterator[Callable[[], Sql]]:
+    """Connect somebody with plain SQL."""
+    opened: list[psycopg.Connection[Any]] = []
+
+    def connect() -> Sql:
+        opened.append(psycopg.connect(dsn, autocommit=True))
+        return Sql(opened[-1], schema)
+
+    yield connect
+    for connection in opened:
+        connection.close()

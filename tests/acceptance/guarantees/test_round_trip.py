@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from eventstore import (
@@ -200,3 +202,18 @@ def test_an_event_of_64_mib_is_stored_and_a_larger_one_is_refused(observer: Even
     assert event.data == largest
     with pytest.raises(SerializationError, match="Large"):
         observer.append_to_stream("s", 1, [EventData("Large", largest + "x")])
+
+
+def test_the_time_of_storing_is_kept_beside_a_created_at_that_was_given(
+    either: EventStore, dsn: str, schema: str
+) -> None:
+    """G10: and nowhere else; lag and ages count from it."""
+    given = datetime(2013, 1, 1, 5, 15, tzinfo=UTC)
+    events = [EventData("Now", 1), EventData("Then", 2, created_at=given), EventData("Now", 3)]
+    either.append_to_stream("s", 0, events)
+    columns = sql.SQL("SELECT created_at, stored_at FROM {} ORDER BY global_position")
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(columns.format(sql.Identifier(schema, "events"))).fetchall()
+    now = rows[0][0]
+    assert now > given
+    assert rows == [(now, None), (given, now), (now, None)]

@@ -2,79 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from tests.acceptance.guarantees.conftest import (
+    foreign,
+    observer,
+    record,
+    settings,
+    start,
+    store,
+)
 
-import psycopg
-import pytest
-from psycopg import sql
-
-from tests.acceptance.guarantees.conftest import observer, record, settings, start, store
-
-__all__ = ["Sql", "foreign", "observer", "record", "settings", "start", "store"]
-
-
-class Sql:
-    """A connection of somebody who knows the tables; ``{}`` in a statement is the schema."""
-
-    def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
-        self.connection = connection
-        self._schema = schema
-
-    def __call__(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows."""
-        text = statement.replace("{}", sql.Identifier(self._schema).as_string(None))
-        cursor = self.connection.execute(text.encode(), parameters or None)
-        return cursor.fetchall() if cursor.description is not None else []
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Leave a transaction open for the block, and roll it back if that fails."""
-        with self.connection.transaction():
-            yield
-
-    def append(self, stream: str, count: int = 1) -> None:
-        """Append *count* events by the store's own function, in the transaction that is open."""
-        self(
-            "SELECT * FROM {}.append_events(5000, false, ARRAY[1], ARRAY[%s], ARRAY[-1::bigint],"
-            " ARRAY[%s::int], NULL, array_fill(1, ARRAY[%s::int]),"
-            " ARRAY(SELECT generate_series(1, %s::int)),"
-            " ARRAY(SELECT gen_random_uuid() FROM generate_series(1, %s::int)),"
-            " array_fill('T'::text, ARRAY[%s::int]), array_fill('1'::bytea, ARRAY[%s::int]),"
-            " NULL, NULL, NULL, NULL, NULL)",
-            stream,
-            *[count] * 6,
-        )
-
-    def delete_stream(self, stream: str) -> None:
-        """Delete a stream for good, as the schema foresees it: under the lock, with tombstones."""
-        self("SELECT {}.lock_head(5000)")
-        self(
-            "SELECT set_config('eventstore.hard_delete', %s || ':' || pg_current_xact_id(), true)",
-            self._schema,
-        )
-        of_stream = "(SELECT stream_no FROM {}.streams WHERE stream_id = %s)"
-        self(
-            "INSERT INTO {}.tombstones (first_position, last_position, stream_id, deleted_at)"
-            " SELECT global_position, global_position, %s, now() FROM {}.events"
-            f" WHERE stream_no = {of_stream}",
-            stream,
-            stream,
-        )
-        self(f"DELETE FROM {{}}.events WHERE stream_no = {of_stream}", stream)
-        self("DELETE FROM {}.streams WHERE stream_id = %s", stream)
-
-
-@pytest.fixture
-def foreign(settings: dict[str, Any], dsn: str, schema: str) -> Iterator[Callable[[], Sql]]:
-    """Connect somebody with plain SQL."""
-    opened: list[psycopg.Connection[Any]] = []
-
-    def connect() -> Sql:
-        opened.append(psycopg.connect(dsn, autocommit=True))
-        return Sql(opened[-1], schema)
-
-    yield connect
-    for connection in opened:
-        connection.close()
+__all__ = ["foreign", "observer", "record", "settings", "start", "store"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from eventstore import EventData, EventStore, ExpectedVersion
 from tests.acceptance.guarantees.conftest import Start, wait_for_checkpoint
-from tests.acceptance.peers.conftest import Sql
+from tests.support.plain_sql import Sql
 from tests.support.waiting import wait_until
 
 BLOCKED_READS = """

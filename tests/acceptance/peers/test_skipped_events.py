@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from eventstore import EventData, EventStore, ExpectedVersion
 from tests.acceptance.guarantees.conftest import Settings, Start, wait_for_checkpoint
-from tests.acceptance.peers.conftest import Sql
+from tests.support.plain_sql import Sql
 from tests.support.waiting import wait_until
 
 WAITS_FOR_THE_LOCK = "SELECT FROM pg_locks WHERE NOT granted"
