@@ -132,7 +132,7 @@ ANNOUNCING = (
     ),
     Mutant(
         name="deletion-told-to-nobody",
-        guarantee="G12",
+        guarantee="G36",
         breaks="What was deleted is delivered from memory.",
         where=function("Publisher._heard").condition(mentioning="deletion_no"),
         change=constant(False),
@@ -140,7 +140,7 @@ ANNOUNCING = (
     ),
     Mutant(
         name="deletion-not-noticed",
-        guarantee="G12",
+        guarantee="G36",
         breaks="The memory of the newest events keeps what was deleted.",
         where=function("Listener._tell_of").condition(0).part(mentioning="deletion_no"),
         change=remove,
@@ -232,7 +232,15 @@ ANNOUNCING = (
         breaks="A runtime without subscriptions is woken by every append.",
         where=function("PostgresHeadListener._attend").condition(mentioning="_prompt"),
         change=constant(True),
-        killers=(f"{_NEWS}::test_who_is_in_no_hurry_is_woken_by_no_append",),
+        killers=(f"{_ANNOUNCED}::test_who_is_in_no_hurry_is_not_woken_by_what_others_are_told",),
+    ),
+    Mutant(
+        name="announced-to-the-unhurried",
+        guarantee="G22",
+        breaks="Commits are announced though nobody who listens is in a hurry.",
+        where=function("PostgresHeadListener._attend").assigned("names").part(mentioning="_prompt"),
+        change=constant(True),
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
     ),
     Mutant(
         name="listening-in-secret",
@@ -240,7 +248,7 @@ ANNOUNCING = (
         breaks="Other processes do not see that somebody listens, and announce nothing.",
         where=function("PostgresHeadListener._attend").condition(mentioning="listening"),
         change=constant(False),
-        killers=(f"{_NEWS}::test_a_listener_that_waits_already_is_woken",),
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
     ),
     Mutant(
         name="no-announcement",
@@ -298,7 +306,7 @@ ANNOUNCING = (
         breaks="Who listens is never found, and hears of nothing.",
         where=function("PostgresAnnounceSession._is_heard").returned(),
         change=constant(False),
-        killers=(f"{_NEWS}::test_a_listener_that_waits_already_is_woken",),
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
     ),
     Mutant(
         name="last-news-unsent",

@@ -210,7 +210,7 @@ APPENDING = (
     ),
     Mutant(
         name="version-floor-ignored-by-an-append",
-        guarantee="G2",
+        guarantee="G3",
         breaks="A stream whose newest event was removed gives its version out again.",
         where=sql_function("check_streams").call("greatest").argument(mentioning="version_floor"),
         change=constant(0),
@@ -218,7 +218,7 @@ APPENDING = (
     ),
     Mutant(
         name="version-floor-ignored-by-a-head",
-        guarantee="G2",
+        guarantee="G3",
         breaks="Without its newest event a stream shows an older version than appends expect.",
         where=sql_function("stream_head").call("greatest").argument(mentioning="v_floor"),
         change=constant(0),
@@ -226,7 +226,7 @@ APPENDING = (
     ),
     Mutant(
         name="deletions-without-a-number",
-        guarantee="G12",
+        guarantee="G36",
         breaks="A second deletion has the number of the first, and is refused.",
         where=sql_function("number_deletion").call("coalesce"),
         change=constant(0),
@@ -234,7 +234,7 @@ APPENDING = (
     ),
     Mutant(
         name="deletion-number-not-read",
-        guarantee="G12",
+        guarantee="G36",
         breaks="A process that holds deleted events in memory is not told to forget them.",
         where=function("PostgresHeadListener._look").keyword("deletion_no"),
         change=constant(0),

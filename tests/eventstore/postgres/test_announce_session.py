@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from eventstore.ports.storage import Announced
+from eventstore.storages.postgres.statements import channel_of
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
+from tests.eventstore.postgres.conftest import Psql
 
 
 def announce_events(user: User) -> Announced:
@@ -40,3 +44,18 @@ def test_nobody_is_woken_by_what_he_announces_himself(user: User, other: User) -
     assert ours.wait(0.05).touched == frozenset()
     ours.close()
     theirs.close()
+
+
+def test_who_is_in_no_hurry_is_not_woken_by_what_others_are_told(
+    user: User, psql: Psql, schema: str
+) -> None:
+    """G22: a runtime without subscriptions looks now and then."""
+    listener = user.storage.head_listener()
+    listener.wait(5, prompt=False)
+    psql("SELECT pg_notify(%s, 'e')", channel_of(schema))
+    started = time.monotonic()
+
+    listener.wait(0.3, prompt=False)
+
+    assert time.monotonic() - started >= 0.3
+    listener.close()

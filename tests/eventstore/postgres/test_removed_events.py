@@ -24,7 +24,7 @@ def remove(psql: Psql, schema: str, position: int, floor: int) -> None:
 
 
 def test_a_removed_version_is_never_given_out_again(user: User, psql: Psql, schema: str) -> None:
-    """G2, G12: who decided on the removed event is not told that nothing happened since."""
+    """G2, G3: who decided on the removed event is not told that nothing happened since."""
     user.store("order-1", 3)
     remove(psql, schema, 3, floor=3)
     owned = user.own("shipping", "order-1")
@@ -37,7 +37,7 @@ def test_a_removed_version_is_never_given_out_again(user: User, psql: Psql, sche
 
 
 def test_each_deletion_has_a_higher_number(user: User, psql: Psql, schema: str) -> None:
-    """G12: by which a process notices that what it holds in memory was deleted."""
+    """G36: by which a process notices that what it holds in memory was deleted."""
     user.store("order-1", 3)
     listener = user.storage.head_listener()
     numbers = [listener.wait(5).deletion_no]
