@@ -188,6 +188,7 @@ def test_releases_are_announced_and_renewals_are_not(rooms: Rooms) -> None:
     keeper.tell(Release(7, progress(fence), done))
 
     assert done.get(timeout=LONG) is True
+    announcements.close()
     assert announcements.take() == News(events=False, subscriptions=frozenset({7}))
 
 
