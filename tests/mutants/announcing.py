@@ -377,7 +377,7 @@ ANNOUNCING = (
     Mutant(
         name="news-of-another-store",
         guarantee="G34",
-        breaks="Heads of another schema are taken for ours.",
+        breaks="Changes of subscriptions in another schema are taken for ours.",
         where=function("PostgresHeadListener._hear").condition().part(mentioning="channel"),
         change=remove,
         killers=(f"{_FAULTS}::test_what_another_store_announces_is_not_heard",),

@@ -187,6 +187,7 @@ def test_a_claim_by_id_means_that_subscription_and_creates_none(user: User, othe
     with pytest.raises(SubscriptionNotFoundError):
         other.claim(known=first.subscription_id)
     second = user.own()
+    assert second.created
     user.release(second.fence)
     with pytest.raises(SubscriptionNotFoundError):
         other.claim(known=first.subscription_id)
