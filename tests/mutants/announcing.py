@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.places.changes import constant, operator, remove, replace, then
+from tests.mutants.places.changes import calls, constant, operator, remove, replace, then
 from tests.mutants.places.python_place import function
 
 __all__ = ["ANNOUNCING"]
 
 _FAULTS = "tests/eventstore/postgres/test_listening_faults.py"
+_HISTORY = "tests/eventstore/postgres/test_listening_history.py"
+_ANNOUNCER = "tests/actors/announcing/test_announcer.py"
+_ANNOUNCED = "tests/eventstore/postgres/test_announce_session.py"
+_WRITER = "tests/actors/appending/test_writer.py"
 _LISTENING = "tests/actors/announcing/test_listener.py"
 _NEWS = "tests/conformance/port/test_listening.py"
 _MEMORY = "tests/actors/state/test_recent_events.py"
@@ -18,6 +22,11 @@ _GONE = "tests/acceptance/guarantees/test_deletions.py"
 _NOT_DELIVERED = (
     f"{_GONE}::test_what_waits_in_memory_is_not_delivered_once_its_hard_delete_was_seen",
 )
+
+_NEWS_ONLY = """
+if not {}:
+    return Heard(0, reconnected=False)
+"""
 
 ANNOUNCING = (
     Mutant(
@@ -122,9 +131,25 @@ ANNOUNCING = (
         name="standbys-in-silence",
         guarantee="G27",
         breaks="A standby hears nothing of a clean stop.",
-        where=function("Publisher._announce").call("tell_all", mentioning="Touched"),
+        where=function("Publisher._heard").call("tell", mentioning="Touched"),
         change=remove,
-        killers=(f"{_PUBLISHING}::test_a_touched_row_makes_keeper_and_subscriptions_look",),
+        killers=(f"{_PUBLISHING}::test_a_touched_row_makes_the_keeper_look_and_nobody_else",),
+    ),
+    Mutant(
+        name="deletion-told-to-nobody",
+        guarantee="G36",
+        breaks="What was deleted is delivered from memory.",
+        where=function("Publisher._heard").condition(mentioning="deletion_no"),
+        change=constant(False),
+        killers=(f"{_PUBLISHING}::test_a_deletion_makes_everybody_forget_what_was_not_sent",),
+    ),
+    Mutant(
+        name="deletion-not-noticed",
+        guarantee="G36",
+        breaks="The memory of the newest events keeps what was deleted.",
+        where=function("Listener._tell_of").condition(0).part(mentioning="deletion_no"),
+        change=remove,
+        killers=(f"{_PUBLISHING}::test_a_deletion_makes_everybody_forget_what_was_not_sent",),
     ),
     Mutant(
         name="late-watcher",
@@ -210,9 +235,107 @@ ANNOUNCING = (
         name="announced-to-nobody",
         guarantee="G22",
         breaks="A runtime without subscriptions is woken by every append.",
-        where=function("PostgresHeadListener._attend").condition(),
+        where=function("PostgresHeadListener._attend").condition(mentioning="_prompt"),
         change=constant(True),
-        killers=(f"{_NEWS}::test_who_is_in_no_hurry_is_woken_by_no_append",),
+        killers=(f"{_ANNOUNCED}::test_who_is_in_no_hurry_is_not_woken_by_what_others_are_told",),
+    ),
+    Mutant(
+        name="announced-to-the-unhurried",
+        guarantee="G22",
+        breaks="Commits are announced though nobody who listens is in a hurry.",
+        where=function("PostgresHeadListener._attend").assigned("names").part(mentioning="_prompt"),
+        change=constant(True),
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
+    ),
+    Mutant(
+        name="listening-in-secret",
+        guarantee="G23",
+        breaks="Other processes do not see that somebody listens, and announce nothing.",
+        where=function("PostgresHeadListener._attend").condition(mentioning="listening"),
+        change=constant(False),
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
+    ),
+    Mutant(
+        name="no-announcement",
+        guarantee="G23",
+        breaks="An append wakes nobody.",
+        where=function("Writer._settle").call("note_events"),
+        change=remove,
+        killers=(f"{_WRITER}::test_commits_are_noted_for_other_processes_and_repetitions_are_not",),
+    ),
+    Mutant(
+        name="repetition-wakes-everybody",
+        guarantee="G22",
+        breaks="An append that was stored before wakes every process.",
+        where=function("Writer._settle")
+        .boolean("and", mentioning="isinstance")
+        .part(mentioning="repeated"),
+        change=remove,
+        killers=(f"{_WRITER}::test_commits_are_noted_for_other_processes_and_repetitions_are_not",),
+    ),
+    Mutant(
+        name="announcer-sends-nothing",
+        guarantee="G23",
+        breaks="What is to be announced is collected and never sent.",
+        where=function("Announcer._send").call("announce").keyword("events"),
+        change=constant(False),
+        killers=(f"{_ANNOUNCER}::test_commits_and_changes_are_sent",),
+    ),
+    Mutant(
+        name="looked-for-at-every-commit",
+        guarantee="G22",
+        breaks="Where nobody listens, each commit asks the database whether somebody does.",
+        where=function("Announcer._send").returned(mentioning="QUIET"),
+        change=replace("PAUSE"),
+        killers=(f"{_ANNOUNCER}::test_events_wait_where_nobody_listens_and_changes_do_not",),
+    ),
+    Mutant(
+        name="changes-wait-with-the-events",
+        guarantee="G27",
+        breaks="A release waits until events may be announced again.",
+        where=function("Announcements.take").condition(0),
+        change=replace("not self._closed"),
+        killers=(f"{_ANNOUNCER}::test_events_wait_where_nobody_listens_and_changes_do_not",),
+    ),
+    Mutant(
+        name="announced-to-the-absent",
+        guarantee="G22",
+        breaks="Each commit is announced, though nobody listens.",
+        where=function("PostgresAnnounceSession.announce.send").condition(mentioning="_is_heard"),
+        change=constant(False),
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
+    ),
+    Mutant(
+        name="never-heard",
+        guarantee="G23",
+        breaks="Who listens is never found, and hears of nothing.",
+        where=function("PostgresAnnounceSession._is_heard").returned(),
+        change=constant(False),
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
+    ),
+    Mutant(
+        name="last-news-unsent",
+        guarantee="G27",
+        breaks="What is released at the end is announced to nobody.",
+        where=function("Announcements.take").condition(3),
+        change=replace("self._closed or {}"),
+        killers=(f"{_ANNOUNCER}::test_at_its_end_it_sends_what_is_left",),
+    ),
+    Mutant(
+        name="our-own-announcement",
+        guarantee="G22",
+        breaks="A process is woken by what it announces itself.",
+        where=function("PostgresHeadListener._hear").condition().part(mentioning="announcing"),
+        change=remove,
+        killers=(f"{_ANNOUNCED}::test_nobody_is_woken_by_what_he_announces_himself",),
+    ),
+    Mutant(
+        name="announced-to-oneself",
+        guarantee="G22",
+        breaks="A process that is alone announces each of its commits to itself.",
+        where=function("PostgresHeadListener._attend").assignment("listening"),
+        change=remove,
+        killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
     ),
     Mutant(
         name="listening-not-taken-up",
@@ -236,9 +359,17 @@ ANNOUNCING = (
         name="deaf-and-waiting",
         guarantee="G23",
         breaks="Where no announcement arrives, nobody looks.",
-        where=function("PostgresHeadListener._waited").call("_look").statement(),
-        change=remove,
+        where=function("PostgresHeadListener.wait").call("_receive").statement(),
+        change=replace(_NEWS_ONLY),
         killers=(f"{_FAULTS}::test_a_deaf_listener_looks_at_every_timeout",),
+    ),
+    Mutant(
+        name="forged-announcement-crashes",
+        guarantee="G23",
+        breaks="Whoever sends something odd on the channel crashes every listener.",
+        where=function("_News.take_in").call("fullmatch", mentioning="_SUBSCRIPTIONS"),
+        change=calls("match"),
+        killers=(f"{_HISTORY}::test_an_announcement_is_a_hint_to_look_and_nothing_else",),
     ),
     Mutant(
         name="deaf-and-unaware",
@@ -251,9 +382,9 @@ ANNOUNCING = (
     Mutant(
         name="news-of-another-store",
         guarantee="G34",
-        breaks="Heads of another schema are taken for ours.",
-        where=function("PostgresHeadListener._hear").condition(),
-        change=constant(True),
+        breaks="Changes of subscriptions in another schema are taken for ours.",
+        where=function("PostgresHeadListener._hear").condition().part(mentioning="channel"),
+        change=remove,
         killers=(f"{_FAULTS}::test_what_another_store_announces_is_not_heard",),
     ),
     Mutant(

@@ -13,11 +13,12 @@ _APPEND = "tests/conformance/port/test_append.py"
 _DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
 _GROUPS = "tests/eventstore/postgres/test_group_failures.py"
 _ISOLATION = "tests/eventstore/postgres/test_isolation.py"
-_LISTENING = "tests/conformance/port/test_listening.py"
 _ORDER = "tests/eventstore/postgres/test_order_under_load.py"
 _PROTECTION = "tests/eventstore/postgres/test_protection.py"
 _COSTS = "tests/eventstore/postgres/test_append_transactions.py"
 _GONE = "tests/acceptance/guarantees/test_deletions.py"
+_ROWS = "tests/conformance/port/test_subscription_rows.py"
+_REMOVED = "tests/eventstore/postgres/test_removed_events.py"
 
 APPENDING = (
     Mutant(
@@ -95,9 +96,21 @@ APPENDING = (
         name="repetition-refused",
         guarantee="G6",
         breaks="An append that is repeated after a lost answer is told a wrong version.",
-        where=sql_function("append_events").assigned("v_look", 0),
-        change=constant(False),
+        where=sql_function("append_events")
+        .condition(mentioning="p_look")
+        .alternative(mentioning="v_statuses"),
+        change=remove,
         killers=(f"{_APPEND}::test_the_same_append_again_returns_the_first_result",),
+    ),
+    Mutant(
+        name="asked-look-left-out",
+        guarantee="G6",
+        breaks="A used id is an error of the whole commit, also where it is looked up first.",
+        where=sql_function("append_events")
+        .condition(mentioning="p_look")
+        .alternative(mentioning="p_look"),
+        change=remove,
+        killers=(f"{_GROUPS}::test_a_used_id_fails_no_neighbour_that_is_as_expected",),
     ),
     Mutant(
         name="repetition-in-part",
@@ -159,7 +172,7 @@ APPENDING = (
         name="gap-of-a-refused-append",
         guarantee="G1",
         breaks="A refused append takes positions with it.",
-        where=sql_function("append_events").condition(mentioning="v_statuses"),
+        where=sql_function("append_events").condition(mentioning="i"),
         change=constant(True),
         killers=(f"{_APPEND}::test_a_refused_append_fails_none_of_its_commit",),
     ),
@@ -185,7 +198,7 @@ APPENDING = (
         name="used-id-fails-its-group",
         guarantee="G7",
         breaks="One used id in a group is an error of the whole commit.",
-        where=sql_function("append_events").condition(mentioning="v_constraint"),
+        where=function("PostgresAppendSession.append.send").condition(),
         change=constant(True),
         killers=(f"{_GROUPS}::test_a_used_id_fails_no_neighbour_that_is_as_expected",),
     ),
@@ -198,20 +211,56 @@ APPENDING = (
         killers=(f"{_PROTECTION}::test_an_event_id_is_stored_once",),
     ),
     Mutant(
-        name="no-announcement",
-        guarantee="G23",
-        breaks="An append wakes nobody.",
-        where=sql_function("append_events").statement("PERFORM pg_notify"),
-        change=remove,
-        killers=(f"{_LISTENING}::test_an_append_wakes_a_listener_with_the_new_head",),
+        name="version-floor-ignored-by-an-append",
+        guarantee="G3",
+        breaks="A stream whose newest event was removed gives its version out again.",
+        where=sql_function("check_streams").call("greatest").argument(mentioning="version_floor"),
+        change=constant(0),
+        killers=(f"{_REMOVED}::test_a_removed_version_is_never_given_out_again",),
     ),
     Mutant(
-        name="announcement-of-the-old-head",
-        guarantee="G23",
-        breaks="An append announces what was there before it.",
-        where=sql_function("append_events").call("pg_notify").argument(1),
-        change=replace("v_head::text"),
-        killers=(f"{_LISTENING}::test_an_append_wakes_a_listener_with_the_new_head",),
+        name="version-floor-ignored-by-a-head",
+        guarantee="G3",
+        breaks="Without its newest event a stream shows an older version than appends expect.",
+        where=sql_function("stream_head").call("greatest").argument(mentioning="v_floor"),
+        change=constant(0),
+        killers=(f"{_REMOVED}::test_a_removed_version_is_never_given_out_again",),
+    ),
+    Mutant(
+        name="deletions-without-a-number",
+        guarantee="G36",
+        breaks="A second deletion has the number of the first, and is refused.",
+        where=sql_function("number_deletion").call("coalesce"),
+        change=constant(0),
+        killers=(f"{_REMOVED}::test_each_deletion_has_a_higher_number",),
+    ),
+    Mutant(
+        name="deletion-number-not-read",
+        guarantee="G36",
+        breaks="A process that holds deleted events in memory is not told to forget them.",
+        where=function("PostgresHeadListener._look").keyword("deletion_no"),
+        change=constant(0),
+        killers=(f"{_REMOVED}::test_each_deletion_has_a_higher_number",),
+    ),
+    Mutant(
+        name="format-not-stored",
+        guarantee="G10",
+        breaks="A payload is stored as JSON, whatever its serializer wrote.",
+        where=sql_function("append_events")
+        .statement("INSERT INTO events")
+        .call("coalesce", mentioning="p.format"),
+        change=replace("'json'"),
+        killers=(f"{_APPEND}::test_the_format_of_a_payload_is_kept",),
+    ),
+    Mutant(
+        name="time-of-the-caller-as-the-time-of-the-store",
+        guarantee="G32",
+        breaks="An event with a time of long ago shows a lag of as long.",
+        where=sql_function("append_events")
+        .statement("INSERT INTO events")
+        .phrase("CASE WHEN p.created_at IS NOT NULL THEN v_now END"),
+        change=constant(None),
+        killers=(f"{_ROWS}::test_the_lag_is_the_age_of_the_oldest_event_to_come",),
     ),
     Mutant(
         name="events-updated",
@@ -236,6 +285,14 @@ APPENDING = (
         guarantee="G8",
         breaks="The row that every writer locks can be taken away.",
         where=sql_trigger("refuse_change", on="write_lock").phrase("UPDATE OR DELETE OR"),
+        change=remove,
+        killers=(f"{_PROTECTION}::test_a_change_of_what_was_stored_is_refused",),
+    ),
+    Mutant(
+        name="identity-changed",
+        guarantee="G8",
+        breaks="The id that tells one store from another can be changed.",
+        where=sql_trigger("refuse_change", on="store").phrase("UPDATE OR DELETE OR"),
         change=remove,
         killers=(f"{_PROTECTION}::test_a_change_of_what_was_stored_is_refused",),
     ),

@@ -12,6 +12,7 @@ _GUARDS = "tests/eventstore/postgres/test_watchdog.py"
 _ISOLATION = "tests/eventstore/postgres/test_isolation.py"
 _LOST = "tests/eventstore/postgres/test_lost_connections.py"
 _POOLING = "tests/eventstore/postgres/test_pool.py"
+_SERVICE = "tests/eventstore/postgres/test_service_pool.py"
 _DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
 
 CONNECTING = (
@@ -19,7 +20,7 @@ CONNECTING = (
         name="cancelled-wait-for-standbys",
         guarantee="G5",
         breaks="An append that no standby has is a success.",
-        where=function("PostgresAppendSession.append.send").condition(),
+        where=function("PostgresAppendSession._call").condition(),
         change=constant(False),
         killers=(
             "tests/eventstore/postgres/test_group_failures.py::test_a_success_with_a_warning_is_unknown",
@@ -71,9 +72,49 @@ CONNECTING = (
         name="interrupted-for-ever",
         guarantee="G25",
         breaks="Each Ctrl-C of a waiting read costs the pool a connection.",
-        where=function("Pool._next").call("_abandon"),
+        where=function("Pool._borrow").call("_abandon"),
         change=remove,
         killers=(f"{_POOLING}::test_who_is_interrupted_costs_nobody_else_a_place",),
+    ),
+    Mutant(
+        name="readers-before-the-writer",
+        guarantee="G25",
+        breaks="Readers take the connections that the writer needs.",
+        where=function("Pool._connect").condition(mentioning="others_first"),
+        change=constant(False),
+        killers=(f"{_POOLING}::test_readers_let_the_writer_connect_first",),
+    ),
+    Mutant(
+        name="pool-warns-aloud",
+        guarantee="G32",
+        breaks="A program that did not ask for a log is warned of every failed connect.",
+        where=function("take_over_log").call("addFilter"),
+        change=remove,
+        killers=(f"{_POOLING}::test_the_log_is_silent_until_it_is_asked",),
+    ),
+    Mutant(
+        name="log-of-other-pools-swallowed",
+        guarantee="G32",
+        breaks="What the pools of the application log is hidden.",
+        where=function("_passes").condition(mentioning="any"),
+        change=constant(False),
+        killers=(f"{_POOLING}::test_the_log_of_other_pools_is_left_alone",),
+    ),
+    Mutant(
+        name="failure-without-its-reason",
+        guarantee="G25",
+        breaks="Who gets no connection is told that all are in use, though the server refuses.",
+        where=function("Pool._unserved").condition(),
+        change=constant(True),
+        killers=(f"{_POOLING}::test_who_waits_in_vain_is_told_why",),
+    ),
+    Mutant(
+        name="pool-of-another-store",
+        guarantee="G34",
+        breaks="Reads go to another store than appends, through a pool that was given.",
+        where=function("StoreIdentity.prove").condition(mentioning="store_id"),
+        change=constant(False),
+        killers=(f"{_SERVICE}::test_another_store_is_refused",),
     ),
     Mutant(
         name="dead-idle-connection",

@@ -120,6 +120,22 @@ DELIVERING = (
         killers=(f"{_UNIT}::test_a_redelivery_starts_right_after_the_checkpoint",),
     ),
     Mutant(
+        name="forgotten-and-left-out",
+        guarantee="G15",
+        breaks="After a deletion, what was read and not sent is left out.",
+        where=function("Delivery.forget_queued").assignment("_read"),
+        change=remove,
+        killers=(f"{_UNIT}::test_what_was_not_sent_can_be_forgotten_and_is_read_again",),
+    ),
+    Mutant(
+        name="deleted-and-sent",
+        guarantee="G36",
+        breaks="What was read before it was deleted is sent after that.",
+        where=function("Delivery.forget_queued").call("clear"),
+        change=remove,
+        killers=(f"{_UNIT}::test_what_was_not_sent_can_be_forgotten_and_is_read_again",),
+    ),
+    Mutant(
         name="page-out-of-order",
         guarantee="G14",
         breaks="A page that comes twice is delivered twice in one run.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.places.changes import before, constant, remove, replace
+from tests.mutants.places.changes import after, constant, remove, replace
 from tests.mutants.places.python_place import function
 from tests.mutants.places.sql_place import sql_function
 
@@ -19,23 +19,32 @@ _LISTENING = "tests/conformance/port/test_listening.py"
 _OWNERSHIP = "tests/conformance/port/test_ownership.py"
 _SIBLINGS = "tests/actors/delivering/test_subscription_siblings.py"
 
-_WITHOUT_FENCE = """stream_no = coalesce(v_stream.stream_no, s.stream_no), checkpoint = p_position,
-         last_error = NULL, attempts = 0"""
+_WITHOUT_FENCE = "UPDATE positions SET epoch = epoch - 1 WHERE position_id = ANY (v_locked)"
+
+_ANNOUNCED = """
+self._shared.announcements.note_subscriptions(each.subscription_id for each in written)
+"""
 
 OWNING = (
     Mutant(
         name="claim-of-a-living-owner",
         guarantee="G16",
         breaks="Whoever claims is granted, though the lease of another runs.",
-        where=sql_function("claim_subscription").condition().alternative(mentioning="expires_at"),
-        change=replace("v_row.expires_at IS NOT NULL"),
+        where=sql_function("claim_subscription")
+        .condition(mentioning="p_watched_owner")
+        .conjunct(mentioning="p_owner")
+        .alternative(mentioning="expires_at"),
+        change=replace("v_lease.expires_at IS NOT NULL"),
         killers=(f"{_OWNERSHIP}::test_who_holds_a_subscription_is_named",),
     ),
     Mutant(
         name="lease-for-ever",
         guarantee="G27",
         breaks="Nobody takes over from an owner that was killed.",
-        where=sql_function("claim_subscription").condition().alternative(mentioning="expires_at"),
+        where=sql_function("claim_subscription")
+        .condition(mentioning="p_watched_owner")
+        .conjunct(mentioning="p_owner")
+        .alternative(mentioning="expires_at"),
         change=remove,
         killers=(f"{_OWNERSHIP}::test_a_lease_that_runs_out_frees_the_subscription",),
     ),
@@ -44,17 +53,27 @@ OWNING = (
         guarantee="G16",
         breaks="Two that claim at once are both granted.",
         where=sql_function("claim_subscription")
-        .statement("SELECT * INTO v_row")
-        .phrase("FOR UPDATE"),
+        .statement("SELECT * INTO v_position", 0)
+        .phrase("FOR NO KEY UPDATE SKIP LOCKED"),
         change=remove,
-        killers=(f"{_FENCE}::test_a_claim_waits_for_the_one_before_it",),
+        killers=(f"{_FENCE}::test_a_claim_passes_over_a_row_that_another_one_has_locked",),
+    ),
+    Mutant(
+        name="claim-waits-for-a-lock",
+        guarantee="G27",
+        breaks="A standby hangs in its claim while a transaction has locked the position.",
+        where=sql_function("claim_subscription")
+        .statement("SELECT * INTO v_position", 0)
+        .phrase("SKIP LOCKED"),
+        change=remove,
+        killers=(f"{_FENCE}::test_a_claim_passes_over_a_row_that_another_one_has_locked",),
     ),
     Mutant(
         name="takeover-in-the-same-epoch",
         guarantee="G16",
         breaks="An owner that comes back after another one has its old fence again.",
-        where=sql_function("claim_subscription").statement("UPDATE").assigned("epoch"),
-        change=replace("s.epoch"),
+        where=sql_function("claim_subscription").statement("UPDATE positions").assigned("epoch"),
+        change=replace("p.epoch"),
         killers=(f"{_FENCE}::test_an_owner_that_comes_back_has_a_new_fence",),
     ),
     Mutant(
@@ -62,9 +81,10 @@ OWNING = (
         guarantee="G16",
         breaks="A standby takes over from an owner that has renewed since it was watched.",
         where=sql_function("claim_subscription")
-        .condition()
+        .condition(mentioning="p_watched_owner")
+        .conjunct(mentioning="p_owner")
         .alternative(mentioning="p_watched_owner"),
-        change=replace("(v_row.owner, v_row.epoch) = (p_watched_owner, p_watched_epoch)"),
+        change=replace("(v_position.owner, v_position.epoch) = (p_watched_owner, p_watched_epoch)"),
         killers=(f"{_OWNERSHIP}::test_a_lease_that_nobody_renewed_is_taken_over_by_its_mark",),
     ),
     Mutant(
@@ -72,7 +92,8 @@ OWNING = (
         guarantee="G27",
         breaks="If the database's clock goes back, nobody takes over until it has caught up.",
         where=sql_function("claim_subscription")
-        .condition()
+        .condition(mentioning="p_watched_owner")
+        .conjunct(mentioning="p_owner")
         .alternative(mentioning="p_watched_owner"),
         change=remove,
         killers=(f"{_OWNERSHIP}::test_a_lease_that_nobody_renewed_is_taken_over_by_its_mark",),
@@ -81,7 +102,9 @@ OWNING = (
         name="current-is-the-origin",
         guarantee="G13",
         breaks="A subscription that starts at the current position starts at the origin.",
-        where=sql_function("claim_subscription").call("coalesce", mentioning="p_start").argument(1),
+        where=sql_function("create_subscription")
+        .call("coalesce", mentioning="p_start")
+        .argument(1),
         change=constant(0),
         killers=(f"{_OWNERSHIP}::test_a_new_subscription_starts_where_it_is_asked_to",),
     ),
@@ -89,53 +112,70 @@ OWNING = (
         name="standby-in-an-old-incarnation",
         guarantee="G15",
         breaks="Taken over, a stream that was created again is skipped up to the old checkpoint.",
-        where=sql_function("claim_subscription").statement("UPDATE").assigned("checkpoint"),
-        change=replace("s.checkpoint"),
+        where=sql_function("claim_subscription")
+        .statement("UPDATE positions")
+        .assigned("checkpoint"),
+        change=replace("p.checkpoint"),
         killers=(f"{_FENCE}::test_a_stream_created_again_is_another_one_to_a_standby",),
     ),
     Mutant(
         name="owner-in-an-old-incarnation",
         guarantee="G15",
         breaks="Its owner skips a stream that was created again up to the old checkpoint.",
-        where=sql_function("keep_subscriptions")
-        .statement("UPDATE", 0)
+        where=sql_function("move_positions")
+        .statement("WITH anew")
         .where()
-        .conjunct(mentioning="s.stream_no"),
+        .conjunct(mentioning="n.stream_no"),
         change=constant(False),
+        killers=(f"{_FENCE}::test_a_stream_created_again_is_another_one_to_its_owner",),
+    ),
+    Mutant(
+        name="new-incarnation-unseen-by-a-renewal",
+        guarantee="G15",
+        breaks="An owner that only renews goes on in a stream that is another one now.",
+        where=sql_function("keep_subscriptions")
+        .statement("SELECT array_agg(r.position_id) INTO v_moving")
+        .where()
+        .alternative(mentioning="DISTINCT"),
+        change=remove,
         killers=(f"{_FENCE}::test_a_stream_created_again_is_another_one_to_its_owner",),
     ),
     Mutant(
         name="checkpoint-goes-back",
         guarantee="G16",
         breaks="A checkpoint that comes late takes back one that is stored.",
-        where=sql_function("keep_subscriptions")
-        .statement("UPDATE", 1)
+        where=sql_function("move_positions")
+        .statement("UPDATE positions")
         .assigned("checkpoint")
         .when()
-        .conjunct(mentioning="s.checkpoint"),
+        .conjunct(mentioning="p.checkpoint"),
         change=remove,
-        killers=(f"{_OWNERSHIP}::test_a_checkpoint_moves_forward_only_and_never_beyond_the_head",),
+        killers=(
+            f"{_FENCE}::test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it",
+        ),
     ),
     Mutant(
         name="checkpoint-beyond-the-head",
         guarantee="G15",
         breaks="Events to come count as acknowledged.",
-        where=sql_function("keep_subscriptions")
-        .statement("UPDATE", 1)
+        where=sql_function("move_positions")
+        .statement("UPDATE positions")
         .assigned("checkpoint")
         .when()
         .conjunct(mentioning="n.head"),
         change=remove,
-        killers=(f"{_OWNERSHIP}::test_a_checkpoint_moves_forward_only_and_never_beyond_the_head",),
+        killers=(
+            f"{_FENCE}::test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it",
+        ),
     ),
     Mutant(
         name="fence-without-epoch",
         guarantee="G16",
         breaks="An earlier run of the same owner stores its checkpoint.",
-        where=sql_function("keep_subscriptions")
-        .statement("UPDATE", 1)
-        .where(mentioning="s.owner")
-        .conjunct(mentioning="s.epoch"),
+        where=sql_function("move_positions")
+        .statement("UPDATE positions")
+        .where()
+        .conjunct(mentioning="p.epoch"),
         change=remove,
         killers=(f"{_OWNERSHIP}::test_a_fence_must_match_in_all_three",),
     ),
@@ -143,50 +183,98 @@ OWNING = (
         name="fence-without-owner",
         guarantee="G16",
         breaks="Another owner with the same number of epoch stores its checkpoint.",
-        where=sql_function("keep_subscriptions")
-        .statement("UPDATE", 1)
-        .where(mentioning="s.owner")
-        .conjunct(mentioning="s.owner"),
+        where=sql_function("move_positions")
+        .statement("UPDATE positions")
+        .where()
+        .conjunct(mentioning="p.owner"),
         change=remove,
         killers=(f"{_OWNERSHIP}::test_a_fence_must_match_in_all_three",),
+    ),
+    Mutant(
+        name="renewal-without-epoch",
+        guarantee="G16",
+        breaks="An earlier run of the same owner renews the lease of the present one.",
+        where=sql_function("keep_subscriptions")
+        .statement("UPDATE leases")
+        .where()
+        .conjunct(mentioning="l.epoch"),
+        change=remove,
+        killers=(f"{_FENCE}::test_a_stale_fence_renews_nothing",),
+    ),
+    Mutant(
+        name="renewal-without-owner",
+        guarantee="G16",
+        breaks="An owner of before renews the lease of one that died, and nobody takes over.",
+        where=sql_function("keep_subscriptions")
+        .statement("UPDATE leases")
+        .where()
+        .conjunct(mentioning="l.owner"),
+        change=remove,
+        killers=(f"{_FENCE}::test_a_stale_fence_renews_nothing",),
     ),
     Mutant(
         name="release-of-another-owner",
         guarantee="G16",
         breaks="An owner of before ends the ownership of the present one.",
-        where=sql_function("keep_subscriptions").statement("UPDATE", 2).where(),
-        change=replace("s.subscription_id = p.id AND s.subscription_id = ANY (v_locked)"),
+        where=sql_function("release_subscriptions").phrase(
+            "AND r.owner = p.owner AND r.epoch = p.epoch"
+        ),
+        change=remove,
         killers=(f"{_OWNERSHIP}::test_after_a_takeover_the_old_owner_changes_nothing",),
     ),
     Mutant(
         name="answer-without-fence",
         guarantee="G16",
         breaks="Who lost the ownership is told that it has it.",
-        where=sql_function("keep_subscriptions").call("coalesce", mentioning="s.owner").argument(0),
-        change=replace("s.owner IS NOT NULL"),
+        where=sql_function("keep_subscriptions").call("coalesce", mentioning="r.owner").argument(0),
+        change=replace("r.owner IS NOT NULL"),
         killers=(f"{_OWNERSHIP}::test_after_a_takeover_the_old_owner_changes_nothing",),
     ),
     Mutant(
         name="release-keeps",
         guarantee="G27",
         breaks="After a clean stop the successor waits for the end of the lease.",
-        where=sql_function("keep_subscriptions").condition(mentioning="p_lease"),
-        change=constant(False),
+        where=sql_function("release_subscriptions").statement("PERFORM free_positions"),
+        change=remove,
         killers=(f"{_OWNERSHIP}::test_a_release_frees_the_subscription_at_once",),
     ),
     Mutant(
         name="release-in-silence",
         guarantee="G27",
-        breaks="A standby does not hear that the owner has left.",
-        where=sql_function("keep_subscriptions").statement("PERFORM announce_subscription"),
+        breaks="A standby in another process does not hear that the owner has left.",
+        where=function("Keeper._release").call("note_subscriptions"),
         change=remove,
-        killers=(f"{_LISTENING}::test_a_touched_subscription_wakes_a_listener",),
+        killers=(f"{_KEEPER}::test_releases_are_announced_and_renewals_are_not",),
+    ),
+    Mutant(
+        name="releases-one-by-one",
+        guarantee="G26",
+        breaks="A release waits for each locked position before it comes to the next.",
+        where=function("PostgresKeeperSession.release").assigned("settled"),
+        change=replace("set[int]()"),
+        killers=(f"{_FENCE}::test_what_stays_locked_keeps_no_other_from_its_release",),
+    ),
+    Mutant(
+        name="releases-not-collected",
+        guarantee="G26",
+        breaks="A process that stops releases each subscription in a statement of its own.",
+        where=function("Keeper._release_soon").call("append").statement(),
+        change=after("self._release()"),
+        killers=(f"{_KEEPER}::test_all_releases_go_into_one_statement",),
+    ),
+    Mutant(
+        name="locked-position-not-released",
+        guarantee="G27",
+        breaks="What a transaction has locked for a moment at the end keeps its lease.",
+        where=function("PostgresKeeperSession.release").condition(mentioning="settled"),
+        change=constant(False),
+        killers=(f"{_FENCE}::test_a_release_waits_for_what_is_locked_after_all_others",),
     ),
     Mutant(
         name="pause-in-silence",
         guarantee="G20",
         breaks="A pause from another process is seen at the next look only.",
-        where=sql_function("pause_subscription").statement("PERFORM announce_subscription"),
+        where=function("PostgresStorage._change.change").call("send_news"),
         change=remove,
         killers=(f"{_LISTENING}::test_a_touched_subscription_wakes_a_listener",),
     ),
@@ -194,15 +282,15 @@ OWNING = (
         name="renewal-is-announced",
         guarantee="G22",
         breaks="Every renewal of every subscription wakes every process.",
-        where=sql_function("keep_subscriptions").statement("RETURN QUERY"),
-        change=before("PERFORM announce_subscription(id) FROM unnest(v_locked) l(id)"),
-        killers=(f"{_LISTENING}::test_a_renewal_wakes_nobody",),
+        where=function("Keeper._write").call("_note_back").statement(),
+        change=after(_ANNOUNCED),
+        killers=(f"{_KEEPER}::test_releases_are_announced_and_renewals_are_not",),
     ),
     Mutant(
         name="reset-without-fence",
         guarantee="G16",
         breaks="The owner of before a reset stores its checkpoint over it.",
-        where=sql_function("reset_subscription").statement("UPDATE").set_clause(),
+        where=sql_function("reset_subscription").statement("PERFORM free_positions"),
         change=replace(_WITHOUT_FENCE),
         killers=(f"{_OWNERSHIP}::test_a_reset_fences_the_owner_and_sets_the_checkpoint",),
     ),
@@ -210,36 +298,55 @@ OWNING = (
         name="reset-beyond-the-head",
         guarantee="G15",
         breaks="A reset makes events to come count as acknowledged.",
-        where=sql_function("reset_subscription")
-        .statement("UPDATE")
-        .where()
-        .conjunct(mentioning="p_position"),
-        change=remove,
+        where=sql_function("reset_subscription").condition(),
+        change=constant(True),
         killers=(f"{_OWNERSHIP}::test_a_reset_beyond_the_head_is_refused",),
     ),
     Mutant(
-        name="locked-row-holds-all-up",
+        name="locked-lease-holds-all-up",
         guarantee="G16",
-        breaks="A row that somebody has locked costs every subscription its lease.",
-        where=sql_function("keep_subscriptions").phrase("SKIP LOCKED"),
+        breaks="A lease that somebody has locked costs every subscription its lease.",
+        where=sql_function("keep_subscriptions")
+        .statement("SELECT array_agg(k.position_id) INTO v_renewed")
+        .phrase("SKIP LOCKED"),
         change=remove,
-        killers=(f"{_DEADLINES}::test_a_row_that_somebody_locked_costs_no_other_its_lease",),
+        killers=(f"{_DEADLINES}::test_a_lease_that_somebody_locked_costs_no_other_its_lease",),
     ),
     Mutant(
-        name="locked-row-is-an-error",
+        name="locked-position-costs-the-lease",
         guarantee="G16",
-        breaks="A row that stays locked makes the renewal of the others an error.",
-        where=function("PostgresKeeperSession._send.send").condition(),
+        breaks="A position that a transaction has locked costs every subscription its lease.",
+        where=sql_function("keep_subscriptions")
+        .statement("SELECT array_agg(k.position_id) INTO v_locked")
+        .phrase("SKIP LOCKED"),
+        change=remove,
+        killers=(f"{_DEADLINES}::test_a_position_that_somebody_locked_costs_nobody_a_lease",),
+    ),
+    Mutant(
+        name="locked-checkpoint-called-stored",
+        guarantee="G13",
+        breaks="A checkpoint that a locked position did not take is never sent again.",
+        where=sql_function("keep_subscriptions")
+        .statement("RETURN QUERY")
+        .phrase("p.id = ANY (v_locked) IS TRUE"),
+        change=constant(True),
+        killers=(f"{_DEADLINES}::test_a_position_that_somebody_locked_costs_nobody_a_lease",),
+    ),
+    Mutant(
+        name="locked-checkpoint-taken-for-stored",
+        guarantee="G13",
+        breaks="The keeper does not repeat a checkpoint that a locked position did not take.",
+        where=function("Keeper._tell").assigned("stored"),
+        change=constant(True),
+        killers=(f"{_KEEPER}::test_a_row_that_is_locked_delays_no_other",),
+    ),
+    Mutant(
+        name="locked-release-is-an-error",
+        guarantee="G26",
+        breaks="A position that stays locked at the end keeps the others from their release.",
+        where=function("PostgresKeeperSession._release.send").condition(),
         change=constant(False),
-        killers=(f"{_DEADLINES}::test_a_row_that_stays_locked_is_no_error",),
-    ),
-    Mutant(
-        name="locked-rows-one-after-the-other",
-        guarantee="G16",
-        breaks="The wait for locked rows takes as long as a lease.",
-        where=function("PostgresKeeperSession.keep").assigned("blocked_until"),
-        change=replace("deadline"),
-        killers=(f"{_DEADLINES}::test_many_locked_rows_cost_no_more_time_than_one",),
+        killers=(f"{_FENCE}::test_what_stays_locked_keeps_no_other_from_its_release",),
     ),
     Mutant(
         name="standby-in-a-hurry",
@@ -258,7 +365,7 @@ OWNING = (
         name="standby-without-memory",
         guarantee="G27",
         breaks="A standby never finds that a lease has not changed, and trusts one clock alone.",
-        where=function("Claimant._look_at").condition(mentioning="mark"),
+        where=function("Claimant._watch").boolean("or"),
         change=constant(True),
         killers=(
             (
@@ -271,9 +378,57 @@ OWNING = (
         name="deleted-and-created-by-a-standby",
         guarantee="G16",
         breaks="A standby creates the subscription again that was deleted while it waited.",
-        where=function("Claimant.claim").condition(),
+        where=function("SubscriptionRows.claim").comparison("is", 0),
+        change=constant(True),
+        killers=(f"{_FENCE}::test_a_claim_by_id_means_that_subscription_and_creates_none",),
+    ),
+    Mutant(
+        name="another-one-of-the-same-name",
+        guarantee="G16",
+        breaks="A standby takes over another subscription that has the name by now.",
+        where=sql_function("claim_subscription").condition(mentioning="p_subscription_id"),
         change=constant(False),
-        killers=(f"{_CLAIMS}::test_a_subscription_deleted_while_it_waits_is_not_created_again",),
+        killers=(f"{_FENCE}::test_a_claim_by_id_means_that_subscription_and_creates_none",),
+    ),
+    Mutant(
+        name="claimed-by-name-again",
+        guarantee="G16",
+        breaks="Every claim of a standby is by name.",
+        where=function("Claimant._claim").keyword("subscription_id"),
+        change=constant(None),
+        killers=(f"{_CLAIMS}::test_every_claim_after_the_first_is_by_id",),
+    ),
+    Mutant(
+        name="standby-not-looked-for",
+        guarantee="G27",
+        breaks="Nobody looks at the row that a standby waits for.",
+        where=function("SubscriptionActor._stand_by").call("tell"),
+        change=remove,
+        killers=(f"{_CLAIMS}::test_a_standby_that_is_woken_claims_at_once",),
+    ),
+    Mutant(
+        name="free-and-not-claimed",
+        guarantee="G27",
+        breaks="A look that finds a subscription free makes no standby claim it.",
+        where=function("Claimant.sees").condition(),
+        change=constant(False),
+        killers=(f"{_CLAIMS}::test_a_standby_that_is_woken_claims_at_once",),
+    ),
+    Mutant(
+        name="expired-and-not-claimed",
+        guarantee="G27",
+        breaks="A look that finds the lease of a dead owner run out makes no standby claim it.",
+        where=function("Claimant.sees").condition().part(mentioning="expired"),
+        change=remove,
+        killers=(f"{_CLAIMS}::test_an_owner_whose_lease_ran_out_is_followed_at_the_next_look",),
+    ),
+    Mutant(
+        name="look-at-the-wrong-rows",
+        guarantee="G27",
+        breaks="An announced change makes the keeper look at no row that somebody awaits.",
+        where=function("Keeper._look_at_touched").call("_look").part(1),
+        change=replace("[]"),
+        killers=(f"{_CLAIMS}::test_a_standby_that_is_woken_claims_at_once",),
     ),
     Mutant(
         name="no-renewals",
@@ -287,8 +442,8 @@ OWNING = (
         name="renewals-at-the-looks-only",
         guarantee="G16",
         breaks="A lease is renewed late, where the looks at pauses come at other moments.",
-        where=function("Keeper._next_moment").returned(1),
-        change=replace("self._poll_at()"),
+        where=function("Keeper._next_moment").returned(mentioning="min"),
+        change=replace("self._look_at()"),
         killers=(
             f"{_MACHINE}::test_a_lease_is_renewed_three_times_however_often_pauses_are_looked_at",
         ),
@@ -329,7 +484,7 @@ OWNING = (
         name="pauses-elsewhere-unseen",
         guarantee="G20",
         breaks="Where no announcement comes, a pause from another process has no effect.",
-        where=function("Keeper._work").call("_poll_pauses"),
+        where=function("Keeper._work").call("_look"),
         change=remove,
         killers=(f"{_KEEPER}::test_a_pause_or_an_end_elsewhere_is_seen_within_the_poll_interval",),
     ),

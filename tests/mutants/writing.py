@@ -198,7 +198,9 @@ WRITING = (
         name="repetition-announced",
         guarantee="G14",
         breaks="Old events get into the memory of the newest.",
-        where=function("Writer._settle").boolean("and").part(mentioning="repeated"),
+        where=function("Writer._settle")
+        .boolean("and", mentioning="watched")
+        .part(mentioning="repeated"),
         change=remove,
         killers=(f"{_WRITER}::test_a_repeated_append_and_a_refused_one_are_not_announced",),
     ),

@@ -76,6 +76,7 @@ BEGIN
    WHERE b.box_id = p_id AND b.size BETWEEN 1 AND 9
   RETURNING b.box_id INTO p_id;
   PERFORM 1 FROM boxes WHERE size = 1 FOR UPDATE SKIP LOCKED;
+  DELETE FROM boxes WHERE size = 1 AND (box_id = 1 OR (box_id, size) = (2, 3));
   RETURN (SELECT max(size) + 1 AS largest FROM boxes);
 END $$;
 CREATE TRIGGER refuse BEFORE UPDATE OR DELETE ON :"schema".boxes
@@ -169,6 +170,16 @@ def test_a_change_of_python(product: Product, place: Place, change: Change, expe
         ),
         (put_row.statement("UPDATE").where(), constant(value=True), "WHERE true"),
         (
+            put_row.statement("DELETE").where().conjunct(1).alternative(0),
+            remove,
+            "DELETE FROM boxes WHERE size = 1 AND (false OR (box_id, size) = (2, 3));",
+        ),
+        (
+            put_row.statement("DELETE").where().conjunct(1).alternative(1),
+            remove,
+            "DELETE FROM boxes WHERE size = 1 AND (box_id = 1 OR false);",
+        ),
+        (
             put_row.statement("UPDATE").assigned("size").when(),
             constant(value=False),
             "UPDATE boxes b SET size = CASE WHEN false THEN 2 ELSE p_size END, box_id = p_id",
@@ -235,7 +246,7 @@ def test_a_change_of_the_schema(
         (put.call("append"), replace("1 +"), r"is no Python"),
         (put.condition(0).statement(), otherwise("pass"), r"goes on with an elif"),
         (sql_function("take"), remove, r"no FUNCTION take; near it are: .*FUNCTION put"),
-        (put_row.statement("DELETE"), remove, r"FUNCTION put > statement DELETE: wanted one"),
+        (put_row.statement("INSERT"), remove, r"FUNCTION put > statement INSERT: wanted one"),
         (put_row.condition(mentioning="p_name"), remove, r"among:\n  line 11: p_size < 0"),
         (put_row.condition(), replace("p_nothing"), r"words that the schema does not"),
     ],

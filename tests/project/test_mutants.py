@@ -124,8 +124,8 @@ def _without_layout(suffix: str, text: str) -> str:
             r"m: Keeper\._work > condition: wanted one condition, found \d+\n  0: line \d+: now",
         ),
         (
-            function("Keeper._work").call("_poll_pause"),
-            r"m: Keeper\._work > call of _poll_pause: wanted one call of _poll_pause, found 0",
+            function("Keeper._work").call("_loo"),
+            r"m: Keeper\._work > call of _loo: wanted one call of _loo, found 0",
         ),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_mutant_whose_place_is_gone_or_ambiguous_says_what_is_there(
 
 
 def test_a_mutant_that_changes_nothing_is_an_error() -> None:
-    place = function("Keeper._work").call("_poll_pauses")
+    place = function("Keeper._work").call("_look")
     mutant = Mutant("m", "G1", "Something.", place, replace("{}"), ("t",))
 
     with pytest.raises(DoesNotApplyError, match="m changes nothing"):

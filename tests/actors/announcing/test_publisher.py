@@ -13,12 +13,13 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import AppendSession
+from eventstore.ports.storage import AppendSession, Heard
 from eventstore.ports.stored_events import Append, StoredEvent
 from eventstore_actors.kernel.messages import (
     Child,
     ChildFailed,
     EventsCommitted,
+    Forget,
     HeadMoved,
     HistoryRewound,
     Ref,
@@ -35,7 +36,7 @@ from tests.support.heads import (
     touched,
 )
 from tests.support.rooms import ANY, LONG, Ear, Rooms, one, rooms_over, several, soon, stop
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -242,8 +243,22 @@ def test_a_touched_row_makes_the_keeper_look_and_nobody_else(
     a = watch(publisher, "a")
     a.next()
     heads.say(touched(0, 7))
-    assert keeper.next() == Touched(frozenset({7}))
+    assert keeper.next(timeout=PATIENCE) == Touched(frozenset({7}))
     assert a.so_far() == []
+
+
+def test_a_deletion_makes_everybody_forget_what_was_not_sent(
+    rooms: Rooms, publisher: Ref, heads: ScriptedHeads
+) -> None:
+    """G36: each deletion once; what is held in memory may be what was deleted."""
+    listening(rooms, heads)
+    a = watch(publisher, "a")
+    a.next()
+    heads.say(Heard(0, reconnected=False, deletion_no=1))
+    a.next(Forget, timeout=PATIENCE)
+    heads.say(Heard(0, reconnected=True, deletion_no=1))
+    a.next(HeadMoved)
+    assert [each for each in a.so_far() if isinstance(each, Forget)] == []
 
 
 # ── writer and listener, in any order ────────────────────────────────────────────────────────
@@ -281,7 +296,7 @@ def test_the_listener_does_not_read_what_the_writer_told(
     keeper = rooms.listen_as(Child.KEEPER)
     heads.say(moved(2))
     heads.say(touched(2, 7))
-    assert keeper.next() == Touched(frozenset({7}))
+    assert keeper.next(timeout=PATIENCE) == Touched(frozenset({7}))
     assert len(heads.reads) == 1
 
 

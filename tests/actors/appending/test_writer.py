@@ -25,6 +25,7 @@ from eventstore.ports.stored_events import Append, Outcome, StreamAppend
 from eventstore.storages.memory import MemoryStorage
 from eventstore_actors.appending.writer import Writer
 from eventstore_actors.kernel.messages import Child, ChildFailed, ChildStopped, EventsCommitted
+from eventstore_actors.state.announcements import News
 from tests.support.rooms import (
     ANY,
     Ear,
@@ -420,6 +421,23 @@ def test_a_repeated_append_and_a_refused_one_are_not_announced(
     rooms.append((StreamAppend("a", 1, ()),))
     assert len(publisher.next(EventsCommitted).events) == 1
     assert publisher.so_far() == []
+
+
+def test_commits_are_noted_for_other_processes_and_repetitions_are_not(
+    rooms: Rooms, writer: pykka.ActorRef[Writer]
+) -> None:
+    """G22, G23: others are woken by what is new, and by nothing else."""
+    announcements = rooms.shared.announcements
+    event = encoded()
+    rooms.append(one("a", 0, event))
+    stop(writer)
+    announcements.close()
+    assert announcements.take() == News(events=True, subscriptions=frozenset())
+    rooms.start_writer()
+    assert rooms.append(one("a", 0, event)).repeated
+    with pytest.raises(WrongExpectedVersionError):
+        rooms.append(one("a", 0))
+    assert announcements.take() is None
 
 
 def test_what_nobody_watches_is_announced_to_nobody(

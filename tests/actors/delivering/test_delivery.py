@@ -405,6 +405,20 @@ def test_what_nobody_fetched_can_be_taken_back_and_is_sent_again() -> None:
     assert batches(subject) == [[3, 4]]
 
 
+def test_what_was_not_sent_can_be_forgotten_and_is_read_again() -> None:
+    """G15, G36: some of it was deleted, and nothing else may be left out."""
+    subject = delivery(max_batch_size=2, buffer_size=4)
+    fill(subject, 1, 2, 3, 4)
+    assert positions(subject.next_batch()) == [1, 2]
+
+    subject.forget_queued()
+
+    assert subject.queued == 0
+    read = subject.begin_read()
+    assert read is not None
+    assert read.after == 2
+
+
 def test_a_redelivery_starts_right_after_the_checkpoint() -> None:
     """G14, FSM-12."""
     subject = delivery()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from eventstore.ports.storage import KeeperSession, Storage
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 from eventstore_actors.kernel.messages import Keep, Release, Renewed, Touched
+from eventstore_actors.state.announcements import News
 from tests.actors.seated import append, let_pass, start_keeper
 from tests.support.pgserver import TestServer
 from tests.support.rooms import LONG, Ear, Rooms, claim, rooms_over, soon, stop
@@ -168,6 +170,61 @@ def test_an_older_progress_never_replaces_a_newer_one(rooms: Rooms) -> None:
     keeper.tell(Keep(ID, progress(fence, 1), subscription.ref, urgent=True))
 
     assert subscription.next(Renewed).kept.checkpoint == 3
+
+
+def test_releases_are_announced_and_renewals_are_not(rooms: Rooms) -> None:
+    """G22, G27: a standby elsewhere need not poll; five hundred leases make no storm."""
+    keeper, subscription = start_keeper(rooms), Ear()
+    fence = owned(rooms.storage)
+    keeper.tell(Keep(7, progress(fence), subscription.ref))
+    for _ in range(2):
+        subscription.next(Renewed)
+    announcements = rooms.shared.announcements
+    announcements.close()
+    assert announcements.take() is None
+    announcements.open()
+
+    done = pykka.ThreadingFuture[bool]()
+    keeper.tell(Release(7, progress(fence), done))
+
+    assert done.get(timeout=LONG) is True
+    announcements.close()
+    assert announcements.take() == News(events=False, subscriptions=frozenset({7}))
+
+
+class GatedSession(CountingSession):
+    """Notes how many each release was about; the first one waits until it is let go."""
+
+    def __init__(self, real: KeeperSession, releases: list[int], gate: threading.Event) -> None:
+        super().__init__(real, [])
+        self._releases = releases
+        self._gate = gate
+
+    def release(self, progress: Sequence[Progress], deadline: float) -> Collection[Fence]:
+        self._releases.append(len(progress))
+        assert self._gate.wait(LONG)
+        return super().release(progress, deadline)
+
+
+def test_all_releases_go_into_one_statement(config: Config) -> None:
+    """G26: a process with five hundred subscriptions stops as fast as one with two."""
+    releases, gate = list[int](), threading.Event()
+
+    def gated(storage: Storage) -> Storage:
+        session = storage.keeper_session
+        storage.keeper_session = lambda: GatedSession(session(), releases, gate)  # type: ignore[method-assign]
+        return storage
+
+    with rooms_over(config, gated) as rooms:
+        keeper = start_keeper(rooms)
+        fences = [owned(rooms.storage, f"s-{number}", lease=LONG) for number in range(6)]
+        answers = [pykka.ThreadingFuture[bool]() for _ in fences]
+        for number, (fence, done) in enumerate(zip(fences, answers, strict=True)):
+            keeper.tell(Release(number, progress(fence), done))
+            wait_until(lambda: releases)
+        gate.set()
+        assert all(done.get(timeout=LONG) for done in answers)
+        assert releases == [1, 5]
 
 
 def test_who_was_fenced_is_told_once_and_forgotten(rooms: Rooms) -> None:

@@ -17,7 +17,7 @@ from eventstore.model.errors import (
 )
 from eventstore.model.subscriber_messages import Events, Subscribed
 from eventstore.model.subscription import SubscriptionState, WhenOwned
-from eventstore.ports.ownership import Claimed, Fence, Progress
+from eventstore.ports.ownership import Claim, Claimed, Fence, Held, Progress
 from eventstore_actors.kernel.messages import Child, ChildRestarted, Touched
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
@@ -69,9 +69,10 @@ def test_a_standby_is_told_nothing_until_it_takes_over(rooms: Rooms) -> None:
     assert numbers(subscriber.next(Events)) == [3]
 
 
-def test_a_standby_that_is_woken_claims_at_once() -> None:
+def test_a_standby_that_is_woken_claims_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """G27, SLK-04: a clean stop elsewhere is announced; nobody waits for the next poll."""
-    with rooms_over(Config("memory:", poll_interval=LONG)) as rooms:
+    monkeypatch.setattr("eventstore_actors.owning.keeper.LONGEST_STANDBY", AGES)
+    with rooms_over(Config("memory:", lease=AGES, poll_interval=AGES)) as rooms:
         keeper = start_keeper(rooms)
         fence = claim(rooms, lease=LONG)
         subscriber = Ear()
@@ -96,6 +97,41 @@ def test_an_owner_that_does_not_renew_is_followed_whatever_the_databases_clock_s
 
     subscriber.next(Subscribed)
     assert time.monotonic() - since >= LEASE
+
+
+def test_an_owner_whose_lease_ran_out_is_followed_at_the_next_look() -> None:
+    """G27: by the database's clock, however long its own lease is to be."""
+    with rooms_over(Config("memory:", lease=AGES, poll_interval=POLL)) as rooms:
+        start_keeper(rooms)
+        claim(rooms, lease=0.5)
+        subscriber = Ear()
+
+        Seated(rooms, subscriber.ref)
+
+        subscriber.next(Subscribed, timeout=PATIENCE)
+
+
+def test_every_claim_after_the_first_is_by_id(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G16: a deleted subscription is never created again by who waited for it."""
+    claim(rooms, lease=3_600)
+    claims: list[int | None] = []
+    really_claim = rooms.storage.claim
+
+    def noted(claim: Claim, deadline: float) -> Claimed | Held:
+        claims.append(claim.subscription_id)
+        return really_claim(claim, deadline)
+
+    monkeypatch.setattr(rooms.storage, "claim", noted)
+    subscriber = Ear()
+    Seated(rooms, subscriber.ref)
+    subscriber.next(Subscribed)
+
+    first, *others = claims
+    assert first is None
+    assert others
+    assert None not in others
 
 
 def test_it_is_followed_as_soon_as_its_lease_was_watched_for_its_length() -> None:

@@ -70,6 +70,7 @@ class User:
         lease: float = LEASE,
         watched: LeaseMark | None = None,
         known: int | None = None,
+        deadline: float | None = None,
     ) -> Claimed | Held:
         claim = Claim(
             stream_id=stream_id,
@@ -81,7 +82,7 @@ class User:
             subscription_id=known,
             watched=watched,
         )
-        return self.storage.claim(claim, soon())
+        return self.storage.claim(claim, deadline or soon())
 
     def own(self, name: str = "shipping", stream_id: str = "$all", **options: object) -> Claimed:
         """Claim what must be free."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -263,6 +264,17 @@ def test_times_are_those_of_the_commit_unless_overridden(user: User) -> None:
     assert user.storage.stream_info("old", soon()).created_at == given
     assert user.storage.stream_info("plain", soon()).created_at == commit.created_at
     assert {time.utcoffset() for time in times} == {timedelta(0)}
+
+
+def test_the_format_of_a_payload_is_kept(user: User) -> None:
+    """G10: which serializer wrote it; several of them share a stream and a commit."""
+    formats = ("json", "msgpack", "json")
+    written = tuple(EncodedEvent(uuid4(), "Happened", b"x", format=name) for name in formats)
+
+    user.append(part("a", written))
+
+    stored = user.storage.read_all(1, 10, ReadDirection.FORWARD, soon())
+    assert tuple(each.format for each in stored) == formats
 
 
 def test_one_of_many_concurrent_appends_with_the_same_expectation_wins(storage: Storage) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
+from eventstore.model.errors import SubscriptionNotFoundError
 from eventstore.model.subscription import Origin, SubscriptionState
 from eventstore.ports.ownership import Claimed, Fence, Held, Progress
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.eventstore.postgres.conftest import Psql
+from tests.support.waiting import PATIENCE, wait_until
 
 TABLES = ("subscriptions", "positions", "leases")
 
@@ -82,6 +87,16 @@ def test_a_stream_that_did_not_exist_is_adopted(user: User, psql: Psql, schema: 
     delete_for_good(psql, schema, "order-1")
     user.store("order-1", 2)
     assert not user.keep(owned.fence, 2).owned
+
+
+@pytest.mark.parametrize(("start", "told", "found"), [(0, 9, 0), (5, 1, 5)])
+def test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it(
+    user: User, start: int, told: int, found: int
+) -> None:
+    """G15, G16: it moves forward only, and never beyond the head."""
+    owned = user.own("shipping", "order-1", start=start)
+    user.store("order-1", 2)
+    assert user.keep(owned.fence, told).checkpoint == found
 
 
 @pytest.mark.parametrize("minutes", [-60, 60])
@@ -159,10 +174,76 @@ def test_a_claim_passes_over_a_row_that_another_one_has_locked(
     user.release(user.own().fence)
     with psql.connection.transaction():
         assert psql(CLAIM) == [(True,)]
-        assert isinstance(other.claim(), Held)
+        assert isinstance(other.claim(deadline=time.monotonic() + PATIENCE / 3), Held)
     held = other.claim()
     assert isinstance(held, Held)
     assert held.owner_name == "psql"
+
+
+def test_a_claim_by_id_means_that_subscription_and_creates_none(user: User, other: User) -> None:
+    """G16: deleted is deleted, whoever has the name now."""
+    first = user.own()
+    user.storage.delete_subscription("$all", "shipping", soon())
+    with pytest.raises(SubscriptionNotFoundError):
+        other.claim(known=first.subscription_id)
+    second = user.own()
+    assert second.created
+    user.release(second.fence)
+    with pytest.raises(SubscriptionNotFoundError):
+        other.claim(known=first.subscription_id)
+    assert user.info().subscription_id == second.subscription_id
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        lambda fence: replace(fence, owner=uuid4()),
+        lambda fence: replace(fence, epoch=fence.epoch - 1),
+    ],
+    ids=["owner", "epoch"],
+)
+def test_a_stale_fence_renews_nothing(
+    user: User, psql: Psql, stale: Callable[[Fence], Fence]
+) -> None:
+    """G16, G27: else a dead owner would keep the lease as long as an earlier one lives."""
+    fence = user.own().fence
+    leases = "SELECT owner, renewed_at, expires_at, state FROM {}.leases"
+    before = psql(leases)
+    assert not user.keep(stale(fence)).owned
+    assert psql(leases) == before
+
+
+@contextmanager
+def locked(psql: Psql, fence: Fence) -> Iterator[None]:
+    """Somebody's transaction has locked a position meanwhile."""
+    with psql.connection.transaction():
+        psql("SELECT FROM {}.positions WHERE position_id = %s FOR UPDATE", fence.position_id)
+        yield
+
+
+def test_a_release_waits_for_what_is_locked_after_all_others(user: User, psql: Psql) -> None:
+    """G26, G27: a transaction of a moment costs no successor the end of a lease."""
+    names = ("first", "second", "third")
+    fences = [user.own(name).fence for name in names]
+    with ThreadPoolExecutor(1) as threads:
+        with locked(psql, fences[0]):
+            releasing = threads.submit(
+                user.keeper.release, [progress(f, 0) for f in fences], soon()
+            )
+            wait_until(lambda: [user.info(name).owner for name in names[1:]] == [None, None])
+            assert user.info("first").owner is not None
+        releasing.result(PATIENCE)
+    assert user.info("first").owner is None
+
+
+def test_what_stays_locked_keeps_no_other_from_its_release(user: User, psql: Psql) -> None:
+    """G26: it is left to the end of its lease, and is no error."""
+    names = ("first", "second", "third")
+    fences = [user.own(name).fence for name in names]
+    with locked(psql, fences[0]):
+        user.keeper.release([progress(f, 0) for f in fences], time.monotonic() + 0.5)
+    owned = [user.info(name).owner is not None for name in names]
+    assert owned == [True, False, False]
 
 
 def test_two_runtimes_that_keep_the_same_rows_cannot_deadlock(user: User, other: User) -> None:

@@ -27,6 +27,8 @@ CHANGES = [
     pytest.param("UPDATE {}.streams SET created_at = now()", id="stream-created-at"),
     pytest.param("UPDATE {}.tombstones SET last_position = 0", id="tombstone-moved"),
     pytest.param("UPDATE {}.write_lock SET one = true", id="write-lock-updated"),
+    pytest.param("UPDATE {}.store SET store_id = gen_random_uuid()", id="store-id"),
+    pytest.param("DELETE FROM {}.store", id="store"),
     pytest.param("TRUNCATE {}.events CASCADE", id="truncate-events"),
     pytest.param("TRUNCATE {}.streams CASCADE", id="truncate-streams"),
     pytest.param("TRUNCATE {}.links", id="truncate-links"),

@@ -87,8 +87,18 @@ class SqlPart:
         before = self.words[place - 1]
         return before in _BEGINNINGS or before == "declare" or _BODY.fullmatch(before) is not None
 
+    def _is_in_parentheses(self) -> bool:
+        depth = self.tokens[0].depth
+        inner = self.tokens[1:-1]
+        return self.words[0] == "(" and bool(inner) and all(each.depth > depth for each in inner)
+
     def split(self, word: str, gone: str = "") -> list[SqlPart]:
-        """Return what is between the *word* tokens on the outermost level."""
+        """Return what is between the *word* tokens on the outermost level.
+
+        Parentheses around the whole part are no level of their own.
+        """
+        if self._is_in_parentheses():
+            return self.sub(1, len(self.tokens) - 1).split(word, gone)
         depth = min(token.depth for token in self.tokens)
         cuts, between = [-1], False
         for place, token in enumerate(self.tokens):
