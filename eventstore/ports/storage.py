@@ -258,8 +258,8 @@ class Storage(Protocol):
     def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
         """Take over a subscription if it is free.
 
-        It is free if it was released, if its lease expired by the storage's clock, or if its mark is
-        still the one that the claimant watched.
+        It is free if it was released, if its lease expired by the storage's clock, or if its mark
+        is still the one that the claimant watched.
 
         Raises:
             SubscriptionNotFoundError: *claim* is by id, and that subscription was deleted.

@@ -25,7 +25,7 @@ from eventstore.storages.postgres.statements import Statements
 __all__ = ["LONGEST_WAIT", "OwnSessions", "PostgresAnnounceSession", "payloads", "send_news"]
 
 LONGEST_WAIT = 0.2
-"""Upper bound in seconds for the wait for that lock; a commit that waits for a standby may hold it."""
+"""Upper bound in seconds for the wait for that lock, which a waiting commit may hold for long."""
 
 _HEARD_FOR = 1.0
 """Seconds for which a session that listened is assumed to go on listening."""

@@ -50,7 +50,7 @@ class BinaryArray:
     array_oid: ClassVar[int]
 
     def __init__(self, elements: Iterable[bytes], count: int) -> None:
-        """Join *count* elements, each with its length before it; *elements* may be pieces of them."""
+        """Join *count* elements, each with its length before it. *elements* may be pieces."""
         self.data = b"".join([_prefix(self.element_oid, count), *elements])
 
 
