@@ -13,6 +13,6 @@
 - `support`: servers, processes, proxies, recorders, and functions that wait.
 
 `make test` runs them on six workers, `make test WORKERS=2` on two. `HYPOTHESIS_PROFILE=ci` tries
-four times as many random histories. `make guarantees` writes GUARANTEES.md, the list of the tests of
-each guarantee.
+four times as many random histories. `make guarantees` writes GUARANTEES.md, the list of the tests
+of each guarantee.
 """
