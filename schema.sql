@@ -3,11 +3,11 @@
 -- `eventstore init` installs it. By hand, into the schema of your choice:
 --     psql -v ON_ERROR_STOP=1 --single-transaction -v schema=eventstore -f schema.sql
 --
--- Everything lives in that one schema, so that several stores share a database. Functions find
--- their tables by their own search_path and never by the session's.
+-- Everything lives in this one schema, so several stores can share a database. Each function sets its
+-- own search_path and ignores the session's.
 
 
-SET LOCAL search_path = pg_catalog, pg_temp;   -- what views and checks mean is settled here
+SET LOCAL search_path = pg_catalog, pg_temp;   -- names in views and checks are resolved now
 SELECT set_config('eventstore.installing', :'schema', true);
 DO $$
 BEGIN
@@ -19,9 +19,9 @@ END $$;
 
 -- ── tables ──────────────────────────────────────────────────────────────────────────────────────
 
--- One row per incarnation of a stream: created again after a hard delete, it gets a new number, and
--- its old subscribers start over. Its version is not stored: it is the greatest of the version floor,
--- its newest event and its newest link.
+-- One row per incarnation of a stream. A stream that is created again after a hard delete gets a new
+-- number, and its subscriptions start over. The version is not stored: it is the greatest of the
+-- version floor, the newest event and the newest link.
 CREATE TABLE :"schema".streams (
   stream_no   bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT streams_pkey PRIMARY KEY,
   stream_id   text COLLATE "C" NOT NULL
@@ -35,7 +35,7 @@ CREATE TABLE :"schema".streams (
 );
 
 -- No foreign key to streams: it would cost a third of the throughput, and append_events is the only
--- writer. Payloads are read whole and compress badly row by row, hence EXTERNAL.
+-- writer. EXTERNAL: payloads are read whole, and compress badly one by one.
 CREATE TABLE :"schema".events (
   global_position  bigint      CONSTRAINT events_pkey PRIMARY KEY
                                CONSTRAINT events_global_position_positive CHECK (global_position > 0),
@@ -43,7 +43,7 @@ CREATE TABLE :"schema".events (
   stream_version   bigint      NOT NULL
                                CONSTRAINT events_stream_version_positive CHECK (stream_version > 0),
   created_at       timestamptz NOT NULL,
-  stored_at        timestamptz,   -- when it was stored, if its created_at is the caller's
+  stored_at        timestamptz,   -- time of storing; null if it is created_at
   event_id         uuid        NOT NULL CONSTRAINT events_event_id_key UNIQUE,
   causation_id     uuid,
   correlation_id   uuid,
@@ -58,7 +58,7 @@ CREATE TABLE :"schema".events (
 ALTER TABLE :"schema".events ALTER COLUMN data SET STORAGE EXTERNAL,
                              ALTER COLUMN metadata SET STORAGE EXTERNAL;
 
--- An event that also appears in another stream. Links take versions of the stream they are in.
+-- An event that also appears in another stream. A link takes a version of the stream it is in.
 CREATE TABLE :"schema".links (
   stream_no        bigint NOT NULL CONSTRAINT links_stream_no_fkey REFERENCES :"schema".streams,
   stream_version   bigint NOT NULL CONSTRAINT links_stream_version_positive CHECK (stream_version > 0),
@@ -67,9 +67,9 @@ CREATE TABLE :"schema".links (
   CONSTRAINT links_event_once_per_stream UNIQUE (global_position, stream_no)
 );
 
--- Runs of positions whose events were deleted. The greatest is the floor of the head: a deleted
--- tail is never given out again. Deletions are numbered in the order of their commits: a higher
--- number tells every process to forget the events that it holds in memory.
+-- Ranges of positions whose events were deleted. The head never falls below the greatest of them, so
+-- that no position is assigned twice. deletion_no follows commit order: a process that sees a higher
+-- one drops the events that it holds in memory.
 CREATE TABLE :"schema".tombstones (
   last_position   bigint      CONSTRAINT tombstones_pkey PRIMARY KEY,
   first_position  bigint      NOT NULL,
@@ -79,14 +79,14 @@ CREATE TABLE :"schema".tombstones (
   CONSTRAINT tombstones_range CHECK (0 < first_position AND first_position <= last_position)
 );
 
--- The one row that every writer locks and nobody ever updates: it cannot bloat, whatever old
--- snapshots the server holds. Who has it may give out positions.
+-- Every writer locks this one row; the lock gives the right to assign positions. The row is never
+-- updated, so it cannot bloat, even while the server holds old snapshots.
 CREATE TABLE :"schema".write_lock (
   one boolean CONSTRAINT write_lock_pkey PRIMARY KEY CONSTRAINT write_lock_one_row CHECK (one)
 );
 INSERT INTO :"schema".write_lock VALUES (true);
 
--- One row with a random id: it proves that two connections mean the same store.
+-- One row with a random id. It proves that two connections lead to the same store.
 CREATE TABLE :"schema".store (
   one       boolean NOT NULL DEFAULT true
             CONSTRAINT store_pkey PRIMARY KEY CONSTRAINT store_one_row CHECK (one),
@@ -94,18 +94,18 @@ CREATE TABLE :"schema".store (
 );
 INSERT INTO :"schema".store DEFAULT VALUES;
 
--- What a subscription is. Where it has come to is in positions, who is alive in leases: three tables,
--- because they change at different times and for different people, and none of them must wait for
--- another one's lock.
+-- What a subscription is. Its progress is in positions, its owner's lease in leases. These are three
+-- tables because different transactions change them, and none of these may wait for the lock of another:
+-- subscribing and pausing, a handler that stores its checkpoint, and the renewal of a lease.
 CREATE TABLE :"schema".subscriptions (
   subscription_id    bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT subscriptions_pkey PRIMARY KEY,
-  stream_id          text COLLATE "C" NOT NULL     -- "$all": every stream
+  stream_id          text COLLATE "C" NOT NULL     -- "$all": all streams
                      CONSTRAINT subscriptions_stream_id_size
                      CHECK (octet_length(stream_id) BETWEEN 1 AND 1000),
   subscription_name  text COLLATE "C" NOT NULL
                      CONSTRAINT subscriptions_name_size
                      CHECK (octet_length(subscription_name) BETWEEN 1 AND 1000),
-  start_from         bigint,                       -- the first position, if asked for: may be to come
+  start_from         bigint,                       -- starts after it, if given; may exceed the head
   options            jsonb   NOT NULL DEFAULT '{}' -- what every claimant must agree on
                      CONSTRAINT subscriptions_options CHECK (jsonb_typeof(options) = 'object'),
   paused             boolean NOT NULL DEFAULT false,
@@ -113,16 +113,16 @@ CREATE TABLE :"schema".subscriptions (
   CONSTRAINT subscriptions_name_key UNIQUE (stream_id, subscription_name)
 );
 
--- How far a subscription, or one of its partitions, has come, and who may move it on. Changed by
--- claim, release, reset and checkpoint only. The fence is position_id, owner and epoch.
--- Updated in place all the time: room on the page keeps those updates out of the indexes.
+-- Progress and owner of a subscription, or of one of its partitions. Changed only by claim, release,
+-- reset and checkpoint. The fence is position_id, owner and epoch.
+-- fillfactor: rows are updated often; free space on the page keeps these updates out of the indexes.
 CREATE TABLE :"schema".positions (
   position_id      bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT positions_pkey PRIMARY KEY,
   subscription_id  bigint  NOT NULL CONSTRAINT positions_subscription_id_fkey
                    REFERENCES :"schema".subscriptions ON DELETE CASCADE,
   partition        integer NOT NULL DEFAULT 0      -- an ordinary subscription is partition 0
                    CONSTRAINT positions_partition CHECK (partition >= 0),
-  stream_no        bigint,                         -- the incarnation that checkpoint counts in
+  stream_no        bigint,                         -- the incarnation that checkpoint refers to
   checkpoint       bigint  NOT NULL CONSTRAINT positions_checkpoint CHECK (checkpoint >= 0),
   until            bigint,                         -- a partition that was replaced ends here
   owner            uuid,
@@ -135,8 +135,8 @@ CREATE INDEX positions_subscription_id_idx ON :"schema".positions (subscription_
 CREATE UNIQUE INDEX positions_partition_key ON :"schema".positions (subscription_id, partition)
   WHERE until IS NULL;
 
--- Who is alive, as its last renewal says. Renewals change this table and lock no position: whatever
--- a handler's transaction does to its position, its owner keeps the lease.
+-- The lease of each owner. Renewals change this table and lock no position, so an owner keeps its lease
+-- while a handler's transaction has its position locked.
 CREATE TABLE :"schema".leases (
   position_id  bigint  CONSTRAINT leases_pkey PRIMARY KEY
                CONSTRAINT leases_position_id_fkey REFERENCES :"schema".positions ON DELETE CASCADE,
@@ -150,8 +150,8 @@ CREATE TABLE :"schema".leases (
   CONSTRAINT leases_owner_complete CHECK (num_nulls(owner, renewed_at, expires_at) IN (0, 3))
 ) WITH (fillfactor = 50);
 
--- A row per version that was ever installed here. Code of a schema version between compatible_with
--- and version may use this schema, so that old and new code run side by side while it changes.
+-- One row per schema version that was ever installed here. Code for any version from compatible_with to
+-- version may use the schema, so that old and new code run side by side during a migration.
 CREATE TABLE :"schema".schema_version (
   version          integer     CONSTRAINT schema_version_pkey PRIMARY KEY,
   compatible_with  integer     NOT NULL,
@@ -169,7 +169,7 @@ BEGIN
     USING ERRCODE = 'ES001', HINT = 'Append an event that says what is different now.';
 END $$;
 
--- Under the write lock, so that numbers follow commits.
+-- Numbers a deletion. Runs under the write lock, so the numbers follow commit order.
 CREATE FUNCTION :"schema".number_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = :"schema", pg_temp AS $$
 BEGIN
@@ -177,8 +177,8 @@ BEGIN
   RETURN NEW;
 END $$;
 
--- A hard delete names itself with a setting that is good for one transaction in one schema, so that
--- none can stay behind in a session.
+-- Refuses a DELETE outside of a hard delete. A hard delete identifies itself by a setting that is valid
+-- for one transaction in one schema, so that it has no effect when it stays set in a session.
 CREATE FUNCTION :"schema".refuse_delete() RETURNS trigger
 LANGUAGE plpgsql SET search_path = :"schema", pg_temp AS $$
 BEGIN
@@ -217,13 +217,12 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON :"schema".st
 
 -- ── appending ───────────────────────────────────────────────────────────────────────────────────
 
--- Waits for the write lock, at most p_wait_ms, and returns the head: the newest position, which
--- nobody else can move until this transaction ends. Everything that gives out or takes away
--- positions starts here, hence in one order, hence without deadlocks.
+-- Takes the write lock, waiting at most p_wait_ms, and returns the head: the newest position. No other
+-- transaction can change it until this one ends. Everything that assigns or deletes positions starts here,
+-- so locks are taken in one order and cannot deadlock.
 --
--- The lock and the head are two statements in a VOLATILE function on purpose: each sees what was
--- committed before it. In one statement, or in an older snapshot, the head would be from before
--- the wait.
+-- Lock and head are two statements in a VOLATILE function, so that each sees what was committed before
+-- it. In a single statement, or with an older snapshot, the head would be from before the wait.
 CREATE FUNCTION :"schema".lock_head(p_wait_ms integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 DECLARE
@@ -246,11 +245,11 @@ BEGIN
   RETURN v_head;
 END $$;
 
--- Finds the streams and says of each, in order, whether it is as expected: 0 it is, 2 it is at
--- another version, 3 it was deleted. A missing stream has no number and version 0.
+-- Looks up the streams. Returns one status per stream, in order: 0 at the expected version, 2 at
+-- another version, 3 deleted. A missing stream has no number and version 0.
 --
--- LATERAL ... LIMIT 1 forces the index. A plain join is planned as a hash of the whole table while
--- that is small, and that plan stays.
+-- LATERAL ... LIMIT 1 forces the index. While the table is small, a plain join would be planned as a
+-- hash of the whole table, and the cached plan would stay when the table has grown.
 CREATE FUNCTION :"schema".check_streams(
   p_stream_ids text[], p_expected bigint[],
   OUT stream_nos bigint[], OUT versions bigint[], OUT statuses integer[]
@@ -276,10 +275,10 @@ BEGIN
           SELECT * FROM streams WHERE streams.stream_id = p.stream_id LIMIT 1) s ON true) i;
 END $$;
 
--- Looks up the event ids and judges the appends whole: 1 the same append was stored before (same
--- ids, stream and order, consecutive), 4 an id is stored elsewhere, 5 this item fits but another one
--- of its append does not. Other statuses stay. first_versions and first_positions are those of what
--- was stored before.
+-- Looks up the event ids and decides each append as a whole. Sets the status of an item to 1 if the
+-- same append was stored before (same ids, stream and order, consecutive), 4 if an id is stored
+-- elsewhere, 5 if the item fits but another item of its append does not. Other statuses stay.
+-- first_versions and first_positions say where a repeated append was stored.
 CREATE FUNCTION :"schema".check_event_ids(
   p_append integer[], p_counts integer[], p_stream_nos bigint[],
   p_item integer[], p_nth integer[], p_event_ids uuid[],
@@ -318,7 +317,7 @@ BEGIN
     FROM items i JOIN appends a USING (append);
 END $$;
 
--- Creates the missing streams of what will be stored, and returns every item's stream number.
+-- Creates the missing streams of the items that will be stored. Returns the stream number of each item.
 CREATE FUNCTION :"schema".create_streams(
   p_stream_ids text[], p_counts integer[], p_statuses integer[], p_created timestamptz[],
   p_now timestamptz, p_stream_nos bigint[]
@@ -342,30 +341,30 @@ BEGIN
   RETURN v_stream_nos;
 END $$;
 
--- Stores several appends in one commit, each standing or falling on its own and as a whole.
+-- Stores several appends in one commit. Each append is atomic and independent of the others.
 --
--- An append is one or more items; an item is one stream of it, with its events, or with none if the
+-- An append has one or more items. An item is one stream with its events, or without events if the
 -- stream is only checked. Streams and event ids must be distinct within a call.
 --   per item:  p_append     number of the append it belongs to
 --              p_expected   version the stream must be at, -1 any, -2 it exists
 --              p_counts     how many events
---              p_stream_created  created_at of the stream if it is new, null: now
---   per event: p_item, p_nth     its item, and its place in there: 1, 2, 3 ...
+--              p_stream_created  created_at of the stream if it is new; null: now
+--   per event: p_item, p_nth     its item, and its place in the item: 1, 2, 3 ...
 --              p_formats         null: json
 --              p_created         null: now
 --
--- Event ids are looked up first with p_look. Without it, which is a tenth faster, a duplicate id is
--- an error of events_event_id_key and nothing is stored: call again, with p_look.
+-- p_look: look up the event ids first. Without it the call is a tenth faster, but a duplicate id
+-- violates events_event_id_key, and nothing is stored: call again with p_look.
 --
 -- Returns a row per item, in order:
 --   status          0 stored                            first_version, first_position: where
---                   1 stored before, by the same append first_version, first_position: where
---                   2 wrong version                     version: the one found
+--                   1 repeated: stored before           first_version, first_position: where
+--                   2 wrong version                     version: the present one
 --                   3 the stream was deleted
 --                   4 an event id is used elsewhere     used_id: which
 --                   5 fits, but its append was refused for another item
---   version         of the stream before this call; the one found for a stream only checked
---   stored_at       what events without p_created carry
+--   version         of the stream before this call
+--   stored_at       created_at of events without p_created
 CREATE FUNCTION :"schema".append_events(
   p_wait_ms integer, p_look boolean,
   p_append integer[], p_stream_ids text[], p_expected bigint[], p_counts integer[],
@@ -379,18 +378,18 @@ CREATE FUNCTION :"schema".append_events(
 ) LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET jit = off           -- costs 10 ms per commit
-  SET plan_cache_mode = force_generic_plan    -- else planned anew by every call: 70 us
-  SET enable_seqscan = off    -- the plan stays when tables that were small have grown
-  SET lock_timeout = 0    -- restores the caller's when lock_head has set its own
+  SET plan_cache_mode = force_generic_plan    -- else every call plans again: 70 us
+  SET enable_seqscan = off    -- the cached plan must fit large tables too
+  SET lock_timeout = 0    -- restores the caller's, which lock_head changes
 AS $$
 DECLARE
   v_head       bigint := lock_head(p_wait_ms);
-  v_now        timestamptz := clock_timestamp();   -- after the lock: times follow positions
+  v_now        timestamptz := clock_timestamp();   -- after the lock, so times follow positions
   v_statuses   integer[];
   v_stream_nos bigint[];
   v_targets    bigint[];     -- v_stream_nos and the numbers of new streams
-  v_versions   bigint[];     -- of each item's stream, before it
-  v_positions  bigint[];     -- the newest before each item
+  v_versions   bigint[];     -- of each item's stream, before this call
+  v_positions  bigint[];     -- the newest position before each item
   v_total      bigint := 0;  -- events that will be stored
   v_first_versions  bigint[];
   v_first_positions bigint[];
@@ -398,13 +397,13 @@ DECLARE
 BEGIN
   SELECT * INTO v_stream_nos, v_versions, v_statuses FROM check_streams(p_stream_ids, p_expected);
 
-  -- What was refused may be the repetition of an append that succeeded.
+  -- A refused append may repeat one that was stored.
   IF p_look OR v_statuses && ARRAY[2, 3] THEN
     SELECT * INTO v_statuses, v_first_versions, v_first_positions, v_used_ids
       FROM check_event_ids(p_append, p_counts, v_stream_nos, p_item, p_nth, p_event_ids, v_statuses);
   END IF;
 
-  -- Places are counted over what stands, so a refused append leaves no gap.
+  -- Positions count stored items only, so a refused append leaves no gap.
   FOR i IN 1 .. coalesce(cardinality(p_counts), 0) LOOP
     v_positions[i] := v_head + v_total;
     IF v_statuses[i] = 0 THEN
@@ -439,7 +438,7 @@ END $$;
 
 -- ── reading ─────────────────────────────────────────────────────────────────────────────────────
 
--- The newest position ever given out, or 0.
+-- The newest position that was ever assigned; 0 if there is none.
 CREATE FUNCTION :"schema".store_head() RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
 BEGIN
@@ -447,7 +446,7 @@ BEGIN
                   (SELECT max(last_position) FROM tombstones), 0);
 END $$;
 
--- A stream's number and version; null and 0 if it does not exist. For "$all": null, and the head.
+-- Number and version of a stream; null and 0 if it does not exist. For "$all": null and the store's head.
 CREATE FUNCTION :"schema".stream_head(p_stream_id text, OUT stream_no bigint, OUT head bigint)
 LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
@@ -466,8 +465,8 @@ BEGIN
   END IF;
 END $$;
 
--- A payload for people: JSON as jsonb, what jsonb does not take as a string, the rest escaped.
--- Never fails; null if it is too long even for that.
+-- A payload for people: JSON as jsonb, other text as a string, other bytes escaped. Never fails; null
+-- if the payload is too long for jsonb.
 CREATE FUNCTION :"schema".payload_as_jsonb(p_payload bytea) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -493,20 +492,20 @@ SELECT e.global_position, s.stream_id, e.stream_version, e.created_at, e.event_t
 
 
 -- ── subscriptions ───────────────────────────────────────────────────────────────────────────────
--- A position belongs to who may write its checkpoint: a lease that is renewed, guarded by a fence of
--- three, position_id and owner and epoch. Whoever does not match all three changes nothing; that,
--- and no clock, is what keeps a stale owner out. Taking over, resetting and a new incarnation of the
--- stream each raise the epoch.
+-- The owner of a position may store its checkpoint. It holds the position by a lease, which it renews.
+-- The fence is position_id, owner and epoch: whoever does not match all three changes nothing. The
+-- fence keeps a stale owner out, not a clock. A takeover, a reset and a new incarnation of the stream
+-- each raise the epoch.
 --
--- Everybody locks in this order: subscription, positions by id, leases by id. Renewals lock leases
--- only, and wait for none.
+-- Lock order: subscription, positions by id, leases by id. Renewals lock leases before positions, but
+-- wait for neither.
 
--- Bounds the waits of the calling function, which has SET lock_timeout, for locks on rows.
+-- Limits the lock waits of the calling function. The caller has SET lock_timeout, which restores it.
 CREATE FUNCTION :"schema".bound_waits(p_wait_ms integer) RETURNS void LANGUAGE sql VOLATILE AS $$
   SELECT set_config('lock_timeout', greatest(p_wait_ms, 1) || 'ms', true);
 $$;
 
--- Creates a subscription unless somebody else just did; returns whether it did.
+-- Creates a subscription unless it exists. Returns whether it was created.
 CREATE FUNCTION :"schema".create_subscription(
   p_stream_id text, p_name text, p_start bigint
 ) RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
@@ -530,13 +529,13 @@ BEGIN
   RETURN true;
 END $$;
 
--- Takes a subscription over if it is free: released, or its lease ran out by this clock, or it is
--- still as the caller watched it, unchanged for a lease by its own clock.
---   p_create           create it if it is missing
---   p_subscription_id  it must be this one; null: whichever has the name
---   p_start            where a new one starts: after this position, or after the head if null
--- No row: there is none, or it is another one. A row that somebody has locked is not waited for:
--- locked is true, and nothing is granted.
+-- Takes over a subscription if it is free: it was released, or its lease expired by the server's clock,
+-- or it is as the caller watched it: unchanged for a whole lease by the caller's clock.
+--   p_create           create the subscription if it is missing
+--   p_subscription_id  the subscription must have this id; null: any
+--   p_start            a new one starts after this position; null: after the head
+-- Returns no row if there is no subscription, or one with another id. Does not wait for a locked row:
+-- then locked is true and granted is false.
 CREATE FUNCTION :"schema".claim_subscription(
   p_wait_ms integer, p_stream_id text, p_name text,
   p_create boolean, p_subscription_id bigint, p_start bigint,
@@ -590,7 +589,7 @@ BEGIN
     SELECT * INTO v_lease FROM leases l WHERE l.position_id = v_position.position_id;
   END IF;
 
-  -- Both after the row is locked: nobody else moves the row on while we look at the stream.
+  -- Clock and stream are read after the lock: no other transaction moves the position meanwhile.
   v_now := clock_timestamp();
   SELECT * INTO v_stream FROM stream_head(p_stream_id);
 
@@ -624,7 +623,7 @@ BEGIN
                       v_lease.renewed_at;
 END $$;
 
--- What is subscribed to at a position: the number of the stream, null for "$all", and its head.
+-- Number and head of a subscribed stream. For "$all": null and p_store_head, which the caller read once.
 CREATE FUNCTION :"schema".subscribed_head(
   p_stream_id text, p_store_head bigint, OUT stream_no bigint, OUT head bigint
 ) LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
@@ -636,7 +635,7 @@ BEGIN
   END IF;
 END $$;
 
--- Frees positions, whose lock the caller has, of whoever owns them.
+-- Ends the ownership of positions that the caller has locked.
 CREATE FUNCTION :"schema".free_positions(p_ids bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 BEGIN
@@ -646,8 +645,8 @@ BEGIN
    WHERE position_id = ANY (p_ids);
 END $$;
 
--- Moves the positions whose lock the caller has on to these checkpoints, if the fence matches. The
--- stream that was deleted for good and created again is another one: its subscriptions start over.
+-- Stores these checkpoints in the positions that the caller has locked, if the fence matches. A stream
+-- that was hard-deleted and created again is another one: its subscriptions start over.
 CREATE FUNCTION :"schema".move_positions(
   p_locked bigint[], p_ids bigint[], p_owners uuid[], p_epochs bigint[], p_checkpoints bigint[]
 ) RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
@@ -682,13 +681,13 @@ BEGIN
           OR p.stream_no IS NULL AND n.stream_no IS NOT NULL);
 END $$;
 
--- Renews the leases of a runtime, and stores how far its subscriptions have come. Returns what their
--- rows say then: item is the place in the arrays; owned is false where the fence does not match or
--- the row is gone; stored is false where somebody has locked the position, so that its checkpoint
--- has to be sent again.
+-- Renews the leases of a runtime and stores its checkpoints. Returns what the rows say afterwards:
+--   item    place in the arrays
+--   owned   false: the fence does not match, or the row is gone
+--   stored  false: another transaction has locked the position; send the checkpoint again
 --
--- No row is waited for, at most a table. A lease that somebody has locked is left out of the answer: it was not
--- renewed, and must not cost the others theirs.
+-- Waits for no row, only for a lock on a table. A lease that another transaction has locked is not
+-- renewed and is missing from the answer; the other leases are renewed.
 CREATE FUNCTION :"schema".keep_subscriptions(
   p_wait_ms integer, p_lease double precision,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
@@ -702,7 +701,7 @@ AS $$
 DECLARE
   v_renewed bigint[];
   v_moving  bigint[];     -- positions to move on
-  v_locked  bigint[];     -- those of them that nobody else has locked
+  v_locked  bigint[];     -- those that nobody else has locked
   v_head    bigint := store_head();
   v_now     timestamptz;
 BEGIN
@@ -743,8 +742,8 @@ BEGIN
      WHERE r.position_id IS NULL OR p.id = ANY (v_renewed);
 END $$;
 
--- What the rows of these positions say, without locking or writing anything. Without an owner the
--- lease counts as expired.
+-- Reads the rows of these positions without locking or writing anything. A position without an owner
+-- counts as expired.
 CREATE FUNCTION :"schema".look_at_subscriptions(p_ids bigint[]) RETURNS TABLE (
   position_id bigint, paused boolean, epoch bigint, owner uuid, renewed_at timestamptz,
   expired boolean
@@ -761,11 +760,12 @@ BEGIN
      WHERE p.position_id = ANY (p_ids);
 END $$;
 
--- Stores how far the subscriptions have come and ends their ownership. Returns the places in the
--- arrays of those that are settled: released, or not the caller's any more.
+-- Stores the checkpoints of subscriptions and ends their ownership. Returns the places in the arrays of
+-- those that are settled: released, or no longer the caller's.
 --
--- With p_skip_locked a position that somebody has locked is left out of the answer. Without it, it is
--- waited for: give one at a time, because a statement that waits for several can deadlock.
+-- With p_skip_locked, a position that another transaction has locked is skipped and is missing from
+-- the answer. Without it, the function waits: pass one position only, because a statement that waits for
+-- several can deadlock.
 CREATE FUNCTION :"schema".release_subscriptions(
   p_wait_ms integer, p_skip_locked boolean,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
@@ -805,7 +805,7 @@ BEGIN
      WHERE p.id = ANY (v_locked) OR NOT EXISTS (SELECT FROM positions r WHERE r.position_id = p.id);
 END $$;
 
--- Pauses or resumes; returns the subscription's id, or null if there is none.
+-- Pauses or resumes a subscription. Returns its id, or null if there is none.
 CREATE FUNCTION :"schema".pause_subscription(
   p_wait_ms integer, p_stream_id text, p_name text, p_paused boolean
 ) RETURNS bigint LANGUAGE plpgsql VOLATILE
@@ -822,8 +822,8 @@ BEGIN
   RETURN v_id;
 END $$;
 
--- Sets the checkpoint and fences the owner, unless p_position is beyond the head. Returns the
--- subscription's id, or null if there is none, and the head.
+-- Sets the checkpoint and fences the owner, unless p_position is beyond the head. Returns the id of the
+-- subscription (null if there is none) and the head.
 CREATE FUNCTION :"schema".reset_subscription(
   p_wait_ms integer, p_stream_id text, p_name text, p_position bigint,
   OUT subscription_id bigint, OUT head bigint
@@ -855,7 +855,7 @@ BEGIN
   END IF;
 END $$;
 
--- Forgets a subscription, which fences its owner: ids are never used again. Returns the id, or null.
+-- Deletes a subscription. Ids are never reused, so this fences its owner. Returns the id, or null.
 CREATE FUNCTION :"schema".delete_subscription(
   p_wait_ms integer, p_stream_id text, p_name text
 ) RETURNS bigint LANGUAGE plpgsql VOLATILE
@@ -871,7 +871,7 @@ BEGIN
   RETURN v_id;
 END $$;
 
--- When the first event after a position was stored; null if there is none.
+-- Time at which the first event after a position was stored; null if there is none.
 CREATE FUNCTION :"schema".stored_after(p_stream_no bigint, p_position bigint) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
 BEGIN
@@ -892,7 +892,7 @@ BEGIN
       ORDER BY stream_version LIMIT 1) f);
 END $$;
 
--- Every subscription as of one moment. Without a living owner it is waiting, or stopped.
+-- All subscriptions at one moment. Without an owner whose lease is valid, the state is waiting or stopped.
 CREATE VIEW :"schema".subscription_status AS
 SELECT s.subscription_id, s.stream_id, s.subscription_name,
        CASE WHEN l.expires_at > clock_timestamp() THEN p.owner_name END AS owner,

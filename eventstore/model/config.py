@@ -43,7 +43,7 @@ class Config:
     Attributes:
         dsn: A libpq connection string or URL, ``embedded:PATH`` or ``memory:``.
         schema: PostgreSQL schema that holds the store, 1 to 56 bytes. Defaults to ``eventstore``.
-        pool_size: Most connections for reads and subscriptions, beside the three of the runtime.
+        pool_size: Most connections for reads and subscriptions, beside the four of the runtime.
             A read waits for a free one. Defaults to 10.
         connect_timeout: Time to reach the database and to check its schema; then
             `StorageUnavailableError`. Also the deadline of reads. Defaults to 5.

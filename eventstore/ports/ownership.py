@@ -1,4 +1,4 @@
-"""Who owns a subscription and how far it has come, as it crosses the storage port. Pure."""
+"""Values of the storage port for the owner and the progress of a subscription. Pure."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Claim", "Claimed", "Fence", "Held", "Kept", "LeaseMark", "Progress",
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Who may checkpoint: all three must match the row."""
+    """The right to store a checkpoint: all three values must match the row."""
 
     position_id: int
-    """The row that holds the checkpoint. Never used again, also not after a delete."""
+    """The row that holds the checkpoint. Ids are never reused, not even after a delete."""
     owner: UUID
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseMark:
-    """A lease as a standby sees it: unchanged for the time of a lease, its owner is dead."""
+    """A lease as a standby sees it. If it does not change for a whole lease, its owner is dead."""
 
     owner: UUID
     epoch: int
@@ -32,58 +32,58 @@ class LeaseMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A runtime's wish to own a subscription."""
+    """A request of a runtime to own a subscription."""
 
     stream_id: str
     subscription_name: str
     start: Start
-    """Where it starts if this claim creates it."""
+    """Where the subscription starts if this claim creates it."""
     owner: UUID
     owner_name: str
     """Host and process, for people."""
     lease: float
-    """Seconds until it ends unless it is renewed."""
+    """Seconds until the ownership expires unless it is renewed."""
     subscription_id: int | None = None
-    """The subscription that is claimed. None: whichever has the name, created if there is none."""
+    """The subscription to claim. None: the one with that name, created if it is missing."""
     watched: LeaseMark | None = None
-    """A mark that did not change for a lease by the claimant's own clock: its owner is dead."""
+    """A mark that did not change for a whole lease by the claimant's clock: its owner is dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The subscription is ours."""
+    """The claim succeeded."""
 
     subscription_id: int
     fence: Fence
     checkpoint: int
     head: int
-    """Newest position of what is subscribed to."""
+    """Newest position of the stream, or of the store for ``$all``."""
     paused: bool
     created: bool
-    """The subscription did not exist before, so its start was fixed by this claim."""
+    """This claim created the subscription, at its `Claim.start`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The subscription belongs to somebody else, or a transaction has locked its row."""
+    """The claim failed: another owner has it, or a transaction has locked its row."""
 
     subscription_id: int
     position_id: int
     owner_name: str
     """Host and process of the owner, for people; empty if the row is only locked."""
     since: datetime | None
-    """Since when it is owned; None if the row is only locked."""
+    """Time of the takeover by its owner; None if the row is only locked."""
     mark: LeaseMark | None
     """The lease of its owner; None if the row is only locked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a runtime knows of a subscription it owns."""
+    """The state of an owned subscription, as its runtime stores it."""
 
     fence: Fence
     checkpoint: int
-    """Everything up to it is acknowledged; stored if it is beyond the stored one."""
+    """Every event up to it is acknowledged. Stored if it is beyond the stored checkpoint."""
     state: SubscriptionState
     last_error: str | None
     attempts: int
@@ -91,26 +91,26 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the row says after a renewal."""
+    """The row of a subscription after a renewal."""
 
     fence: Fence
     owned: bool
-    """False: the fence no longer matches; somebody else took over, or the row is gone."""
+    """False: the fence no longer matches, by a takeover or a reset, or the row is gone."""
     stored: bool
-    """False: a transaction has locked the position, so the checkpoint has to be sent again."""
+    """False: a transaction has locked the position; send the checkpoint again."""
     checkpoint: int
-    """The stored one; 0 if the row is gone."""
+    """The stored checkpoint; 0 if the row is gone."""
     paused: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the row of a subscription says, read without locking or writing anything."""
+    """The row of a subscription, read without locking or writing anything."""
 
     position_id: int
     paused: bool
     epoch: int
     mark: LeaseMark | None
-    """The lease of its owner; None: it is free."""
+    """The lease of its owner; None: the subscription is free."""
     expired: bool
-    """The lease ran out by the storage's clock."""
+    """The lease expired by the storage's clock."""

@@ -1,4 +1,4 @@
-"""The port to a runtime, which runs a store: in the caller's thread, or as a tree of actors."""
+"""The port to a runtime. A runtime runs a store: in the caller's thread or with actors."""
 
 from __future__ import annotations
 
@@ -53,25 +53,25 @@ class Runtime(Protocol):
 
     @classmethod
     def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
-        """Start, and return when the store can be used.
+        """Start the runtime, and return when the store can be used.
 
         Args:
             config: The settings of the store.
             init: Install or migrate the schema.
-            pool: A `psycopg_pool.ConnectionPool` of the service to read by.
+            pool: A `psycopg_pool.ConnectionPool` of the service, for reads.
 
         Raises:
-            StorageUnavailableError: It cannot within `Config.connect_timeout`.
+            StorageUnavailableError: The store cannot be used within `Config.connect_timeout`.
             SchemaVersionError: The schema is missing or of another version, and *init* is False.
         """
 
     @classmethod
     def attach(cls, handle: Any, timeout: float) -> Self:
-        """Use the supervisor that the application started; `close` then only detaches."""
+        """Use a supervisor that the application started. `close` then only detaches."""
 
     @staticmethod
     def is_subscriber(candidate: object) -> bool:
-        """Tell whether *candidate* receives messages; otherwise it is called."""
+        """Return whether *candidate* receives messages. If not, it is called."""
 
     @property
     def config(self) -> Config: ...
@@ -109,7 +109,7 @@ class Runtime(Protocol):
         """
 
     def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
-        """Return the handle of a subscription that runs here, else None."""
+        """Return the handle of a subscription of this runtime; None if it does not run here."""
 
     def health(self) -> Health: ...
 
@@ -124,10 +124,10 @@ class Runtime(Protocol):
         """
 
     def close(self, timeout: float) -> None:
-        """Stop delivery, wait for outstanding acknowledgements, end every append, release all.
+        """Stop delivery, wait for acknowledgements, answer every append, release ownership.
 
         Takes at most *timeout* seconds. Idempotent; a handler may call it.
         """
 
     def abandon(self) -> None:
-        """Forget everything after a fork, without touching a socket, a lock or a thread."""
+        """Drop everything after a fork, without touching a socket, a lock or a thread."""

@@ -1,8 +1,8 @@
-"""The port to whatever holds the events: what a storage must do, and the values that cross it.
+"""The port to a storage of events: its methods, and the values that they take and return.
 
-Payloads cross as bytes; nothing here knows JSON, threads of a runtime, or a driver. Deadlines are
-moments of `time.monotonic`. Every method raises `StorageUnavailableError` when the storage cannot
-be reached before its deadline, and never blocks longer.
+Payloads are bytes; nothing here knows JSON, the threads of a runtime, or a driver. Deadlines are
+moments of `time.monotonic`. A method with a deadline raises `StorageUnavailableError` if it cannot
+reach the storage before its deadline, and never blocks longer.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = [
 
 
 class AppendSession(Protocol):
-    """One connection that appends. Used by one thread at a time; connects again by itself."""
+    """A connection for appends. Used by one thread at a time; reconnects by itself."""
 
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
-        """Store several appends in one commit, each on its own.
+        """Store several appends in one commit. Each is atomic and independent of the others.
 
         Streams and event ids must be distinct over all of *appends*.
 
@@ -42,37 +42,37 @@ class AppendSession(Protocol):
             One outcome per append, in order.
 
         Raises:
-            StorageUnavailableError: Certainly nothing was written.
+            StorageUnavailableError: Nothing was written.
             OutcomeUnknownError: The connection was lost, or the deadline passed, after sending.
-            StorageError: The database refused the statement; nothing was written. One of the
-                appends may be the reason: try them one by one.
+            StorageError: The database refused the statement; nothing was written. One append may
+                be the cause: try them one by one.
         """
 
     def announce(self, wait: float) -> None:
-        """Wake everybody who listens, after a commit. Never raises.
+        """Notify all listeners, after a commit. Never raises.
 
-        For a caller without a thread that announces; see `AnnounceSession`.
+        For a runtime without an announcing thread; see `AnnounceSession`.
 
         Args:
-            wait: Longest wait in seconds for other commits that announce.
+            wait: Longest wait in seconds for the lock of other notifying commits.
         """
 
     def close(self) -> None:
-        """Give up the connection. Harmless when repeated."""
+        """Close the connection. Idempotent."""
 
 
 class KeeperSession(Protocol):
-    """One connection that renews leases and writes checkpoints, for all of a runtime.
+    """A connection that renews the leases and stores the checkpoints of a runtime.
 
-    Used by one thread; connects again by itself.
+    Used by one thread; reconnects by itself.
     """
 
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
         """Renew the leases and store the checkpoints, in one statement that waits for no lock.
 
         Returns:
-            One `Kept` per fence, in the order of *progress*. A lease that somebody else has locked
-            is left out: it was not renewed, and must not cost the others theirs.
+            One `Kept` per fence, in the order of *progress*. A lease that another transaction has
+            locked was not renewed and is left out; the others were renewed.
         """
 
     def release(self, progress: Sequence[Progress], deadline: float) -> Collection[Fence]:
@@ -85,39 +85,39 @@ class KeeperSession(Protocol):
         """
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
-        """Read what the rows of the positions say, without locking or writing anything.
+        """Read the rows of these positions, without locking or writing anything.
 
         Returns:
-            By position. A position whose subscription was deleted is missing.
+            The rows by position id. A position whose subscription was deleted is missing.
         """
 
     def close(self) -> None: ...
 
 
 class Announced(Enum):
-    """What became of an announcement."""
+    """Result of an announcement."""
 
     SENT = "sent"
     UNHEARD = "unheard"
-    """Nobody listens to the events of the store, so nothing was sent."""
+    """No other session listens to the events of the store, so nothing was sent."""
     LOST = "lost"
 
 
 class AnnounceSession(Protocol):
-    """One connection that wakes other processes. Used by one thread; connects again by itself."""
+    """A connection that notifies other processes. Used by one thread; reconnects by itself."""
 
     def announce(
         self, *, events: bool, subscriptions: Collection[int], deadline: float
     ) -> Announced:
-        """Wake everybody who listens. Never raises.
+        """Notify all listeners. Never raises.
 
         Args:
-            events: New events were committed.
-            subscriptions: Ids of the subscriptions that were changed.
+            events: Whether new events were committed.
+            subscriptions: Ids of the subscriptions that changed.
             deadline: When to give up.
 
         Returns:
-            What became of it. Where it was lost, others find out by polling.
+            Whether it was sent. After a lost one, other processes learn of the change by polling.
         """
 
     def close(self) -> None: ...
@@ -125,37 +125,37 @@ class AnnounceSession(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a listener found when it was woken, or when it looked by itself."""
+    """State of the store, as a listener read it after a notification or a timeout."""
 
     head: int
-    """Newest global position of the store, or the floor that deleted events left."""
+    """Newest global position that was ever assigned."""
     reconnected: bool
-    """The connection is new: what was announced before may have been missed."""
+    """The connection is new: earlier announcements may have been missed."""
     touched: frozenset[int] = frozenset()
     """Ids of subscriptions that were released, paused, resumed, reset or deleted somewhere."""
     deaf: bool = False
-    """Announcements do not arrive, through a pooler for instance: what is new is looked for."""
+    """Announcements do not arrive, for instance through a pooler: new events are polled for."""
     newest: UUID | None = None
-    """The event at the head; None if there is none: it was deleted, or the store is empty."""
+    """Id of the event at the head; None if it was deleted or the store is empty."""
     deletion_no: int = 0
-    """The newest deletion. A higher one than before: forget the events held in memory."""
+    """Number of the newest deletion. If it grew, drop the events held in memory."""
 
 
 class HeadListener(Protocol):
-    """One connection that learns of new events. Used by one thread, woken from any."""
+    """A connection that learns of new events. Used by one thread, woken from any."""
 
     def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
         """Block until something was announced, `wake` was called or *timeout* seconds passed.
 
-        A lost connection is made anew. An announcement is only a hint to look: the head is read
-        from the storage before this returns, whatever woke it. So a lost announcement costs a delay
-        and never an event, and a forged one costs a look.
+        Reconnects if the connection is lost. An announcement is only a hint to look: the head is
+        read from the storage before this returns, in every case. So a lost announcement costs a
+        delay and never an event, and a forged one costs a read.
 
         Args:
             timeout: Seconds.
-            prompt: False: nobody is in a hurry, so nothing needs to be announced to us, and news
-                may come as late as *timeout*. The first prompt call after such a one returns at
-                once, as a reconnect does.
+            prompt: Whether to listen. False: nobody is in a hurry, so new events are noticed only
+                after *timeout*. The first prompt call after such a call returns at once, as after
+                a reconnect.
 
         Raises:
             StorageUnavailableError: Not connected, and could not connect within *timeout*. Call
@@ -165,7 +165,7 @@ class HeadListener(Protocol):
     def read_all(
         self, after: int, count: int, max_bytes: int, deadline: float
     ) -> list[StoredEvent]:
-        """Read as `Storage.read_after` reads ``$all``, on the listener's own connection."""
+        """Do `Storage.read_after` of ``$all``, over the listener's own connection."""
 
     def wake(self) -> None:
         """Make `wait` return at once, from any thread."""
@@ -188,7 +188,7 @@ class Storage(Protocol):
         """The connection string in use."""
 
     def open(self, *, init: bool, deadline: float) -> None:
-        """Prove that the storage can be reached and has the right schema.
+        """Check that the storage can be reached and has the right schema.
 
         Args:
             init: Install or migrate the schema if needed.
@@ -200,7 +200,7 @@ class Storage(Protocol):
         """
 
     def close(self) -> None:
-        """Give up every connection. Harmless when repeated."""
+        """Close every connection. Idempotent."""
 
     def append_session(self) -> AppendSession: ...
 
@@ -229,10 +229,10 @@ class Storage(Protocol):
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float
     ) -> list[StoredEvent]:
-        """Read what a subscription has not seen: at most *count* events after position *after*.
+        """Read the next events of a subscription: at most *count* after position *after*.
 
-        A missing stream is an empty one. The events sum up to at most *max_bytes*, except that
-        the first one is always read.
+        A missing stream counts as empty. The events have at most *max_bytes* together, but the
+        first one is read whatever its size.
         """
 
     def stream_info(self, stream_id: str, deadline: float) -> StreamInfo:
@@ -243,24 +243,24 @@ class Storage(Protocol):
         """
 
     def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
-        """Return at most *count* streams, deleted ones too, in byte order of their ids.
+        """Return at most *count* streams, also deleted ones, in byte order of their ids.
 
-        Those that come after the id *after*; None: from the first.
+        Starts after the id *after*; None: with the first stream.
         """
 
     def stream_count(self, deadline: float) -> int:
-        """Return how many streams there are, without the deleted ones."""
+        """Return the number of streams that are not deleted."""
 
     def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
-        """Tell whether the event at *global_position* still is *event_id*.
+        """Return whether the event at *global_position* still is *event_id*.
 
-        True also for a position that was deleted. False: the database went back in time.
+        Also True if the position was deleted. False: the database was set back in time.
         """
 
     def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
-        """Take a subscription over if nobody holds it.
+        """Take over a subscription if it is free.
 
-        It is free if it was released, if its lease ran out by the storage's clock, or if its mark
+        It is free if it was released, if its lease expired by the storage's clock, or if its mark
         is still the one that the claimant watched.
 
         Raises:
@@ -282,7 +282,7 @@ class Storage(Protocol):
     def set_paused(
         self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
     ) -> None:
-        """Pause or resume a subscription, wherever it runs, and announce that.
+        """Pause or resume a subscription, wherever it runs, and announce the change.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -291,7 +291,7 @@ class Storage(Protocol):
     def reset_subscription(
         self, stream_id: str, subscription_name: str, position: int, deadline: float
     ) -> None:
-        """Set the checkpoint, fence the present owner, and announce that.
+        """Set the checkpoint, fence the owner, and announce the change.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
@@ -299,7 +299,7 @@ class Storage(Protocol):
         """
 
     def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
-        """Forget a subscription, fence its owner, and announce that.
+        """Delete a subscription, fence its owner, and announce the change.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.

@@ -1,4 +1,4 @@
-"""Events and appends as they cross the storage port. Payloads are bytes; no JSON here."""
+"""Events and appends as values of the storage port. Payloads are bytes; no JSON here."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ JSON = "json"
 
 
 class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event on its way in, its payloads serialized.
+    """An event to append, with serialized payloads.
 
-    Its fields are the one list of an event's columns: appends, reads, announcements and the store
-    in memory follow it. The parameters of ``append_events`` in `schema.sql` have the same order.
+    Its fields are the one list of an event's columns: appends, reads and the store in memory use
+    it. The parameters of ``append_events`` in `schema.sql` have the same order.
     """
 
     event_id: UUID
@@ -45,14 +45,14 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     format: str = JSON
     """Which serializer wrote the payloads."""
     created_at: datetime | None = None
-    """None: the time of the commit."""
+    """None: the time of storing."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event as it is stored: where it is, then the columns of `EncodedEvent`."""
+    """A stored event: its place, then the columns of `EncodedEvent`."""
 
     position: int
-    """Its place in what it was read from."""
+    """Place in what it was read from: the stream, or ``$all``."""
     global_position: int
     stream_id: str
     stream_version: int
@@ -98,21 +98,21 @@ class StreamAppend(msgspec.Struct, frozen=True):
 
 
 Append = tuple[StreamAppend, ...]
-"""An append: its streams are distinct, and it stands or falls as a whole."""
+"""An append: atomic, with distinct streams."""
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """An append that is stored, durably."""
+    """Result of an append that is durably stored."""
 
     results: tuple[AppendResult, ...]
     """One per stream of the append, in its order."""
     created_at: datetime
-    """The database's time of the commit: what events without an override carry."""
+    """The database's time of storing: `created_at` of events that did not set their own."""
     repeated: bool
-    """The same append was stored before; nothing was written now."""
+    """Whether the same append was stored before, so that nothing was written now."""
 
 
 Refusal = EventStoreError
-"""Why an append was refused: wrong version, duplicate id, stream deleted. Returned, not raised."""
+"""Reason of a refused append: wrong version, duplicate id, stream deleted. Not raised."""
 
 Outcome = Committed | Refusal

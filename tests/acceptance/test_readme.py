@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
+from eventstore import Config, EventData, EventStore, ExpectedVersion
 from tests.support.readme import BLOCKS, blocks
 from tests.support.waiting import wait_until
 
@@ -114,6 +117,7 @@ def test_every_block_is_of_a_known_kind() -> None:
         ("python", "fastapi"),
         ("python", "no-run"),
         ("python", "until-sigterm"),
+        ("sql", ""),
     }
     assert len(blocks("python")) == 5
     assert len(blocks("python", "no-run")) == 1
@@ -137,6 +141,24 @@ def test_the_commands_run(folder: Path) -> None:
     [commands] = blocks("bash", "run")
     output = run(folder, "bash", "-euo", "pipefail", "-c", commands.code)
     assert "BoxPacked" in output
+
+
+def test_the_queries_show_the_newest_events_and_every_subscription(dsn: str, schema: str) -> None:
+    """G32: a subscription without progress can be seen with SQL."""
+    [queries] = blocks("sql")
+    newest, status = queries.code.replace("eventstore.", f'"{schema}".').split(";")[:2]
+    placed = EventData("OrderPlaced", {"sku": "A-1"})
+    with (
+        EventStore.connect(Config(dsn, schema=schema), init=True) as store,
+        psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection,
+    ):
+        store.subscribe_to_all_streams("shipping", lambda _: None).pause()
+        store.append_to_stream("order-1", ExpectedVersion.ANY, [placed])
+        [event] = connection.execute(newest.encode()).fetchall()
+        [subscription] = connection.execute(status.encode()).fetchall()
+    assert (event["event_type"], event["data"]) == ("OrderPlaced", {"sku": "A-1"})
+    assert (subscription["subscription_name"], subscription["lag_events"]) == ("shipping", 1)
+    assert subscription["lag_seconds"] > 0
 
 
 def test_the_fastapi_service_places_orders_and_leaves_no_thread(fresh: Path) -> None:

@@ -1,3 +1,3 @@
-"""From a commit, here or elsewhere, to the subscriptions concerned."""
+"""Announcing: from a commit, in this or another process, to the subscriptions."""
 
 from __future__ import annotations

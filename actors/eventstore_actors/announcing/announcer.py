@@ -1,4 +1,4 @@
-"""The thread that wakes other processes after a commit."""
+"""The thread that notifies other processes after a commit."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from eventstore_actors.state.context import Context
 __all__ = ["Announcer"]
 
 PAUSE = 0.005
-"""Seconds between two announcements; what is committed meanwhile shares the next one."""
+"""Seconds between two announcements. Commits in between share the next one."""
 
 
 QUIET = 1.0
-"""Seconds until events are announced again after nobody listened; at most the poll interval."""
+"""Seconds before the next look for listeners after one found none; at most the poll interval."""
 
 
 class Announcer(threading.Thread):
     """Sends what `Announcements` collects, over a connection of its own.
 
-    No commit waits for it. Where no other process listens, it only looks now and then whether one
-    does. An announcement that fails is counted and dropped: other processes find out by polling.
+    No commit waits for it. While no other process listens, it only looks about once per second
+    whether one does. A failed announcement is counted and dropped: other processes poll.
     """
 
     def __init__(self, context: Context, publisher: Ref) -> None:
@@ -37,14 +37,14 @@ class Announcer(threading.Thread):
         self._publisher = publisher
         self._ended = threading.Event()
         self.lost = 0
-        """Announcements that could not be sent."""
+        """Number of announcements that could not be sent."""
 
     def end(self, timeout: float) -> None:
-        """Send what is left, and end the thread, from another one."""
+        """Send what is left and end the thread. Call it from another thread."""
         self._ended.set()
         self._announcements.close()
         self.join(timeout / 2)
-        # Cuts off an announcement that takes longer.
+        # Cuts off an announcement that is still being sent.
         self._session.close()
         self.join(timeout / 2)
 
@@ -55,13 +55,17 @@ class Announcer(threading.Thread):
                 pause = self._send(news)
                 events_from = time.monotonic() + pause
                 self._ended.wait(PAUSE)
-        except BaseException as error:  # noqa: BLE001 - the publisher crashes in its place
+        except BaseException as error:  # noqa: BLE001 - the publisher crashes for it
             try_tell(self._publisher, ListenerFailed(error))
         finally:
             self._session.close()
 
     def _send(self, news: News) -> float:
-        """Announce; return the seconds for which events alone are not announced again."""
+        """Send an announcement.
+
+        Returns:
+            Seconds to wait before the next announcement of events alone.
+        """
         announced = self._session.announce(
             events=news.events,
             subscriptions=news.subscriptions,

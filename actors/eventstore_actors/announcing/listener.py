@@ -1,4 +1,4 @@
-"""The thread that hears of new events, reads what this runtime did not write, and tells of it."""
+"""The thread that listens for commits and reads the events of other processes."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ PAGE_EVENTS = 1_000
 PAGE_BYTES = 4 * 1024 * 1024
 
 GRACE = 0.02
-"""Seconds that the commit which the writer has under way may take to get into the memory."""
+"""Seconds to wait until a commit of the own writer has arrived in the memory."""
 
 NAP = 0.001
-"""Seconds between two looks whether it got there."""
+"""Seconds between two looks at the memory during that wait."""
 
 PAUSE = 0.1
 """Seconds between two attempts to reach a database that is away."""
 
 
 class Listener(threading.Thread):
-    """Waits for the head to move and tells the publisher, with the events.
+    """Waits until the head moves, and sends the new events to the publisher.
 
-    What the runtime's own writer commits is in the memory already, or comes in a moment: it is
-    not read again. When there is more to read than the memory holds, only the head is told, with
-    its event.
+    Events of the runtime's own writer are not read again: they are in the memory, or arrive there
+    soon. If there are more new events than the memory holds, only the newest one is sent.
 
-    It knows that history did not go back: the newest known event is its mark, and what is read is
-    read together with the mark, or before the mark is found to be where it was.
+    It also detects that the database was set back in time. The newest known event is its mark: new
+    events are read together with the mark, or the mark is checked afterwards.
     """
 
     def __init__(self, context: Context, publisher: Ref) -> None:
@@ -58,19 +57,19 @@ class Listener(threading.Thread):
         self._connected = False
         self._deletion_no = 0
         self._told = 0
-        """Newest position that the publisher was told of."""
+        """Newest position that was sent to the publisher."""
 
     def attend(self) -> None:
-        """Notice that somebody watches now; from any thread."""
+        """Wake up because the first subscription watches now. From any thread."""
         self._heads.wake()
 
     def look(self) -> None:
-        """Read what there is, announced or not; from any thread."""
+        """Read new events now, announced or not. From any thread."""
         self._look.set()
         self._heads.wake()
 
     def end(self, timeout: float) -> None:
-        """End the thread, from another one."""
+        """End the thread. Call it from another thread."""
         self._ended.set()
         self._heads.wake()
         self.join(timeout)
@@ -79,7 +78,7 @@ class Listener(threading.Thread):
         try:
             while not self._ended.is_set():
                 self._turn()
-        except BaseException as error:  # noqa: BLE001 - the publisher crashes in its place
+        except BaseException as error:  # noqa: BLE001 - the publisher crashes for it
             try_tell(self._publisher, ListenerFailed(error))
         finally:
             self._heads.close()
@@ -122,9 +121,12 @@ class Listener(threading.Thread):
         return max(self._told, self._recent.head or 0)
 
     def _wait_for_own_commit(self, head: int) -> int:
-        """Return the newest known position once what we commit ourselves had the time to be known.
+        """Wait for a commit of the own writer that is on its way into the memory.
 
-        A nap instead of a signal: it takes the announcements of further commits together.
+        Naps instead of a signal, so that one turn takes the announcements of several commits.
+
+        Returns:
+            The newest known position.
         """
         if head > self._known() and self._recent.writing:
             until = time.monotonic() + GRACE
@@ -135,7 +137,7 @@ class Listener(threading.Thread):
     # ── after a (re)connect ──────────────────────────────────────────────────────────────────
 
     def _tell_of_connection(self, heard: Heard) -> None:
-        """Tell that everything may be different, if it is the same history."""
+        """Report a new connection, after a check that history did not go back."""
         newest = self._read(heard.head - 1, 1)
         self._history.check()
         self._deletion_no = heard.deletion_no
@@ -162,7 +164,7 @@ class Listener(threading.Thread):
             self._tell(heard)
 
     def _read_on(self) -> list[StoredEvent]:
-        """Read what follows the newest known event, together with that: they are one history."""
+        """Read the events after the newest known one, together with it: one consistent read."""
         known, mark = self._known(), self._history.mark()
         if mark is None or mark.position < known:
             page = self._read(known, PAGE_EVENTS)
@@ -171,12 +173,12 @@ class Listener(threading.Thread):
         page = self._read(mark.position - 1, PAGE_EVENTS + 1, mark.size + PAGE_BYTES)
         if page and Mark.of(page[0]) == mark:
             return page[1:]
-        # It was deleted, perhaps.
+        # The mark may have been deleted.
         self._history.check()
         return [event for event in page if event.global_position > mark.position]
 
     def _tell_of_head(self, heard: Heard) -> None:
-        """Tell that more came than the memory holds; it goes on with the newest event."""
+        """Report only the newest event: there are more than the memory holds."""
         newest = self._read(heard.head - 1, 1)
         self._history.check()
         if newest:

@@ -1,4 +1,4 @@
-"""The actor that knows of new events first and tells the subscriptions that are concerned."""
+"""The actor that keeps the newest events in memory and wakes the subscriptions."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ __all__ = ["Publisher", "Watchers"]
 
 
 class Watchers:
-    """References by stream; the dead ones are forgotten when they are told something."""
+    """Subscriptions by stream. A dead one is removed when a message to it fails."""
 
     def __init__(self) -> None:
         self._by_stream: dict[str, dict[str, Ref]] = {}
 
     @property
     def streams(self) -> KeysView[str]:
-        """The streams that somebody watches, ``$all`` among them."""
+        """The watched streams; ``$all`` may be among them."""
         return self._by_stream.keys()
 
     def add(self, stream_id: str, watcher: Ref) -> None:
         self._by_stream.setdefault(stream_id, {})[watcher.actor_urn] = watcher
 
     def remove(self, stream_id: str, watcher: Ref) -> None:
-        """Forget a watcher; harmless when repeated."""
+        """Remove a watcher. Idempotent."""
         watchers = self._by_stream.get(stream_id, {})
         watchers.pop(watcher.actor_urn, None)
         if not watchers:
             self._by_stream.pop(stream_id, None)
 
     def tell(self, stream_id: str, message: object) -> None:
-        """Tell everybody who watches *stream_id*."""
+        """Send *message* to every watcher of *stream_id*."""
         for watcher in list(self._by_stream.get(stream_id, {}).values()):
             if not try_tell(watcher, message):
                 self.remove(stream_id, watcher)
 
     def tell_all(self, message: object) -> None:
-        """Tell everybody."""
+        """Send *message* to every watcher."""
         for stream_id in list(self._by_stream):
             self.tell(stream_id, message)
 
@@ -72,10 +72,10 @@ log = get_logger()
 
 
 class Publisher(SupervisedActor):
-    """Keeps the memory of the newest events, from the writer and from the listener.
+    """Keeps the newest events in memory and tells subscriptions of them.
 
-    What comes while it is busy is announced together: it tells itself `Announce` and collects what
-    stands before that in its inbox.
+    Events come from the own writer and from the listener. It sends itself `Announce` and handles
+    everything before that in its inbox first, so that several commits share one wake-up.
     """
 
     def __init__(self, context: Context) -> None:
@@ -85,12 +85,12 @@ class Publisher(SupervisedActor):
         self._listener: Listener | None = None
         self._watchers = Watchers()
         self._looking = False
-        """Our writer's events were left to the listener, which has not told of any yet."""
+        """The listener was asked to read our writer's events, and has not sent any yet."""
         self._moved: dict[str, int] = {}
-        """Per watched stream its new version, not announced yet."""
+        """New version by watched stream, not announced yet."""
         self._all_moved = False
         self._anything_moved = False
-        """What moved is not known: everybody has to look into the storage."""
+        """Any stream may have moved: every subscription has to read the storage."""
         self._announcer: Announcer | None = None
         self._deletion_no: int | None = None
         self._announce_told = False
@@ -122,7 +122,7 @@ class Publisher(SupervisedActor):
             case _:
                 raise TypeError(f"not for the publisher: {message!r}")
 
-    def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - any end is alike
+    def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         self._recent.listening = False
         if self._listener is not None:
             self._listener.end(LISTENER_STOP)
@@ -132,7 +132,7 @@ class Publisher(SupervisedActor):
     # ── what is new ──────────────────────────────────────────────────────────────────────────
 
     def _committed(self, events: Sequence[StoredEvent]) -> None:
-        """Take what our writer stored; it may come before or after what the listener read."""
+        """Take events of our writer, before or after what the listener read."""
         head = self._recent.head
         first = events[0].global_position
         if head is not None and first > head + 1:
@@ -143,7 +143,7 @@ class Publisher(SupervisedActor):
             self._extend(events)
 
     def _committed_behind_others(self, events: Sequence[StoredEvent]) -> None:
-        """Have the listener read what another process wrote before us, and ours with it."""
+        """Let the listener read the events of another process before ours, and ours with them."""
         if self._recent.listening and self._listener is not None:
             self._looking = True
             self._listener.look()
@@ -161,7 +161,7 @@ class Publisher(SupervisedActor):
         try_tell(self._shared.supervisor, HistoryRewound(error))
 
     def _heard(self, heard: Heard, events: Sequence[StoredEvent]) -> None:
-        """Take what the listener read: nothing is missing before or between it."""
+        """Take what the listener read. It has no gap, neither before nor between the events."""
         self._recent.deaf = heard.deaf
         if heard.touched:
             self._shared.directory.tell(Child.KEEPER, Touched(heard.touched))
@@ -175,13 +175,13 @@ class Publisher(SupervisedActor):
         else:
             self._extend(events)
             if heard.head > (self._recent.head or 0):
-                # More than the memory holds: the listener did not read it.
+                # More events than the memory holds: the listener did not read them.
                 self._recent.clear(heard.head)
                 self._anything_moved = True
         self._announce_soon()
 
     def _start_anew(self, heard: int, newest: Sequence[StoredEvent]) -> None:
-        """Trust nothing that was announced before the connection was made."""
+        """Start again after a reconnect: announcements before it may be lost."""
         if not self._recent.listening:
             log.info("listening", head=heard)
         self._recent.listening = True
@@ -210,7 +210,7 @@ class Publisher(SupervisedActor):
             log.warning("the database is away", error=str(error))
         self._recent.listening = False
         if self._looking:
-            # What the listener could not read, everybody has to look for.
+            # The listener could not read it, so every subscription has to.
             self._looking = False
             self._anything_moved = True
             self._announce_soon()
@@ -222,7 +222,7 @@ class Publisher(SupervisedActor):
         if not self._recent.watched:
             self._attend()
         head = self._recent.head
-        # Before the first head is heard there is nothing to tell, and then everybody is told.
+        # Before the first head is known there is nothing to send; then every watcher is told.
         if head is not None:
             position = self._recent.version_of(message.stream_id)
             if message.stream_id == ALL_STREAMS:
@@ -230,9 +230,9 @@ class Publisher(SupervisedActor):
             try_tell(message.subscription, HeadMoved(position))
 
     def _attend(self) -> None:
-        """Take up the memory: the first subscription will read it."""
+        """Begin to fill the memory, for the first subscription."""
         assert self._listener is not None
-        # From here on commits are told of; the listener finds those before.
+        # The writer sends commits from here on; the listener finds those before.
         self._recent.watched = True
         self._recent.clear()
         self._listener.attend()

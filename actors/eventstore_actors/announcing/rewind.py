@@ -1,4 +1,4 @@
-"""What a listener knows of the history of the store, to notice that it went back."""
+"""Detects that the database was set back in time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["History", "Mark"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The newest known event: where it is, which it is, and how many bytes its payload has."""
+    """The newest known event: its position, its id, and the bytes of its payloads."""
 
     position: int
     event_id: UUID
@@ -30,21 +30,21 @@ class Mark:
 
 
 class History:
-    """Knows the newest event and the newest head. Used by one thread.
+    """The newest known event and the newest known head. Used by one thread.
 
-    A head that does not grow, or another event at it, raises a doubt; the storage decides it.
+    A head that does not grow, or another event at the head, is doubtful; `check` asks the storage.
     """
 
     def __init__(self, context: Context) -> None:
         self._shared = context
         self._recent = context.recent
         self._told: Mark | None = None
-        """The newest event that the publisher was told of: the memory may not have it yet."""
+        """The newest event sent to the publisher; the memory may not have it yet."""
         self.head = 0
-        """As the storage gave it last."""
+        """The head as it was read last."""
 
     def tell_of(self, event: StoredEvent) -> None:
-        """Remember *event*, the newest."""
+        """Remember *event* as the newest."""
         self._told = Mark.of(event)
 
     def mark(self) -> Mark | None:
@@ -56,7 +56,7 @@ class History:
         return Mark(*mark, held.size if held is not None else 0)
 
     def is_doubtful(self, heard: Heard) -> bool:
-        """Tell whether it was set back, perhaps, and has grown again."""
+        """Return whether the database may have been set back (and have grown again since)."""
         before, self.head = self.head, heard.head
         if heard.newest is None and heard.head > before:
             return False
@@ -69,10 +69,10 @@ class History:
         return found != mark and heard.head <= max(before, mark.position)
 
     def check(self, head: int | None = None) -> None:
-        """Ask the storage whether what is known is where it was.
+        """Check with the storage that the known events are still at their positions.
 
         Raises:
-            HistoryRewoundError: It is not.
+            HistoryRewoundError: One of them is not.
         """
         for position, event_id in self._evidence(head):
             deadline = time.monotonic() + self._shared.config.connect_timeout
@@ -82,7 +82,7 @@ class History:
                 )
 
     def _evidence(self, head: int | None) -> Iterator[tuple[int, UUID]]:
-        """Yield the mark, and the event in memory at *head*: the mark may be younger."""
+        """Yield the mark, and the event in memory at *head*, which may be older."""
         mark = self.mark()
         if mark is not None:
             yield mark.position, mark.event_id

@@ -1,4 +1,4 @@
-"""Taking a subscription over: claims it, and watches the lease of its owner."""
+"""Takes over a subscription: claims it, and watches the lease of its owner."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventstore_actors.state.seat import Seat
 __all__ = ["Claimant"]
 
 _LOCKED_FOR_A_MOMENT = 0.25
-"""Seconds in which the first claim is repeated while a transaction has locked the row."""
+"""Seconds for which the first claim is repeated while a transaction has locked the row."""
 
 _PAUSE = 0.02
 """Seconds between two of those claims."""
@@ -22,14 +22,14 @@ _PAUSE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """A lease as it was seen, and since when it has looked like that by our own clock."""
+    """A lease as it was seen, and since when it has not changed, by our own clock."""
 
     mark: LeaseMark
     since: float
 
 
 class Claimant:
-    """Claims for one seat, as often as the subscription may be free.
+    """Claims the subscription of one seat whenever it may be free.
 
     The first claim is by name and may create the subscription. All others are by id: a subscription
     that was deleted is not created again.
@@ -41,7 +41,7 @@ class Claimant:
         self._sight: _Sight | None = None
 
     def claim(self) -> Claimed | Held:
-        """Claim once; the first time, until no transaction has the row locked for a moment.
+        """Claim once. The first claim is repeated for a moment while the row is locked.
 
         Raises:
             StorageUnavailableError: No answer in time; try again later.
@@ -56,18 +56,18 @@ class Claimant:
         return answer
 
     def next_moment(self) -> float | None:
-        """Return when the lease that it watches will have been unchanged for a lease."""
+        """Return the moment at which the watched lease counts as dead if it does not change."""
         return None if self._sight is None else self._sight.since + self._shared.config.lease
 
     def is_due(self) -> bool:
-        """Tell whether to claim without a look at the row.
+        """Return whether to claim without reading the row first.
 
-        Either no claim was answered yet, or the lease has not changed for a lease.
+        True until the first claim was answered, and when the watched lease counts as dead.
         """
         return self._seat.subscription_id is None or self._dead_mark() is not None
 
     def sees(self, standing: Standing) -> bool:
-        """Take note of what the row says.
+        """Record what the row says.
 
         Returns:
             Whether to claim now: it is free, its owner has been silent for a lease, or it is ours
@@ -106,7 +106,7 @@ class Claimant:
             self._sight = _Sight(mark, time.monotonic())
 
     def _dead_mark(self) -> LeaseMark | None:
-        """Return the mark that has not changed for a lease, whatever the database's clock says."""
+        """Return the mark if it has not changed for a whole lease by our own clock."""
         sight = self._sight
         if sight is None or time.monotonic() - sight.since < self._shared.config.lease:
             return None

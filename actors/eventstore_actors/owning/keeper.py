@@ -1,4 +1,4 @@
-"""The one actor that renews leases, stores checkpoints and looks for what became free."""
+"""The actor that renews leases, stores checkpoints and watches for free subscriptions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from eventstore_actors.state.context import Context
 __all__ = ["Keeper"]
 
 COALESCING = 0.1
-"""Seconds within which the progress of all subscriptions goes into one statement."""
+"""Seconds for which the progress of all subscriptions is collected into one statement."""
 
 LONGEST_LOOK = 1.0
 """Most seconds between two looks while a subscription waits for its owner, or after a failure."""
@@ -43,15 +43,15 @@ log = get_logger()
 
 @dataclass(slots=True)
 class _Entry:
-    """A fence of this runtime."""
+    """An ownership of this runtime."""
 
     subscription_id: int
     progress: Progress
     subscription: Ref
     stored: bool = False
-    """Whether the row has this progress."""
+    """Whether the row holds this progress."""
     paused: bool = False
-    """As the subscription was told last."""
+    """As it was sent to the subscription last."""
     good_until: float = 0.0
     checkpoint: int = 0
 
@@ -68,9 +68,9 @@ class _Locked:
 class Keeper(SupervisedActor):
     """Keeps the rows of all subscriptions of a runtime, over one connection.
 
-    It writes what the owners told it in one statement, and ends ownerships in one statement. Once
-    per `Config.poll_interval` it looks at the rows of owners and standbys, in one statement that
-    writes nothing. A database that is away is no crash: everything is tried again.
+    One statement renews leases and stores checkpoints, and one ends ownerships. Once per
+    `Config.poll_interval` one query, which writes nothing, reads the rows of owners and standbys.
+    While the database is away everything is retried; it is no crash.
     """
 
     def __init__(self, context: Context) -> None:
@@ -79,7 +79,7 @@ class Keeper(SupervisedActor):
         self._config = context.config
         self._entries: dict[Fence, _Entry] = {}
         self._standbys: dict[int, StandBy] = {}
-        """By position: the subscriptions of this runtime that somebody else owns."""
+        """Standbys of this runtime, by position."""
         self._releases: list[Release] = []
         """Ownerships that end with the next `Flush`."""
         self._locked: list[_Locked] = []
@@ -88,7 +88,7 @@ class Keeper(SupervisedActor):
         self._away = False
         self._alarm = Alarm(context.timer, self.actor_ref, Tick())
         self._write_at = math.inf
-        """When to store what changed, unless a renewal comes before."""
+        """When to store what changed, unless a renewal is due before."""
         self._written_at = self._renewed_at = self._looked_at = time.monotonic()
 
     def setup(self) -> None:
@@ -113,7 +113,7 @@ class Keeper(SupervisedActor):
                 raise TypeError(f"not for the keeper: {message!r}")
 
     def stopping(self, deadline: float) -> None:
-        """Store what the subscriptions told last; they released what is theirs before."""
+        """Store the last progress. The subscriptions have asked for their releases before."""
         self._release()
         self._write(self._changed(), min(deadline, self._deadline()))
         self.finish()
@@ -154,7 +154,7 @@ class Keeper(SupervisedActor):
     # ── releasing ────────────────────────────────────────────────────────────────────────────
 
     def _release_soon(self, message: Release) -> None:
-        """Collect what else is to be released: everything that was told before the `Flush`."""
+        """Collect releases: all that are in the inbox before the `Flush` share one statement."""
         self._entries.pop(message.progress.fence, None)
         if not self._releases:
             self.actor_ref.tell(Flush())
@@ -209,7 +209,7 @@ class Keeper(SupervisedActor):
             self._alarm.at(self._next_moment())
 
     def _next_moment(self) -> float:
-        """Return when there is something to do, unless somebody tells more."""
+        """Return when the next work is due, if no message arrives before."""
         if not self._entries:
             return self._look_at()
         if self._changed():
@@ -231,12 +231,16 @@ class Keeper(SupervisedActor):
         return [entry for entry in self._entries.values() if not entry.stored]
 
     def _write(self, entries: Iterable[_Entry], deadline: float) -> bool:
-        """Renew and store; False if the storage could not be reached."""
+        """Renew and store.
+
+        Returns:
+            False if the storage could not be reached.
+        """
         written = list(entries)
         if not written:
             return True
         progress = [entry.progress for entry in written]
-        # A row that somebody locks is left out of the answer: it is tried again soon.
+        # A locked row is missing from the answer, and is tried again soon.
         for entry in written:
             entry.stored = False
         assert self._session is not None
@@ -265,7 +269,7 @@ class Keeper(SupervisedActor):
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
     def _look_at_touched(self, subscription_ids: frozenset[int]) -> None:
-        """Look at the rows of these subscriptions, as far as they concern this runtime."""
+        """Look at the rows of those of these subscriptions that run here."""
         self._look(
             [e for e in self._entries.values() if e.subscription_id in subscription_ids],
             [s for s in self._standbys.values() if s.subscription_id in subscription_ids],
@@ -274,7 +278,7 @@ class Keeper(SupervisedActor):
             self._alarm.at(self._look_at())
 
     def _look(self, entries: Iterable[_Entry], standbys: Iterable[StandBy]) -> None:
-        """Read what the rows say, and tell those whom it concerns."""
+        """Read the rows and send owners and standbys what changed."""
         owned = {entry.progress.fence.position_id: entry for entry in entries}
         awaited = {standby.position_id: standby for standby in standbys}
         if not (owned or awaited):
@@ -297,7 +301,7 @@ class Keeper(SupervisedActor):
     def _compare(self, entry: _Entry, standing: Standing | None, asked_at: float) -> None:
         """Tell an owner that its row was paused, resumed, taken over, reset or deleted."""
         fence = entry.progress.fence
-        # A restarted subscription may have the fence that the row says, and not this one.
+        # A restarted subscription may own the row with a newer fence than this one.
         if self._entries.get(fence) is not entry or not entry.good_until:
             return
         mark = None if standing is None else standing.mark
@@ -312,7 +316,7 @@ class Keeper(SupervisedActor):
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
     def _deadline(self) -> float:
-        """Return when a renewal that got no answer is given up: in time for the next one."""
+        """Return the deadline of a statement: in time for the next renewal."""
         patience = min(self._config.lease / RENEWALS, self._config.connect_timeout)
         return time.monotonic() + patience
 

@@ -1,6 +1,6 @@
-"""A store in the memory of the process, with the semantics of the one in PostgreSQL.
+"""The storage port in the memory of the process, with the semantics of PostgreSQL's.
 
-For experiments and for fast tests of applications: nothing survives the process.
+It serves experiments and fast tests of applications. Nothing survives the process.
 """
 
 from __future__ import annotations

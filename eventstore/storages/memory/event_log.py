@@ -61,11 +61,11 @@ class EventLog:
         return len(self._subscribed(stream_id))
 
     def stored_at(self, event: StoredEvent) -> datetime:
-        """Return when *event* was stored, which its `created_at` need not say."""
+        """Return when *event* was stored; its `created_at` may be the caller's."""
         return self._stored_at[event.global_position - 1]
 
     def append(self, append: Append, now: datetime) -> Outcome:
-        """Store *append* atomically, or return the reason why it is refused."""
+        """Store *append* atomically, or return why it is refused."""
         if any(self._used_id(part) for part in append):
             repeated = self._first_results(append)
             if repeated is not None:
@@ -87,7 +87,7 @@ class EventLog:
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int
     ) -> list[StoredEvent]:
-        """Read at most *count* events of at most *max_bytes*, the first whatever its size."""
+        """Read at most *count* events and *max_bytes* bytes; the first event whatever its size."""
         found: list[StoredEvent] = []
         size = 0
         for event in self.after(stream_id, after, count):
@@ -154,7 +154,7 @@ class EventLog:
         return next((e.event_id for e in part.events if e.event_id in self._by_id), None)
 
     def _first_results(self, append: Append) -> tuple[AppendResult, ...] | None:
-        """Return the results of the first time *append* was stored; None if it never was."""
+        """Return the results of an earlier, equal append; None if there is none."""
         firsts = [self._first_of_run(part) for part in append]
         if any(part.events and not first for part, first in zip(append, firsts, strict=True)):
             return None

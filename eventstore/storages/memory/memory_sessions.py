@@ -27,7 +27,7 @@ class MemoryAppendSession:
             return [self._store.log.append(append, now) for append in appends]
 
     def announce(self, wait: float) -> None:
-        """Nothing to do: the append woke everybody."""
+        """Do nothing: the append woke all listeners."""
 
     def close(self) -> None:
         """Nothing to give up."""
@@ -60,7 +60,7 @@ class MemoryKeeperSession:
 
 
 class MemoryAnnounceSession:
-    """Has nothing to do: whoever changes the store wakes everybody himself."""
+    """Does nothing: each change of the store wakes all listeners."""
 
     def announce(
         self,

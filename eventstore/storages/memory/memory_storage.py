@@ -33,8 +33,8 @@ PREFIX = "memory:"
 class MemoryStorage:
     """Events and subscriptions in the memory of this process.
 
-    ``memory:`` is a store of its own; ``memory:NAME`` is shared by everybody in the process who
-    opens that name, and forgotten when the last of them closes it.
+    ``memory:`` is a private store. ``memory:NAME`` is shared by all who open that name in this
+    process, and dropped when the last of them closes it.
     """
 
     def __init__(self, config: Config) -> None:
@@ -51,7 +51,7 @@ class MemoryStorage:
         return self._dsn
 
     def open(self, *, init: bool, deadline: float) -> None:  # noqa: ARG002 - never waits
-        """Join the shared store, or make a private one; both need no schema."""
+        """Join the shared store, or create a private one. Neither needs a schema."""
         with self._opening:
             if self._store is None:
                 self._store = join(self._name, self._schema) if self._name else SharedStore()
@@ -181,7 +181,7 @@ def _info(store: SharedStore, row: Row, moment: Moment) -> SubscriptionInfo:
 
 
 def _free(state: SubscriptionState) -> SubscriptionState:
-    """Return the state of a row that nobody holds."""
+    """Return the state to show for a row without an owner."""
     stopped = state is SubscriptionState.STOPPED
     return SubscriptionState.STOPPED if stopped else SubscriptionState.WAITING
 

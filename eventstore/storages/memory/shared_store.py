@@ -1,4 +1,4 @@
-"""A store in memory that its users share: its contents, and the lock that guards them."""
+"""The contents of a store in memory, and the lock that guards them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SharedStore", "join", "leave"]
 
 
 class SharedStore:
-    """The contents of one store, read and written only under its lock."""
+    """The contents of one store. Read and written only under its lock."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
@@ -24,14 +24,14 @@ class SharedStore:
         self.subscriptions = SubscriptionTable(self.log.head_of)
         self._changes = count(1)
         self._touched: dict[int, int] = {}
-        """Per subscription the number of its newest change."""
+        """Number of the newest change, by subscription."""
 
     @contextmanager
     def locked(self, deadline: float) -> Iterator[None]:
         """Hold the lock.
 
         Raises:
-            StorageUnavailableError: *deadline* passed first, on `time.monotonic`.
+            StorageUnavailableError: *deadline*, by `time.monotonic`, passed first.
         """
         remaining = deadline - monotonic()
         if remaining <= 0 or not self._changed.acquire(timeout=remaining):
@@ -54,11 +54,11 @@ class SharedStore:
         return max(self._touched.values(), default=0)
 
     def touch(self, subscription_id: int) -> None:
-        """Note that a subscription was released, paused, resumed, reset or deleted."""
+        """Record that a subscription was released, paused, resumed, reset or deleted."""
         self._touched[subscription_id] = next(self._changes)
 
     def touched_after(self, change: int) -> frozenset[int]:
-        """Return the subscriptions that were touched after the change of this number."""
+        """Return the subscriptions with a change after number *change*."""
         return frozenset(key for key, number in self._touched.items() if number > change)
 
     @contextmanager
@@ -75,7 +75,7 @@ _registry = threading.Lock()
 
 
 def join(name: str, schema: str) -> SharedStore:
-    """Return this process's store of that name; create it for the first user."""
+    """Return the store of that name in this process. Create it for the first user."""
     key = (name, schema)
     with _registry:
         _users[key] = _users.get(key, 0) + 1

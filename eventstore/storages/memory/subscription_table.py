@@ -1,6 +1,6 @@
-"""The rows of the named subscriptions: checkpoints, leases, fences. Pure: no lock, no clock.
+"""The subscriptions of a store in memory: checkpoints, leases, fences. Pure: no lock, no clock.
 
-Two clocks are passed in, as a `Moment`: one that people read and one that never jumps.
+The time is passed in as a `Moment`: the time of day, and a monotonic clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Moment", "Row", "SubscriptionTable"]
 
 
 class Moment(NamedTuple):
-    """Now, by both clocks."""
+    """The present time by both clocks."""
 
     time: datetime
     monotonic: float
@@ -42,14 +42,14 @@ class Moment(NamedTuple):
 
 @dataclass(slots=True)
 class Ownership:
-    """Who holds a row, and until when."""
+    """The owner of a row, and when its lease expires."""
 
     owner: UUID
     owner_name: str
     since: datetime
     renewed_at: datetime
     expires: float
-    """By the clock that never jumps."""
+    """By the monotonic clock."""
 
     def renew(self, moment: Moment, lease: float) -> None:
         self.renewed_at = moment.time
@@ -79,12 +79,12 @@ class Row:
         )
 
     def holder(self, moment: Moment) -> Ownership | None:
-        """Return who holds the row; a lease that ran out holds nothing."""
+        """Return the owner, if its lease has not expired."""
         held = self.held
         return held if held is not None and held.expires > moment.monotonic else None
 
     def take(self, owner: UUID, owner_name: str, moment: Moment, lease: float) -> None:
-        """Make *owner* the one who may checkpoint; the one before is fenced."""
+        """Make *owner* the owner. Fences the previous one."""
         if self.held is None or self.held.owner != owner:
             self.epoch += 1
             self.held = Ownership(owner, owner_name, moment.time, moment.time, moment.monotonic)
@@ -108,7 +108,7 @@ class SubscriptionTable:
     _unused_ids: count[int] = field(default_factory=lambda: count(1))
 
     def claim(self, claim: Claim, moment: Moment) -> Claimed | Held:
-        """Take a row over if it is free; create it if *claim* may."""
+        """Take over a row if it is free. Create it if *claim* allows it."""
         key = (claim.stream_id, claim.subscription_name)
         created = claim.subscription_id is None and key not in self._ids
         if created:
@@ -141,7 +141,7 @@ class SubscriptionTable:
         return Kept(fence, owned=owned, stored=True, checkpoint=row.checkpoint, paused=row.paused)
 
     def release(self, progress: Progress) -> bool:
-        """Store the last progress and free the row; False if the fence does not match."""
+        """Store the last progress and free the row. Return False if the fence does not match."""
         row = self._rows.get(progress.fence.position_id)
         if row is None or not row.matches(progress.fence):
             return False
@@ -150,7 +150,7 @@ class SubscriptionTable:
         return True
 
     def look(self, ids: Collection[int], moment: Moment) -> dict[int, Standing]:
-        """Return what the rows say, without those that were deleted."""
+        """Return the rows by id, without deleted ones."""
         rows = {key: self._rows[key] for key in ids if key in self._rows}
         return {key: _standing(row, moment) for key, row in rows.items()}
 
@@ -165,13 +165,13 @@ class SubscriptionTable:
             raise SubscriptionNotFoundError(stream_id, subscription_name) from None
 
     def set_paused(self, stream_id: str, subscription_name: str, *, paused: bool) -> int:
-        """Pause or resume; return the subscription's id."""
+        """Pause or resume a subscription. Return its id."""
         row = self.row(stream_id, subscription_name)
         row.paused = paused
         return row.subscription_id
 
     def reset(self, stream_id: str, subscription_name: str, position: int) -> int:
-        """Set the checkpoint and fence the owner; return the subscription's id."""
+        """Set the checkpoint and fence the owner. Return the subscription's id."""
         row = self.row(stream_id, subscription_name)
         head = self.head_of(stream_id)
         if not 0 <= position <= head:
@@ -184,7 +184,7 @@ class SubscriptionTable:
         return row.subscription_id
 
     def delete(self, stream_id: str, subscription_name: str) -> int:
-        """Forget a row; return the subscription's id."""
+        """Delete a row. Return the subscription's id."""
         row = self.row(stream_id, subscription_name)
         del self._ids[stream_id, subscription_name], self._rows[row.subscription_id]
         return row.subscription_id

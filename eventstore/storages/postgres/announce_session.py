@@ -1,7 +1,7 @@
-"""Wakes the processes that listen to a store, after a commit and outside of it.
+"""Notifies the processes that listen to a store, after a commit and in a transaction of its own.
 
-`pg_notify` takes one lock of the whole server from before the commit until its end, a wait for
-standbys included. So it stands in a transaction of its own, which nobody waits for.
+`pg_notify` takes a lock of the whole server until the end of its commit, which may wait for
+standbys. So it never runs in the transaction of an append.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 LONGEST_WAIT = 0.2
-"""Seconds to wait for the lock: a foreign commit that waits for a standby may hold it for long."""
+"""Upper bound in seconds for the wait for that lock, which a waiting commit may hold for long."""
 
 _PRESENT = 1.0
 """Seconds for which somebody who listens is taken to go on listening."""
@@ -48,7 +48,7 @@ _log = get_logger()
 
 @dataclass(slots=True)
 class OwnSessions:
-    """Backend process ids of one storage: it need not announce to itself."""
+    """Backend process ids of one storage, which need not notify itself."""
 
     announcing: set[int] = field(default_factory=set)
     listening: set[int] = field(default_factory=set)
@@ -80,7 +80,7 @@ class Audience:
 
 
 class PostgresAnnounceSession:
-    """One connection that announces; made when there is something to announce."""
+    """A connection that announces. Opened when there is something to announce."""
 
     def __init__(
         self,
@@ -89,11 +89,11 @@ class PostgresAnnounceSession:
         own: OwnSessions,
         audience: Audience,
     ) -> None:
-        """Prepare; nothing is connected.
+        """Prepare; connects later.
 
         Args:
-            connection: Nobody else's.
-            statements: Of the store.
+            connection: Not used by anything else.
+            statements: The statements of the store.
             own: Shared with the listener of the same storage.
             audience: Of the store.
         """
@@ -105,7 +105,7 @@ class PostgresAnnounceSession:
     def announce(
         self, *, events: bool, subscriptions: Collection[int], deadline: float
     ) -> Announced:
-        """Wake everybody who listens; see `AnnounceSession.announce`."""
+        """Notify all listeners; see `AnnounceSession.announce`."""
 
         def send(connection: GuardedConnection) -> Announced:
             self._own.announcing = set()
@@ -128,12 +128,12 @@ class PostgresAnnounceSession:
         return self._connection.closed
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         self._connection.close()
 
 
 def payloads(*, events: bool, subscriptions: Collection[int]) -> list[str]:
-    """Return what to send: ``e`` for new events, ``s`` and the ids of changed subscriptions."""
+    """Return the payloads: ``e`` for new events, ``s1,2`` for changed subscriptions 1 and 2."""
     news = ["e"] if events else []
     ids: list[str] = []
     size = 0

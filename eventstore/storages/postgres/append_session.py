@@ -1,4 +1,4 @@
-"""Appends over PostgreSQL: appends become the arrays of one call, its rows become outcomes."""
+"""Appends over PostgreSQL: turns appends into the arrays of one call, and rows into outcomes."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ from eventstore.storages.postgres.statements import Statements
 __all__ = ["PostgresAppendSession"]
 
 _LOOKS = 100
-"""Commits in which event ids are looked up first, after one with a duplicate id.
+"""Number of commits, after one with a duplicate id, that look up the event ids first.
 
-Without a look a duplicate id costs a second call; with it every commit costs a tenth more.
+Without the look-up a duplicate id costs a second call; with it every commit costs a tenth more.
 """
 
 _DUPLICATE_ID = "events_event_id_key"
 
 _ANSWER = 1.0
-"""Seconds that the answer to an announcement may take."""
+"""Upper bound in seconds for an announcement."""
 
 
 class PostgresAppendSession:
-    """One connection that appends; each call is one statement and one commit."""
+    """A connection for appends. Each call is one statement and one commit."""
 
     def __init__(
         self, connection: KeptConnection, statements: Statements, audience: Audience
@@ -87,7 +87,7 @@ class PostgresAppendSession:
         return list(_outcomes(appends, rows))
 
     def announce(self, wait: float) -> None:
-        """Wake everybody who listens; see `AppendSession.announce`."""
+        """Notify all listeners; see `AppendSession.announce`."""
 
         def send(connection: GuardedConnection) -> None:
             if self._audience.listens(connection, deadline):
@@ -116,7 +116,7 @@ class PostgresAppendSession:
         return self._connection.closed
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         self._connection.close()
 
 
@@ -130,7 +130,7 @@ def _lost(error: psycopg.Error, deadline: float) -> str:
 
 
 def append_arguments(appends: Sequence[Append]) -> tuple[arrays.BinaryArray, ...]:
-    """Return the arguments of ``append_events`` after the first, as `schema.sql` describes them."""
+    """Return the arguments of ``append_events`` after the first two; see `schema.sql`."""
     parts = [part for append in appends for part in append]
     events = [event for part in parts for event in part.events]
     counts = [len(part.events) for part in parts]
@@ -150,7 +150,7 @@ def _event_arrays(events: Sequence[EncodedEvent]) -> Iterator[arrays.BinaryArray
     """Yield an array per column of an event, in the order of the fields of `EncodedEvent`."""
     for column in _COLUMNS:
         values = list(map(column.read, events))
-        # The server fills up a column that is missing, whose values are all the default.
+        # An empty array stands for a column whose values are all the default.
         skipped = column.has_default and values.count(column.default) == len(values)
         yield column.array([] if skipped else values)
 
@@ -181,7 +181,7 @@ _COLUMNS = tuple(_Column.of(field) for field in msgspec.structs.fields(EncodedEv
 
 
 def _created(moments: list[datetime | None]) -> list[datetime | None]:
-    """Return *moments*, or nothing at all if all of them are left to the server."""
+    """Return *moments*, or an empty list if the server sets all of them."""
     return moments if any(moments) else []
 
 
@@ -193,7 +193,7 @@ def _first_created(part: StreamAppend) -> datetime | None:
 
 
 class Status(IntEnum):
-    """What became of one stream of an append."""
+    """Status of one stream of an append."""
 
     STORED = 0
     REPEATED = 1
@@ -204,7 +204,7 @@ class Status(IntEnum):
 
 
 class Row(NamedTuple):
-    """What ``append_events`` says of one stream of an append."""
+    """A row of ``append_events``: the result of one stream of an append."""
 
     status: int
     first_version: int | None

@@ -1,7 +1,7 @@
 """Arrays in PostgreSQL's binary format, built by joining bytes.
 
-Several times faster than the driver's own, and of one fixed type each, so that a statement is
-prepared once whatever the values are. Pure, but for the registration with a connection.
+They are several times faster than the driver's. Each has one fixed type, so that a statement is
+prepared once, whatever the values are. Pure, except for the registration with a connection.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class BinaryArray:
-    """A whole array as PostgreSQL receives it; the subclass says of what."""
+    """An array in PostgreSQL's binary format. The subclass sets the type of its elements."""
 
     __slots__ = ("data",)
     element_oid: ClassVar[int]
     array_oid: ClassVar[int]
 
     def __init__(self, elements: Iterable[bytes], count: int) -> None:
-        """Join *elements*, each with its length before it, or their pieces; *count* of them."""
+        """Join *count* elements, each with its length before it. *elements* may be pieces."""
         self.data = b"".join([_prefix(self.element_oid, count), *elements])
 
 
 @lru_cache(maxsize=1024)
 def _prefix(element_oid: int, count: int) -> bytes:
-    # An array without elements has no dimension.
+    # An empty array has no dimension.
     dimension = _DIMENSION.pack(count, 1) if count else b""
     return _HEADER.pack(1 if count else 0, 1, element_oid) + dimension
 
@@ -104,7 +104,7 @@ def text_array(values: Iterable[str | None]) -> TextArray:
 
 
 def bytes_array(values: Sequence[bytes | None]) -> BytesArray:
-    # Lengths and payloads stay pieces until the one join, so that payloads are copied once.
+    # Lengths and payloads are joined once at the end, so that payloads are copied once.
     pieces: list[bytes] = []
     for value in values:
         if value is None:
@@ -124,13 +124,13 @@ def timestamp_array(values: Iterable[datetime | None]) -> TimestampArray:
 
 
 def repeated(counts: Sequence[int]) -> Int4Array:
-    """Return 1 as often as the first count says, then 2 as often as the second, and so on."""
+    """Return 1 repeated the first count of times, then 2 the second count of times, and so on."""
     runs = [_INT4.pack(4, number) * count for number, count in enumerate(counts, start=1)]
     return Int4Array(runs, sum(counts))
 
 
 def ascending(counts: Sequence[int]) -> Int4Array:
-    """Return 1 up to the first count, then 1 up to the second, and so on."""
+    """Return 1 to the first count, then 1 to the second count, and so on."""
     return Int4Array([_one_to(count) for count in counts], sum(counts))
 
 
@@ -170,6 +170,6 @@ _DUMPERS = {
 
 
 def register_arrays(connection: psycopg.Connection[Any]) -> None:
-    """Teach *connection* to send the arrays of this module."""
+    """Register the arrays of this module with *connection*."""
     for kind, dumper in _DUMPERS.items():
         connection.adapters.register_dumper(kind, dumper)

@@ -1,4 +1,4 @@
-"""The connection that learns of new events by LISTEN, and by looking where that is deaf."""
+"""The connection that learns of new events: by LISTEN, or by polling where LISTEN is deaf."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from eventstore.storages.postgres.statements import Statements
 __all__ = ["Bell", "PostgresHeadListener"]
 
 _Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)
-"""Without a file of its own in the kernel: a third of the cost, and it is paid per commit."""
+"""Needs no kernel object as epoll does: a third of the cost, which is paid per commit."""
 
 
 class Bell:
-    """Rings until it is cleared."""
+    """Wakes a thread that waits on a socket. Rings until it is cleared."""
 
     def __init__(self) -> None:
         self._writer, self._reader = socket.socketpair()
@@ -42,7 +42,7 @@ class Bell:
         self._reader.setblocking(False)
 
     def ring(self) -> None:
-        # Full: it rings already. Closed: nobody waits.
+        # A full socket rings already; a closed one has no waiter.
         with contextlib.suppress(OSError):
             self._writer.send(b"!")
 
@@ -54,15 +54,15 @@ class Bell:
     def wait(
         self, timeout: float, other: int | None = None, *, heed_bell: bool = True
     ) -> tuple[bool, bool]:
-        """Block until it rings or *other* can be read.
+        """Block until the bell rings or *other* is readable.
 
         Args:
-            timeout: Longest wait in seconds; 0 or less only looks.
+            timeout: Longest wait in seconds. With 0 or less it does not block.
             other: File number of a socket to wait for as well.
-            heed_bell: False: wait for *other* alone.
+            heed_bell: Whether to wait for the bell. False: only for *other*.
 
         Returns:
-            Whether it rings, and whether *other* can be read.
+            Whether the bell rings, and whether *other* is readable.
         """
         with _Selector() as selector:
             if heed_bell:
@@ -87,14 +87,14 @@ _log = get_logger()
 
 @dataclass(slots=True)
 class _News:
-    """What arrived on the channel and was not told yet. Hints where to look, and nothing else."""
+    """Notifications that were received and not reported yet. They are hints where to look."""
 
     events: bool = False
     touched: set[int] = field(default_factory=set)
     probes: set[str] = field(default_factory=set)
 
     def take_in(self, payload: str) -> None:
-        """Take note of ``s`` and ids of subscriptions, of ``p`` and a probe, of whatever else."""
+        """Record a payload: ``s`` and subscription ids, ``p`` and a probe; others mean events."""
         if _PROBE.fullmatch(payload):
             self.probes.add(payload)
         elif _SUBSCRIPTIONS.fullmatch(payload):
@@ -111,10 +111,10 @@ _SUBSCRIPTIONS = re.compile(r"s[0-9]{1,18}(,[0-9]{1,18})*", re.ASCII)
 
 
 class PostgresHeadListener:
-    """Waits for announcements, and reads the head. Used by one thread; woken and closed from any.
+    """Waits for announcements and reads the head. Used by one thread; woken and closed from any.
 
-    LISTEN counts as working only after its own probe came back: through a pooler it succeeds, and
-    stays deaf. Then the head is read at every timeout, and a delay is all that is lost.
+    LISTEN counts as working only after a probe came back: through a pooler the statement succeeds,
+    but no notification arrives. Then the head is read at every timeout, which costs only a delay.
     """
 
     def __init__(
@@ -124,13 +124,13 @@ class PostgresHeadListener:
         statements: Statements,
         own: OwnSessions,
     ) -> None:
-        """Prepare; nothing is connected.
+        """Prepare; connects later.
 
         Args:
-            connector: To the server that announces.
+            connector: Connects to the server that sends notifications.
             reader: Reads the events.
-            statements: Of the store.
-            own: The sessions that announce for this storage, for which it need not look.
+            statements: The statements of the store.
+            own: The sessions of this storage, whose notifications are ignored.
         """
         self._connector = connector
         self._events = reader
@@ -141,14 +141,14 @@ class PostgresHeadListener:
         self._bell = Bell()
         self._in_use = threading.Lock()
         self._prompt = True
-        """Announcements are sent to us, as far as `listening`."""
+        """Whether we want announcements; `listening` says whether they arrive."""
         self._own_name = ""
         self._closed = False
         self.listening = False
-        """Announcements arrive; False: new events are found by looking."""
+        """Whether announcements arrive; otherwise new events are found by polling."""
 
     def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
-        """Block until there is news; see `HeadListener.wait`."""
+        """Block until there is something new; see `HeadListener.wait`."""
         deadline = time.monotonic() + timeout
         with self._in_use:
             if self._closed:
@@ -191,7 +191,7 @@ class PostgresHeadListener:
         return self._closed
 
     def close(self) -> None:
-        """Make `wait` end, and close. Harmless when repeated."""
+        """Make `wait` end, and close the connection. Idempotent."""
         self._closed = True
         self._bell.ring()
         connection = self._connection
@@ -204,7 +204,7 @@ class PostgresHeadListener:
     # ── connected ────────────────────────────────────────────────────────────────────────────────
 
     def _look(self, connection: GuardedConnection, *, reconnected: bool) -> Heard:
-        """Read the head, and return it with the news that arrived before that."""
+        """Read the head. Return it with the notifications that arrived before."""
         news, self._news = self._news, _News()
         deadline = time.monotonic() + _LOOK_TIMEOUT
         row = connection.execute(self._statements.newest, (), deadline)[0]
@@ -226,7 +226,11 @@ class PostgresHeadListener:
         *,
         heed_bell: bool = True,
     ) -> bool:
-        """Take in announcements until *enough*; False if the bell or *deadline* came first."""
+        """Receive announcements until *enough*.
+
+        Returns:
+            False if the bell rang or *deadline* passed first.
+        """
         while not enough():
             left = deadline - time.monotonic()
             rings, readable = self._bell.wait(left, connection.raw.fileno(), heed_bell=heed_bell)
@@ -239,14 +243,14 @@ class PostgresHeadListener:
         return True
 
     def _hear(self, notify: psycopg.Notify) -> None:
-        # A session that a pooler lent to others may still listen to their channels.
+        # A session shared through a pooler may still listen to the channels of others.
         if notify.channel == self._statements.channel and notify.pid not in self._own.announcing:
             self._news.take_in(notify.payload)
 
     # ── connecting ───────────────────────────────────────────────────────────────────────────────
 
     def _connect(self, deadline: float) -> Heard:
-        """Connect until *deadline*; the bell ends it, too."""
+        """Try to connect until *deadline*, or until the bell rings."""
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -282,10 +286,10 @@ class PostgresHeadListener:
         self._attend(connection, deadline)
 
     def _attend(self, connection: GuardedConnection, deadline: float) -> None:
-        """Have announcements sent to us if they are wanted, and show others that we listen.
+        """Start or stop to listen, and show in the application name whether we do.
 
-        The head has to be read after that: what is committed from here on is announced, and what
-        was announced until now is no news.
+        The caller reads the head afterwards. Later commits are announced, so earlier announcements
+        are dropped.
         """
         wanted = self._statements.listen if self._prompt else self._statements.unlisten
         connection.execute(wanted, (), deadline)
@@ -317,8 +321,8 @@ class PostgresHeadListener:
     def _announce(self, probe: str, connection: GuardedConnection, deadline: float) -> None:
         """Send *probe*; through a pooler over another client connection.
 
-        On our own the statement may get the session that listens, by chance, and the probe comes
-        back with its answer; later announcements come while the session is not ours, and are lost.
+        Over our own connection the pooler may choose the session that listens, and the probe comes
+        back. Later announcements would arrive while the session is not ours, and be lost.
         """
         if not connection.pooled:
             send_news(connection, self._statements, probe, deadline)
@@ -339,7 +343,7 @@ class PostgresHeadListener:
 
 
 def _decoded(notify: PGnotify) -> psycopg.Notify:
-    """Return what arrived; anybody may send on the channel, in any encoding."""
+    """Decode a notification. Anybody may send on the channel, in any encoding."""
     return psycopg.Notify(
         notify.relname.decode(errors="replace"),
         notify.extra.decode(errors="replace"),

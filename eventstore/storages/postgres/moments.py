@@ -1,4 +1,4 @@
-"""Times and deadlines as they cross to the server. Pure, but for the clock."""
+"""Conversion of times and deadlines to and from the server. Pure, except for the clock."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ __all__ = ["lock_wait", "utc", "utc_or_none"]
 
 
 def utc(naive: datetime) -> datetime:
-    """Return a time read ``AT TIME ZONE 'UTC'``, whatever the session's zone is, with its zone."""
-    # Seven times as fast as `replace`, which would be a fifth of what reading an event costs.
+    """Return a time that was read ``AT TIME ZONE 'UTC'`` with its time zone."""
+    # Seven times faster than `replace`, which would cost a fifth of reading an event.
     return datetime.combine(naive, naive.time(), UTC)
 
 
@@ -19,6 +19,6 @@ def utc_or_none(naive: datetime | None) -> datetime | None:
 
 
 def lock_wait(deadline: float) -> int:
-    """Return the milliseconds to wait for locks, so that the answer still comes in time."""
+    """Return the lock timeout in milliseconds that leaves time for the answer."""
     left = deadline - time.monotonic()
     return max(1, int(1000 * (left - min(0.25, left / 10))))

@@ -1,4 +1,4 @@
-"""The storage port over PostgreSQL: hands every call to the room it belongs to."""
+"""The storage port over PostgreSQL. Delegates each call to the module that does it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 __all__ = ["PostgresStorage"]
 
 _OWN_CONNECTIONS = 4
-"""Of writer, keeper, listener and announcer."""
+"""Those of writer, keeper, listener and announcer."""
 
 Result = TypeVar("Result")
 Changed = TypeVar("Changed", int, int | None)
@@ -76,17 +76,17 @@ class PostgresStorage:
         *,
         pool: object | None = None,
     ) -> None:
-        """Prepare; nothing is connected before `open`.
+        """Prepare; `open` connects.
 
         Args:
             config: Its `dsn` is a libpq connection string or URL.
-            on_close: Called after the last connection was given up.
-            pool: A `psycopg_pool.ConnectionPool` of the service to read by; it stays open.
+            on_close: Called after the last connection was closed.
+            pool: A `psycopg_pool.ConnectionPool` of the service for reads; it stays open.
                 Defaults to one of our own.
 
         Raises:
             ValueError: A connection string cannot be read.
-            TypeError: *pool* is something else.
+            TypeError: *pool* is not a `psycopg_pool.ConnectionPool`.
         """
         self._config = config
         self._on_close = on_close
@@ -122,7 +122,7 @@ class PostgresStorage:
         return self._config.dsn
 
     def open(self, *, init: bool, deadline: float) -> None:
-        """Connect once and check server and schema; see `Storage.open`."""
+        """Check server and schema over one connection; see `Storage.open`."""
         connection = self._connector.connect(deadline)
         try:
             self._prove(connection, init=init, deadline=deadline)
@@ -150,17 +150,17 @@ class PostgresStorage:
         pool.run_once(lambda c: identity.prove(c, store_id, deadline), deadline)
 
     def drop(self, deadline: float) -> bool:
-        """Drop the schema with every event in it; return whether there was one."""
+        """Drop the schema with every event in it. Return whether it existed."""
         lock_timeout = self._config.migration_lock_timeout
         return self._run(
             "dropping", lambda c: self._schema.drop(c, lock_timeout, deadline), deadline
         )
 
     def verify(self, found: Callable[[Finding], object], deadline: float) -> Checked:
-        """Tell *found* of everything that breaks a promise, and return how much there is.
+        """Call *found* for everything that breaks a guarantee. Return how much was checked.
 
         Raises:
-            StorageUnavailableError: Not done before *deadline*; not repeated.
+            StorageUnavailableError: Not done before *deadline*. Not retried.
             StorageError: The database refused.
         """
         check = StoreCheck(self._config.schema)
@@ -170,7 +170,7 @@ class PostgresStorage:
             raise translated(error, "verifying the store failed") from error
 
     def close(self) -> None:
-        """Give up every connection; after a fork, none: they are the parent's."""
+        """Close every connection. After a fork do nothing: they belong to the parent."""
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
@@ -188,23 +188,23 @@ class PostgresStorage:
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────
 
     def append_session(self) -> AppendSession:
-        """Return what appends over a connection of its own."""
+        """Return a session that appends, with a connection of its own."""
         connection = KeptConnection(self._connector)
         return self._joined(PostgresAppendSession(connection, self._statements, self._audience))
 
     def keeper_session(self) -> KeeperSession:
-        """Return what keeps subscriptions over a connection of its own."""
+        """Return a session that keeps subscriptions, with a connection of its own."""
         connection = KeptConnection(self._connector)
         return self._joined(PostgresKeeperSession(connection, self._statements))
 
     def head_listener(self) -> HeadListener:
-        """Return what listens on a connection of its own, to `Config.listen_dsn` if given."""
+        """Return a listener with a connection of its own, to `Config.listen_dsn` if set."""
         return self._joined(
             PostgresHeadListener(self._listen_connector, self._reader, self._statements, self._own)
         )
 
     def announce_session(self) -> AnnounceSession:
-        """Return what wakes other processes, over a connection of its own."""
+        """Return a session that notifies other processes, with a connection of its own."""
         connection = KeptConnection(self._connector)
         return self._joined(
             PostgresAnnounceSession(connection, self._statements, self._own, self._audience)
@@ -235,7 +235,7 @@ class PostgresStorage:
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float
     ) -> list[StoredEvent]:
-        """Read what a subscription has not seen; see `Storage.read_after`."""
+        """Read the next events of a subscription; see `Storage.read_after`."""
         return self._read(
             "reading for a subscription",
             lambda c: self._reader.after(c, stream_id, after, count, max_bytes, deadline),
@@ -257,13 +257,13 @@ class PostgresStorage:
         )
 
     def stream_count(self, deadline: float) -> int:
-        """Return how many streams there are, without the deleted ones."""
+        """Return the number of streams that are not deleted."""
         return self._read(
             "counting streams", lambda c: self._reader.stream_count(c, deadline), deadline
         )
 
     def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
-        """Tell whether an event is where it was; see `Storage.history_holds`."""
+        """Return whether an event is still at its position; see `Storage.history_holds`."""
         return self._read(
             "checking the history",
             lambda c: self._reader.history_holds(c, global_position, event_id, deadline),
@@ -273,7 +273,7 @@ class PostgresStorage:
     # ── subscriptions ────────────────────────────────────────────────────────────────────────────
 
     def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
-        """Take a subscription over if it is free; see `Storage.claim`."""
+        """Take over a subscription if it is free; see `Storage.claim`."""
         return self._run(
             "claiming a subscription", lambda c: self._rows.claim(c, claim, deadline), deadline
         )
@@ -315,7 +315,7 @@ class PostgresStorage:
         )
 
     def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
-        """Forget a subscription and fence its owner; see `Storage.delete_subscription`."""
+        """Delete a subscription and fence its owner; see `Storage.delete_subscription`."""
         attempts = 0
 
         def delete(connection: GuardedConnection) -> int | None:
@@ -324,21 +324,21 @@ class PostgresStorage:
             return self._rows.delete(connection, stream_id, subscription_name, deadline)
 
         found = self._change("deleting a subscription", delete, deadline)
-        # Repeated after a lost answer, it may have been there the first time.
+        # On a retry it may be missing because the first attempt deleted it.
         if found is None and attempts == 1:
             raise SubscriptionNotFoundError(stream_id, subscription_name)
 
     def _change(
         self, doing: str, work: Callable[[GuardedConnection], Changed], deadline: float
     ) -> Changed:
-        """Return which subscription *work* changed, and announce it on the same connection."""
+        """Do *work*, announce the changed subscription on the same connection, return its id."""
 
         def change(connection: GuardedConnection) -> Changed:
             changed = work(connection)
             if changed is not None:
                 until = min(deadline, time.monotonic() + LONGEST_WAIT)
                 (payload,) = payloads(events=False, subscriptions=[changed])
-                # What was changed stays changed, whether others hear of it or find it by polling.
+                # The change is committed. If the announcement fails, others find it by polling.
                 with contextlib.suppress(psycopg.Error, StorageUnavailableError):
                     send_news(connection, self._statements, payload, until)
             return changed
@@ -356,8 +356,8 @@ class PostgresStorage:
         return self._pool.run(work, deadline, f"{doing} failed")
 
     def _joined(self, session: Session) -> Session:
-        """Close *session* together with the storage; at once if that is closed already."""
-        # Those that crashed actors closed are only in the way.
+        """Have *session* closed together with the storage; at once if that is closed."""
+        # Sessions that crashed actors closed are no longer needed.
         self._sessions = [known for known in self._sessions if not known.closed]
         self._sessions.append(session)
         if self._closed:

@@ -1,4 +1,4 @@
-"""Reads over PostgreSQL: pages by key, never by offset, on a connection that is given."""
+"""Reads over PostgreSQL, on a given connection. Pages go by key, never by offset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Reader"]
 
 
 class Reader:
-    """Reads events of one store; keeps nothing."""
+    """Reads events and streams of one store. Stateless."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
@@ -73,7 +73,7 @@ class Reader:
         max_bytes: int,
         deadline: float,
     ) -> list[StoredEvent]:
-        """Read what a subscription has not seen; see `Storage.read_after`."""
+        """Read the next events of a subscription; see `Storage.read_after`."""
         name = () if stream_id == ALL_STREAMS else (stream_id,)
         page = (*name, _int8(after), _int8(count))
         return _events(
@@ -106,12 +106,12 @@ class Reader:
         return [_info(*row) for row in connection.execute(self._statements.streams, page, deadline)]
 
     def stream_count(self, connection: GuardedConnection, deadline: float) -> int:
-        """Return how many streams there are, without the deleted ones."""
+        """Return the number of streams that are not deleted."""
         count: int = connection.execute(self._statements.stream_count, (), deadline)[0][0]
         return count
 
     def head(self, connection: GuardedConnection, deadline: float) -> int:
-        """Return the newest global position, or the floor that deleted events left."""
+        """Return the newest global position that was ever assigned."""
         head: int = connection.execute(self._statements.head, (), deadline)[0][0]
         return head
 
@@ -122,7 +122,7 @@ class Reader:
         event_id: UUID,
         deadline: float,
     ) -> bool:
-        """Tell whether an event is where it was, or was deleted there."""
+        """Return whether an event is still at its position, or was deleted there."""
         position = _int8(global_position)
         arguments = (position, event_id, position, position)
         holds: bool = connection.execute(self._statements.history_holds, arguments, deadline)[0][0]
@@ -130,7 +130,7 @@ class Reader:
 
 
 def _int8(value: int) -> Int8:
-    """One type whatever the value is, so that a statement is prepared once."""
+    """Return *value* as int8, always the same type, so that a statement is prepared once."""
     return Int8(min(value, MAX_POSITION))
 
 

@@ -1,7 +1,7 @@
-"""Every statement that is sent, with the schema in each name. Values go as ``%b``.
+"""The SQL statements of a store, with the schema in each name. Values are passed as ``%b``.
 
-Operators, functions and types carry the system's schema, too: the session may have a search path of
-somebody else's, who shares it through a pooler, with an operator ``=`` of his own.
+Operators, functions and types are qualified with ``pg_catalog`` too. A session that is shared
+through a pooler may have a foreign search path, with an operator ``=`` of its own.
 """
 
 # ruff: noqa: S608 - the templates are constants, and values never become part of them
@@ -19,7 +19,7 @@ from eventstore.ports.stored_events import EncodedEvent
 __all__ = ["NO_SEARCH_PATH", "Statements", "channel_of"]
 
 NO_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
-"""For a transaction: what has no schema means the system's, whatever the session is set to."""
+"""For one transaction: unqualified names mean ``pg_catalog``, whatever the session has set."""
 
 
 def channel_of(schema: str) -> str:
@@ -95,12 +95,12 @@ _APPEND = f"""
 
 
 def _column(field: msgspec.structs.FieldInfo) -> str:
-    """Return a column of an event; a time as UTC, whatever the session's time zone is."""
+    """Return the SQL for a column of an event; times in UTC, whatever the session's time zone."""
     is_time = datetime in get_args(field.type)
     return f"e.{field.name}" + (f" AT TIME ZONE 'UTC' AS {field.name}" if is_time else "")
 
 
-# What follows the stream id in StoredEvent.
+# The columns after the stream id in StoredEvent.
 _REST = ", ".join(["e.stream_version", *map(_column, msgspec.structs.fields(EncodedEvent))])
 
 _SIZE = """pg_catalog.octet_length(e.data)
@@ -108,9 +108,10 @@ _SIZE = """pg_catalog.octet_length(e.data)
 
 
 def _read_stream(compare: str, order: str) -> str:
-    """First column: when the stream was deleted. Nulls: the page is empty; no row: no stream.
+    """Return the query for a page of a stream.
 
-    LATERAL ... LIMIT fixes the plan: the stream by its name, its events by the index, in order.
+    The first column is the stream's time of deletion. A row of nulls is an empty page; no row means
+    that there is no stream. LATERAL ... LIMIT fixes the plan: events by the index, in order.
     """
     return f"""
         SELECT s.deleted_at AT TIME ZONE 'UTC', e.*
@@ -125,7 +126,7 @@ def _read_stream(compare: str, order: str) -> str:
     """
 
 
-# The scalar subquery fixes the plan: a join might be a hash of all streams.
+# The scalar subquery fixes the plan: a join might hash all streams.
 _STREAM_ID = f"""
     (SELECT s.stream_id FROM {{schema}}.streams s WHERE s.stream_no {_EQUALS} e.stream_no)
 """
@@ -141,10 +142,10 @@ def _read_all(compare: str, order: str) -> str:
 
 
 def _read_after(stream_id: str, position: str, condition: str = "true") -> str:
-    """Read a page, cut where its events sum up to more than the last parameter, after the first.
+    """Return the query for a page of limited size: the last parameter bounds its bytes.
 
-    Sizes are known without reading the payloads, and counted over narrow rows. ROWS: no peers are
-    looked for, positions differ.
+    The first event is read whatever its size. Sizes are known without reading the payloads, and are
+    summed over narrow rows. ROWS: positions differ, so no peers need to be found.
     """
     page = f"""
           FROM {{schema}}.events e
@@ -184,7 +185,7 @@ _STREAMS = f"""
      ORDER BY s.stream_id
 """
 
-# Sessions that listen to a store say so at the end of their name, which every role may see.
+# Sessions that listen to a store end their application name with this; every role can see it.
 _LISTENER_MARK = """
     (SELECT ' listens:' OPERATOR(pg_catalog.||) pg_catalog."left"(store_id::pg_catalog.text, 13)
        FROM {schema}.store)
@@ -213,8 +214,8 @@ _OTHERS_LISTEN = f"""
                       AND NOT a.pid {_EQUALS} ANY (%b))
 """
 
-# A commit that only notifies needs no disk. The wait for the lock that all notifying commits of a
-# server take is bounded: one of them may wait for a standby.
+# A commit that only notifies need not wait for the disk. All notifying commits of a server take one
+# lock; the wait for it is bounded, because its holder may wait for a standby.
 _NOTIFY = b"""
     SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
            pg_catalog.set_config('lock_timeout', %b, true), pg_catalog.pg_notify(%b, %b)

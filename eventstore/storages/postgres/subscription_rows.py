@@ -1,4 +1,4 @@
-"""Subscriptions over PostgreSQL: claims, renewals and checkpoints, pauses, resets, lists."""
+"""Subscriptions over PostgreSQL: claims, renewals, checkpoints, pauses, resets, lists."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = ["PostgresKeeperSession", "SubscriptionRows"]
 
 
 class SubscriptionRows:
-    """The rows of the subscriptions of one store, on a connection that is given."""
+    """The rows of the subscriptions of one store, on a given connection."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
     def claim(self, connection: GuardedConnection, claim: Claim, deadline: float) -> Claimed | Held:
-        """Take a subscription over if it is free; harmless when repeated."""
+        """Take over a subscription if it is free. Idempotent."""
         watched = claim.watched
         mark = (watched.owner, Int8(watched.epoch), watched.renewed_at) if watched else (None,) * 3
         known = claim.subscription_id
@@ -82,7 +82,7 @@ class SubscriptionRows:
         paused: bool,
         deadline: float,
     ) -> int:
-        """Pause or resume; return the subscription's id."""
+        """Pause or resume a subscription. Return its id."""
         arguments = (Int4(lock_wait(deadline)), stream_id, subscription_name, paused)
         found: int | None = connection.execute(self._statements.pause, arguments, deadline)[0][0]
         if found is None:
@@ -97,7 +97,7 @@ class SubscriptionRows:
         position: int,
         deadline: float,
     ) -> int:
-        """Set the checkpoint and fence the owner; return the subscription's id."""
+        """Set the checkpoint and fence the owner. Return the subscription's id."""
         if position < 0:
             raise ValueError(f"position must be 0 or more: {position}")
         wait = Int4(lock_wait(deadline))
@@ -117,14 +117,14 @@ class SubscriptionRows:
         subscription_name: str,
         deadline: float,
     ) -> int | None:
-        """Forget a subscription and fence its owner; return its id, or None if there was none."""
+        """Delete a subscription and fence its owner. Return its id, or None if it is missing."""
         arguments = (Int4(lock_wait(deadline)), stream_id, subscription_name)
         found: int | None = connection.execute(self._statements.delete, arguments, deadline)[0][0]
         return found
 
 
 class PostgresKeeperSession:
-    """One connection that renews leases and stores checkpoints."""
+    """A connection that renews leases and stores checkpoints."""
 
     def __init__(self, connection: KeptConnection, statements: Statements) -> None:
         self._connection = connection
@@ -156,7 +156,7 @@ class PostgresKeeperSession:
         return [each.fence for place, each in enumerate(progress, 1) if place not in settled]
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
-        """Read what the rows say; see `KeeperSession.look`."""
+        """Read the rows; see `KeeperSession.look`."""
         ids = arrays.int8_array(position_ids)
         rows = self._connection.run(
             lambda c: c.execute(self._statements.look, (ids,), deadline),
@@ -170,7 +170,7 @@ class PostgresKeeperSession:
         return self._connection.closed
 
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         self._connection.close()
 
 

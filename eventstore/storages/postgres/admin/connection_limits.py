@@ -1,4 +1,4 @@
-"""Warns at connect when the server allows fewer connections than this process may open."""
+"""Warns if the server allows fewer connections than this process may open."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def warn_of_limits(connection: GuardedConnection, needed: int, deadline: float) 
         raw.execute(NO_SEARCH_PATH)
         limits = raw.execute(_LIMITS).fetchone()
     for name, limit in zip(_NAMES, limits or (), strict=True):
-        # A limit of -1 is none; a role may have no row of its own.
+        # -1 means no limit; a role may have no row.
         if limit is not None and 0 <= limit < needed:
             _log.warning(
                 "the server may refuse connections", limit=name, allowed=limit, needed=needed

@@ -1,4 +1,4 @@
-"""Creates and drops the database that a connection string names, from a neighbouring database."""
+"""Creates and drops the database of a connection string, connected to another database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def database_name(dsn: str) -> str:
     """Return the database that libpq would connect to.
 
     Raises:
-        ValueError: *dsn* is no connection string, or leaves the name to a service file.
+        ValueError: *dsn* is no connection string, or only a service file has the name.
     """
     try:
         given = conninfo_to_dict(dsn)
@@ -41,17 +41,17 @@ def database_name(dsn: str) -> str:
 
 
 def create_database(dsn: str, timeout: float) -> bool:
-    """Create the database of *dsn*, in UTF-8; return False if it exists.
+    """Create the database of *dsn*, in UTF-8. Return False if it exists.
 
     Raises:
         StorageUnavailableError: The server cannot be reached within about *timeout* seconds.
-        StorageError: The server refuses, for instance the right to create databases.
+        StorageError: The server refuses, for instance because a right is missing.
     """
     name = database_name(dsn)
     with _neighbour(dsn, timeout) as connection, _explained(f"creating database {name!r} failed"):
         if _exists(connection, name):
             return False
-        # template0 takes any encoding, and nothing that was added to template1.
+        # template0 allows any encoding, and has no additions of template1.
         create = sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0")
         try:
             connection.execute(create.format(sql.Identifier(name)))
@@ -61,11 +61,11 @@ def create_database(dsn: str, timeout: float) -> bool:
 
 
 def drop_database(dsn: str, timeout: float) -> bool:
-    """Drop the database of *dsn* with everything in it; return False if there is none.
+    """Drop the database of *dsn* with everything in it. Return False if it does not exist.
 
     Raises:
         StorageUnavailableError: The server cannot be reached within about *timeout* seconds.
-        StorageError: The server refuses, for instance because somebody is connected.
+        StorageError: The server refuses, for instance because a session is connected to it.
     """
     name = database_name(dsn)
     with _neighbour(dsn, timeout) as connection, _explained(f"dropping database {name!r} failed"):
@@ -76,7 +76,7 @@ def drop_database(dsn: str, timeout: float) -> bool:
 
 
 def is_missing(dsn: str, timeout: float) -> bool:
-    """Tell whether the server of *dsn* lacks its database; False if nobody can be asked."""
+    """Return whether the server lacks the database of *dsn*. False if it cannot be asked."""
     try:
         name = database_name(dsn)
         with _connected(dsn, timeout) as connection:
@@ -97,7 +97,7 @@ def _neighbour(dsn: str, timeout: float) -> Iterator[psycopg.Connection[Any]]:
 
 
 def _connected(dsn: str, timeout: float) -> psycopg.Connection[Any]:
-    """Connect to the first maintenance database that lets us in."""
+    """Connect to the first maintenance database that accepts us."""
     first_error: psycopg.Error | None = None
     for name in _MAINTENANCE:
         try:

@@ -1,7 +1,7 @@
-"""What must hold of a store, as queries that find what breaks it.
+"""Invariants of a store, as queries that find violations.
 
-Each query walks an index in order and compares neighbours with window functions, so that neither
-the server nor we keep more than a few rows of a store of any size.
+Each query scans an index in order and compares neighbours with window functions. So neither the
+server nor the client holds more than a few rows, whatever the size of the store.
 """
 
 # ruff: noqa: S608 - the templates are constants, and values never become part of them
@@ -26,7 +26,7 @@ _PAGE = 1_000
 
 
 class Problem(StrEnum):
-    """What can be wrong with a store."""
+    """Kinds of damage to a store."""
 
     POSITIONS_MISSING = "positions_missing"
     """No event has these positions, and no delete was recorded."""
@@ -45,16 +45,16 @@ class Problem(StrEnum):
     EVENT_ID_REPEATED = "event_id_repeated"
     """The events at these two positions have the same id."""
     CHECKPOINT_AHEAD = "checkpoint_ahead"
-    """A subscription acknowledged *first*, beyond *last*, the head of what it is to."""
+    """The checkpoint of a subscription, *first*, is beyond its head, *last*."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong."""
+    """One violation."""
 
     problem: Problem
     first: int
-    """Position or version, as the problem says."""
+    """Position or version, depending on the problem."""
     last: int
     stream_id: str = "$all"
     subscription_name: str | None = None
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How much was looked at."""
+    """How much was checked."""
 
     events: int
     streams: int
@@ -71,7 +71,7 @@ class Checked:
 
 
 class StoreCheck:
-    """Verifies the store in one schema, as of one moment; appends go on meanwhile."""
+    """Verifies the store in one schema, in one snapshot. Appends continue meanwhile."""
 
     def __init__(self, schema: str) -> None:
         quoted = sql.Identifier(schema).as_string(None)
@@ -84,10 +84,10 @@ class StoreCheck:
     def run(
         self, connection: GuardedConnection, found: Callable[[Finding], object], deadline: float
     ) -> Checked:
-        """Tell *found* of everything that is wrong, and return how much there is.
+        """Call *found* for every violation. Return how much was checked.
 
         Raises:
-            psycopg.Error: As the driver raises it; what was found until then was told.
+            psycopg.Error: As the driver raises it. Earlier findings were reported.
         """
         with connection.transaction(deadline) as raw:
             raw.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -113,7 +113,7 @@ _NAME_OF_STREAM = """
              'stream number ' || f.stream_no)
 """
 
-# A recorded delete is a run of positions like an event, only longer.
+# A recorded delete is a range of positions; an event is a range of one.
 _POSITIONS = """
     SELECT r.first, r.last, coalesce(max(r.last) OVER (
              ORDER BY r.first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS previous
@@ -175,8 +175,8 @@ _CHECKS = {
                   FROM {schema}.events WINDOW w AS (ORDER BY event_id, global_position)) f
          WHERE f.event_id = f.previous_id
     """,
-    # A stream that was deleted for good, or is another one now, starts its subscriptions over. A
-    # new subscription may start behind what is still to come.
+    # After a hard delete the subscriptions of a stream start over, so their checkpoints may exceed
+    # its head. A new subscription may start beyond the head.
     Problem.CHECKPOINT_AHEAD: """
         SELECT p.checkpoint, h.head, s.stream_id, s.subscription_name
           FROM {schema}.subscriptions s JOIN {schema}.positions p USING (subscription_id)

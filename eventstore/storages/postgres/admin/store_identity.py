@@ -1,4 +1,4 @@
-"""Proves that two connections lead to the same store, by the random id that each store has."""
+"""Proves that two connections lead to the same store, by the random id of the store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StoreIdentity:
         return store_id
 
     def prove(self, connection: GuardedConnection, store_id: UUID, deadline: float) -> None:
-        """Check that *connection* leads to that store, on a server that takes writes.
+        """Check that *connection* leads to the store *store_id*, on a server that takes writes.
 
         Raises:
             StorageError: It does not.

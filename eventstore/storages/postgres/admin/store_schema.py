@@ -1,9 +1,9 @@
 """Installs, migrates, checks and drops a store's schema.
 
-`schema.sql` always is the newest schema as a whole. A change of it comes as a file
-``migrations/NNNN_what.sql`` as well, which turns version NNNN - 1 into NNNN and ends with its row
-for ``schema_version``, as `schema.sql` does; a test holds the two equal. Functions whose meaning
-changes get a new name, so that old and new code run side by side.
+`schema.sql` is always the whole newest schema. Each change is also a file
+``migrations/NNNN_what.sql``, which turns version NNNN - 1 into NNNN and ends with its row for
+``schema_version``. A test proves that both ways lead to the same schema. A function whose meaning
+changes gets a new name, so that old and new code run side by side.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["SchemaScripts", "SchemaVersion", "StoreSchema"]
 
 @dataclass(frozen=True, slots=True)
 class SchemaVersion:
-    """What is installed: a version, and the oldest code that may use it."""
+    """The installed version, and the oldest version of code that may use it."""
 
     version: int
     compatible_with: int
@@ -35,7 +35,7 @@ class SchemaVersion:
 
 @dataclass(frozen=True, slots=True)
 class SchemaScripts:
-    """The newest schema, and the way to it from older ones."""
+    """The newest schema, and the migrations to it from older ones."""
 
     newest: str
     migrations: tuple[tuple[int, str], ...]
@@ -43,9 +43,9 @@ class SchemaScripts:
 
     @classmethod
     def shipped(cls) -> SchemaScripts:
-        """Return those that came with the package."""
+        """Return the scripts of this package."""
         here = Path(__file__).parent
-        # Beside this file when installed, at the top of the tree when developed.
+        # Beside this file in a wheel, at the top of the source tree.
         newest = next(
             p for p in (here / "schema.sql", here.parents[3] / "schema.sql") if p.exists()
         )
@@ -61,7 +61,7 @@ class SchemaScripts:
         return self.migrations[-1][0] if self.migrations else 1
 
     def after(self, version: int) -> Iterator[str]:
-        """Yield what leads from *version* to the newest, one step each; from 0 in one step."""
+        """Yield the scripts from *version* to the newest. From 0 it is one script."""
         if version == 0:
             yield self.newest
         else:
@@ -79,7 +79,7 @@ class StoreSchema:
         self._scripts = scripts
 
     def check(self, connection: GuardedConnection, deadline: float) -> None:
-        """Raise `SchemaVersionError` unless this code can use what is installed."""
+        """Raise `SchemaVersionError` unless this code can use the installed schema."""
         with (
             _explained("reading the schema version failed"),
             connection.transaction(deadline) as raw,
@@ -103,15 +103,15 @@ class StoreSchema:
         """Install the schema or migrate it, each step in a transaction under a lock.
 
         Args:
-            connection: Used for it.
+            connection: The connection to use.
             lock_timeout: Longest wait for a lock, and so the longest time appends are held up.
-            deadline: When all must be done.
+            deadline: When all steps must be done.
 
         Returns:
-            The number of steps; 0 if nothing was to be done.
+            The number of steps; 0 if the schema was up to date.
 
         Raises:
-            StorageUnavailableError: Somebody else holds a lock, for instance migrates.
+            StorageUnavailableError: Another session holds a lock, for instance a migration.
         """
         steps = 0
         with _explained("installing or migrating the schema failed"):
@@ -120,7 +120,7 @@ class StoreSchema:
         return steps
 
     def drop(self, connection: GuardedConnection, lock_timeout: float, deadline: float) -> bool:
-        """Drop the schema and all events in it; return whether there was one."""
+        """Drop the schema with all events in it. Return whether it existed."""
         with _explained("dropping the schema failed"), connection.transaction(deadline) as raw:
             self._lock(raw, lock_timeout)
             found = self._installed(raw)
@@ -147,9 +147,9 @@ class StoreSchema:
         return True
 
     def _lock(self, raw: psycopg.Connection[Any], timeout: float) -> None:
-        """Keep others from installing, migrating and dropping until the transaction ends.
+        """Take the lock for installing, migrating and dropping, until the transaction ends.
 
-        An advisory lock, because before the first step there is nothing else to lock.
+        It is an advisory lock, because before the first step there is no table to lock.
         """
         raw.execute(NO_SEARCH_PATH)
         raw.execute(
@@ -173,7 +173,7 @@ class StoreSchema:
         return SchemaVersion(*row) if row is not None else None
 
     def _rendered(self, script: str) -> bytes:
-        """Put the schema's name in, as psql does with its variable ``schema``."""
+        """Insert the schema's name, as psql does for its variable ``schema``."""
         name = self._identifier.as_string(None)
         text = sql.Literal(self._name).as_string(None)
         return script.replace(':"schema"', name).replace(":'schema'", text).encode()

@@ -1,4 +1,4 @@
-"""A connection that belongs to the service, used for a read without leaving a trace in it."""
+"""A connection of the service's pool, used for a read without changing its state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ADAPTERS = _standard_adapters()
 
 
 class _Cursor(psycopg.Cursor[tuple[Any, ...]]):
-    """Reads values as psycopg does by default, whatever the service registered for its own."""
+    """Converts values as psycopg does by default, whatever the service has registered."""
 
     @property
     def adapters(self) -> AdaptersMap:
@@ -35,13 +35,13 @@ class _Cursor(psycopg.Cursor[tuple[Any, ...]]):
 
 
 class BorrowedConnection(GuardedConnection):
-    """Runs each statement in its own transaction, by an own cursor, and prepares nothing."""
+    """Runs each statement in a transaction and a cursor of its own, and prepares nothing."""
 
     def __init__(self, raw: psycopg.Connection[Any], guard: Guard) -> None:
         super().__init__(raw, guard, never_prepare=lambda: None)
 
     def _hear(self) -> None:
-        """Leave the handlers of the service's connection alone."""
+        """Add no handlers to the service's connection."""
 
     def _run(
         self, statement: bytes, parameters: Sequence[object], deadline: float
@@ -58,6 +58,6 @@ class BorrowedConnection(GuardedConnection):
     def _fetch(self, statement: bytes, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         cursor = _Cursor(self.raw, row_factory=tuple_row)
         cursor.format = Format.BINARY
-        # A plan that is kept may read a whole table: only our own sessions are told not to.
+        # A cached plan may scan a whole table; only our own sessions turn that off.
         cursor.execute(statement, parameters, prepare=False)
         return cursor.fetchall()

@@ -1,4 +1,4 @@
-"""A connection to the server, guarded in every call."""
+"""A connection to the server whose calls end by their deadlines."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from eventstore.storages.postgres.connecting.watchdog import Guard
 __all__ = ["GuardedConnection", "PooledConnection"]
 
 _FRESH = 0.02
-"""Seconds after its last use for which nobody looks whether a connection still lives."""
+"""Seconds after its last use in which a connection counts as alive without a check."""
 
 _log = get_logger()
 
 
 class GuardedConnection:
-    """A connection in autocommit, each call of which ends by its deadline.
+    """A connection in autocommit. Each call ends by its deadline.
 
-    Used by one thread at a time; `interrupt` alone may come from another.
+    Used by one thread at a time; only `interrupt` may be called from another one.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class GuardedConnection:
         """Take over a new connection.
 
         Args:
-            raw: The connection; its `prepare_threshold` is None if nothing shall be prepared.
+            raw: The connection. Its `prepare_threshold` is None if nothing is to be prepared.
             guard: Watches its socket.
             never_prepare: Called when a pooler turns out to mix up prepared statements.
         """
@@ -46,17 +46,17 @@ class GuardedConnection:
         self._doubtful = False
         self._used_at = -math.inf
         self.pooled = False
-        """A pooler is in between, which may give each statement another session."""
+        """Whether a pooler is in between, which may run each statement in another session."""
         self._hear()
 
     @property
     def lost(self) -> bool:
-        """Nothing can be sent any more."""
+        """Whether nothing can be sent any more."""
         return self._guard.expired or self.raw.closed
 
     @property
     def doubtful(self) -> bool:
-        """The last statement warned that it may not have reached the standbys."""
+        """Whether the last statement warned that it may not have reached the standbys."""
         return self._doubtful
 
     def execute(
@@ -65,8 +65,8 @@ class GuardedConnection:
         """Run one prepared statement and return its rows, in binary format.
 
         Raises:
-            psycopg.Error: As the driver raises it; look at `lost`.
-            StorageUnavailableError: The deadline has passed already; nothing was sent.
+            psycopg.Error: As the driver raises it; see `lost`.
+            StorageUnavailableError: The deadline had passed; nothing was sent.
         """
         if time.monotonic() >= deadline:
             raise StorageUnavailableError("the deadline passed before the statement was sent")
@@ -86,7 +86,7 @@ class GuardedConnection:
 
     @contextlib.contextmanager
     def transaction(self, deadline: float) -> Iterator[psycopg.Connection[Any]]:
-        """Run several statements in one transaction, which must be over at *deadline*."""
+        """Run several statements in one transaction, which must end by *deadline*."""
         self._guard.arm(deadline)
         try:
             with self.raw.transaction():
@@ -95,17 +95,17 @@ class GuardedConnection:
             self._guard.disarm()
 
     def is_stale(self) -> bool:
-        """Tell of a connection not in use that it is not to be used again."""
+        """Return whether a connection that is not in use must not be used again."""
         if self.lost or self.raw.pgconn.transaction_status != TransactionStatus.IDLE:
             return True
         return time.monotonic() > self._used_at + _FRESH and self._guard.has_news()
 
     def interrupt(self) -> None:
-        """Make the call under way fail, from any thread. The connection is lost."""
+        """Make the running call fail, from any thread. The connection is lost."""
         self._guard.interrupt()
 
     def unguard(self) -> None:
-        """Let go of the socket; the connection is being closed."""
+        """Release the socket, because the connection is being closed."""
         self._guard.close()
 
     def close(self) -> None:
@@ -124,34 +124,34 @@ class GuardedConnection:
         try:
             cursor = self.raw.cursor(binary=True)
             cursor.execute(statement, parameters, prepare=True)
-            # What `description` says costs 10 us: it makes a column of each field.
+            # `description` would cost 10 us: it builds an object for each column.
             return cursor.fetchall() if cursor.rownumber is not None else []
         finally:
             self._guard.disarm()
             self._used_at = time.monotonic()
 
     def _stop_preparing(self, error: psycopg.Error) -> None:
-        """A pooler hands the session to others between our statements: prepare none any more."""
+        """Prepare nothing any more: a pooler lends the session to others in between."""
         self.raw.prepare_threshold = None
         if error.sqlstate != "0A000":
             self._never_prepare()
 
     def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        # A wait for a synchronous standby that was cancelled ends like a success.
+        # A cancelled wait for a synchronous standby looks like a success, but for this warning.
         if diagnostic.sqlstate == "01000":
             self._doubtful = True
         _log.debug("notice from the server", text=diagnostic.message_primary)
 
 
 class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection in a pool of psycopg's, made by a function of ours."""
+    """A connection in a pool of psycopg's, created by a function of ours."""
 
     guarded: GuardedConnection
-    """The same connection, to be used by; set before the pool gets it."""
+    """The same connection with deadlines; set before the pool gets it."""
 
     @classmethod
     def connect(cls, conninfo: str = "", **kwargs: Any) -> Self:
-        """Call *made_by*, what a pool is told to pass; without it connect as psycopg does."""
+        """Call the argument *made_by* of our pools. Without it, connect as psycopg does."""
         made_by: Callable[[], Self] | None = kwargs.pop("made_by", None)
         return super().connect(conninfo, **kwargs) if made_by is None else made_by()
 
@@ -163,4 +163,4 @@ class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
 
 
 def _ignore(_notify: psycopg.Notify) -> None:
-    """Drop what a session of a pooler hears for others; without a handler psycopg keeps it all."""
+    """Drop notifications for others behind a pooler; without a handler psycopg collects them."""

@@ -1,4 +1,4 @@
-"""Makes connections: within a deadline, to a server that takes writes and keeps them."""
+"""Connects within a deadline to a server that takes writes and stores them durably."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ OLDEST_SERVER = 15
 
 _PREPARE_THRESHOLD = 5
 _SHORTEST_TIMEOUT = 2
-"""Seconds; the driver takes no shorter one."""
+"""Seconds; the shortest that the driver accepts."""
 _FIRST_ATTEMPT = 1.0
-"""Seconds for a connect of a pool; the next one gets more time if there was no answer."""
+"""Seconds for the first attempt of a pool; without an answer the next one gets more."""
 
 _CHECK = b"""
     SELECT pg_catalog.current_setting('server_version_num'),
@@ -35,8 +35,8 @@ _CHECK = b"""
            pg_catalog.current_setting('synchronous_commit'), pg_catalog.pg_backend_pid()
 """
 
-# A prepared plan stays: it must not read a table as a whole because that was small at the time.
-# The price of what has no other plan would switch jit on.
+# A prepared plan stays, so it must not scan a table that was small when it was planned. Without
+# other plans the high cost estimate would switch jit on.
 _PLANNING = b"""
     SELECT pg_catalog.set_config('enable_seqscan', 'off', false),
            pg_catalog.set_config('jit', 'off', false)
@@ -46,9 +46,9 @@ Raw = TypeVar("Raw", bound=psycopg.Connection[Any])
 
 _DEFAULTS: dict[str, str | int] = {
     "fallback_application_name": "eventstore",
-    # After a failover only the server that takes writes will do.
+    # After a failover, connect only to the server that takes writes.
     "target_session_attrs": "read-write",
-    # A peer that vanished is noticed even where no deadline runs: while listening.
+    # Notices a dead peer even while listening, which has no deadline.
     "keepalives_idle": 10,
     "keepalives_interval": 3,
     "keepalives_count": 3,
@@ -56,7 +56,7 @@ _DEFAULTS: dict[str, str | int] = {
 
 
 class Connector:
-    """Makes connections to one server or its successor, all alike. From any thread."""
+    """Connects to one server or its successor. Used from any thread."""
 
     def __init__(
         self,
@@ -66,11 +66,11 @@ class Connector:
         *,
         allow_unsafe_durability: bool,
     ) -> None:
-        """Prepare; nothing is connected.
+        """Prepare; connects later.
 
         Args:
             dsn: Connection string.
-            watchdog: Ends the calls on the connections at their deadlines.
+            watchdog: Ends calls on the connections at their deadlines.
             precedence: Told when the server refuses a connection that is not for a pool.
             allow_unsafe_durability: See `Config`.
 
@@ -88,11 +88,11 @@ class Connector:
         self._closed = False
 
     def connect(self, deadline: float) -> GuardedConnection:
-        """Return a new connection, before those of pools, to a server that passed the checks.
+        """Return a new connection, with precedence over pools, to a server that passed the checks.
 
         Raises:
-            StorageUnavailableError: None of the servers can be reached and takes writes.
-            StorageError: The server is not one to keep events in.
+            StorageUnavailableError: No server can be reached that takes writes.
+            StorageError: The server is too old, is not in UTF-8, or could lose commits.
         """
         try:
             connection = self._guarded(
@@ -106,23 +106,23 @@ class Connector:
         return connection
 
     def connect_pooled(self, deadline: float) -> PooledConnection:
-        """Do as `connect`, for a pool."""
+        """Do what `connect` does, for a pool."""
         raw = self._connect(PooledConnection.connect, deadline)
         raw.guarded = self._guarded(raw, deadline)
         return raw
 
     def patience(self, connect_timeout: float) -> Patience:
-        """Return the times for connects of a pool whose callers wait *connect_timeout* seconds.
+        """Return the time limits for connects of a pool whose callers wait *connect_timeout* s.
 
-        Of one host, two attempts and more fit into that. Of several, the driver tries one after
-        the other within an attempt.
+        With one host, at least two attempts fit into that time. With several hosts, the driver
+        tries one after the other within one attempt.
         """
         if self._hosts > 1:
             return Patience(connect_timeout, connect_timeout)
         return Patience(min(_FIRST_ATTEMPT, connect_timeout / 2), connect_timeout / 2)
 
     def close(self) -> None:
-        """Give up what is being connected; connect never again."""
+        """Abandon running attempts, and refuse to connect again."""
         with self._lock:
             self._closed = True
             stops = list(self._stops)
@@ -141,7 +141,7 @@ class Connector:
         return raw
 
     def _guarded(self, raw: psycopg.Connection[Any], deadline: float) -> GuardedConnection:
-        """Check the server; return the connection with deadlines."""
+        """Check the server. Return the connection with deadlines."""
         guard = self._watchdog.guard(raw.fileno())
         connection = GuardedConnection(raw, guard, self._never_prepare)
         try:
@@ -172,9 +172,9 @@ class Connector:
                 self._stops.remove(stop)
 
     def _prepare(self, connection: GuardedConnection, deadline: float) -> None:
-        """Have statements prepared, unless behind a pooler.
+        """Turn on prepared statements, unless there is a pooler.
 
-        There the session changes, and others give the same names to their statements.
+        Behind a pooler the session changes, and other clients use the same names for statements.
         """
         if self._prepares and not connection.pooled:
             connection.execute(_PLANNING, (), deadline)
@@ -202,7 +202,7 @@ class Connector:
 
 
 class _Attempt(threading.Thread, Generic[Raw]):
-    """Connects in a thread of its own: name resolution and libpq's timeouts obey no deadline."""
+    """An attempt to connect, in a thread: name resolution and libpq's timeouts obey no deadline."""
 
     def __init__(self, connect: Callable[..., Raw], conninfo: str, timeout: float) -> None:
         super().__init__(name="eventstore-connect", daemon=True)
@@ -230,7 +230,7 @@ class _Attempt(threading.Thread, Generic[Raw]):
         self._done.set()
 
     def result(self, timeout: float) -> Raw:
-        """Return the connection, or give up after *timeout* seconds."""
+        """Return the connection. Raise after *timeout* seconds without one."""
         self._done.wait(timeout)
         with self._settled:
             self._abandoned = True
@@ -257,15 +257,15 @@ class _Attempt(threading.Thread, Generic[Raw]):
 
 
 def _with_defaults(dsn: str) -> str:
-    """Return *dsn* completed with what it leaves open.
+    """Return *dsn* with defaults for what it does not set.
 
     Raises:
-        ValueError: It is no connection string. Not shown: it may hold a password.
+        ValueError: It is no connection string. Not shown, because it may hold a password.
     """
     try:
         given = conninfo_to_dict(dsn)
         missing = {key: value for key, value in _DEFAULTS.items() if key not in given}
-        # Arrays are written in UTF-8, whatever the environment says.
+        # The arrays are in UTF-8, whatever the environment says.
         return make_conninfo(dsn, **missing, client_encoding="UTF8")
     except psycopg.ProgrammingError:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""One connection that stays with its user: the writer's, the keeper's."""
+"""A connection of one user that stays open: of the writer, the keeper or the announcer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Work = Callable[[GuardedConnection], Result]
 
 
 class KeptConnection:
-    """One connection for one user at a time, made anew when it was lost. Closed from any thread."""
+    """A connection for one user at a time. Reconnects when it was lost. Closed from any thread."""
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
@@ -31,13 +31,13 @@ class KeptConnection:
 
         Raises:
             psycopg.Error: From *work*, as it is.
-            StorageUnavailableError: There is no connection; *work* was not called.
+            StorageUnavailableError: There is no connection. *work* was not called.
         """
         with self._in_use:
             return work(self._connected(deadline))
 
     def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
-        """Do as `run_once`, repeated while the database is away.
+        """Do what `run_once` does, and retry while the database is away.
 
         Raises:
             StorageUnavailableError: Not done before *deadline*.
@@ -50,7 +50,7 @@ class KeptConnection:
         return self._closed.is_set()
 
     def close(self) -> None:
-        """Cut off the call under way, if any, and close."""
+        """Interrupt the running call, if any, and close."""
         self._closed.set()
         connection = self._connection
         if connection is not None:
@@ -63,7 +63,7 @@ class KeptConnection:
             self._drop()
             if not self._closed.is_set():
                 self._connection = self._connector.connect(deadline)
-        # Looked at after connecting: a close() meanwhile found nothing to interrupt.
+        # Checked after connecting: a concurrent close() found nothing to interrupt.
         if self._connection is None or self._closed.is_set():
             self._drop()
             raise StorageUnavailableError("the connection was closed")

@@ -1,4 +1,4 @@
-"""How long a connect may take, and how long to wait before it, as the last ones went. Pure."""
+"""Time limit of the next connect and the pause before it, from the previous ones. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _LONGEST_PAUSE = 0.5
 
 
 class Patience:
-    """Doubles the time for a connect that got no answer, and the pause after any failed one.
+    """Doubles the time limit after a connect without an answer, and the pause after a failure.
 
-    A short first attempt bounds what a lost packet costs; a slow network gets its time as well.
+    A short first attempt limits the cost of a lost packet; a slow network gets more time later.
     """
 
     def __init__(self, first: float, longest: float) -> None:
-        """Start with attempts of *first* seconds; none gets more than *longest*."""
+        """Start with attempts of *first* seconds; *longest* is the upper bound."""
         self._first = first
         self._longest = longest
         self.seconds = first
-        """The time that the next attempt may take."""
+        """Time limit of the next attempt."""
         self.pause = 0.0
         """Seconds to wait before the next attempt."""
 
@@ -28,7 +28,7 @@ class Patience:
         self.pause = 0.0
 
     def failed(self, after: float) -> None:
-        """Note that an attempt failed, *after* so many seconds."""
+        """Record that an attempt failed after *after* seconds."""
         self.pause = min(2 * self.pause or _FIRST_PAUSE, _LONGEST_PAUSE)
         if after >= self.seconds:
             self.seconds = min(2 * self.seconds, self._longest)

@@ -1,7 +1,8 @@
-"""Connections for reads and catch-ups: a `psycopg_pool.ConnectionPool` whose waits have deadlines.
+"""Connections for reads and catch-ups: a `psycopg_pool.ConnectionPool` with deadlines.
 
 The pool connects in threads of its own, which start with the first read. It grows by one connection
-at a time, so a connect that gets no answer delays the next one: hence the short first attempts.
+at a time, so a connect without an answer delays the next one. The first attempts are short for that
+reason.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from eventstore.storages.postgres.connecting.repeating import repeated
 __all__ = ["Pool"]
 
 _MAX_IDLE = 10.0
-"""Seconds; in each such time the pool closes one connection that was not needed in it."""
+"""Seconds; the pool closes one connection that was not needed for that long, then the next."""
 
 _RECONNECT_TIMEOUT = 0.1
-"""Seconds after which a failed connect is given up; while somebody waits, another one begins."""
+"""Seconds after which a failed connect is given up. Another begins while somebody waits."""
 
 _WORKERS = 2
-"""Threads that connect: one to grow, one to replace lost connections meanwhile."""
+"""Threads that connect: one grows the pool, one replaces lost connections meanwhile."""
 
 _AT_ONCE = 0.01
-"""Seconds; the pool refuses a wait of none though a connection is there."""
+"""Seconds to take an idle connection; with 0 the pool always refuses."""
 
 _Lender = ConnectionPool[PooledConnection]
 
@@ -43,7 +44,7 @@ Work = Callable[[GuardedConnection], Result]
 
 
 class Pool:
-    """At most *size* connections, for short calls that may be repeated, from any thread."""
+    """At most *size* connections for short calls that can be retried. Used from any thread."""
 
     def __init__(
         self, connector: Connector, size: int, precedence: Precedence, connect_timeout: float
@@ -51,9 +52,9 @@ class Pool:
         """Prepare; the first call starts the pool's threads.
 
         Args:
-            connector: Makes the connections.
-            size: Most connections at once.
-            precedence: Says when others need the server's connections more.
+            connector: Connects.
+            size: Maximum number of connections.
+            precedence: Says when other connections come first.
             connect_timeout: See `Config`.
         """
         self._connector = connector
@@ -70,7 +71,7 @@ class Pool:
         precedence.readers(self.give_back)
 
     def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
-        """Return what *work* returns, given a connection; repeated while the database is away.
+        """Return what *work* returns, given a connection. Retry while the database is away.
 
         Raises:
             StorageUnavailableError: Not done before *deadline*.
@@ -79,11 +80,11 @@ class Pool:
         return repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
-        """Return what *work* returns, given a connection; not repeated.
+        """Return what *work* returns, given a connection. Without retries.
 
         Raises:
             psycopg.Error: From *work*, as it is.
-            StorageUnavailableError: There is no connection; *work* was not called.
+            StorageUnavailableError: There is no connection. *work* was not called.
         """
         pool, raw = self._borrow(deadline)
         try:
@@ -93,7 +94,7 @@ class Pool:
             pool.putconn(raw)
 
     def give_back(self) -> None:
-        """Close what is idle; the server has no connection for somebody who comes first."""
+        """Close idle connections, because the server has none left for others that come first."""
         pool = self._pool
         for _ in range(self._size):
             if pool.closed or not pool.get_stats()["pool_available"]:
@@ -106,7 +107,7 @@ class Pool:
             pool.putconn(raw)
 
     def close(self) -> None:
-        """Close what is idle, and cut off what is in use."""
+        """Close idle connections, and interrupt those in use."""
         with self._lock:
             self._closed.set()
         for raw in tuple(self._lent):
@@ -122,7 +123,7 @@ class Pool:
             try:
                 raw = pool.getconn(deadline - time.monotonic())
             except PoolClosed:
-                # Not open yet, abandoned, or closed together with the storage.
+                # It is not open yet, was abandoned, or was closed with the storage.
                 self._open()
                 continue
             except PoolTimeout as error:
@@ -132,7 +133,7 @@ class Pool:
             except BaseException:
                 self._abandon(pool)
                 raise
-            # In this order, and without a lock: either `close` finds it, or we see it closed.
+            # This order needs no lock: either `close` finds the connection, or we see it closed.
             self._lent.add(raw)
             if not (self._closed.is_set() or raw.guarded.is_stale()):
                 return pool, raw
@@ -147,10 +148,10 @@ class Pool:
             self._pool.open()
 
     def _abandon(self, pool: _Lender) -> None:
-        """Go on with another pool; Ctrl-C, for instance, interrupted who waited in this one.
+        """Replace the pool after its waiter was interrupted, for instance by Ctrl-C.
 
-        It would hand a connection to the place in its queue that nobody looks at any more, and
-        count that as lent for ever.
+        It would hand a connection to the interrupted waiter, who is gone, and count it as lent for
+        ever.
         """
         with self._lock:
             if pool is not self._pool or self._closed.is_set():
@@ -173,7 +174,7 @@ class Pool:
         )
 
     def _unserved(self, since: float) -> StorageError:
-        """Return why nobody got a connection in time: what the pool's threads met with."""
+        """Return why there was no connection in time: the last failure of the pool's threads."""
         failure = self._failure
         if failure is None or self._failed_at < since:
             return StorageUnavailableError(f"all {self._size} connections are in use")
@@ -182,10 +183,10 @@ class Pool:
     # ── connecting, in the pool's threads ────────────────────────────────────────────────────────
 
     def _connect(self) -> PooledConnection:
-        """Make a connection.
+        """Connect.
 
         Raises:
-            psycopg.OperationalError: Others come first.
+            psycopg.OperationalError: Other connections come first.
             StorageError: As the connector raises it.
         """
         if self._precedence.scarce and not self._waiting:
@@ -210,6 +211,6 @@ class Pool:
 
 
 def _grow_again(pool: _Lender) -> None:
-    """Go on connecting for those who wait; the pool itself begins only with the next caller."""
+    """Connect again for those who wait; the pool itself does so only for the next caller."""
     if pool.get_stats()["requests_waiting"]:
         pool.check()

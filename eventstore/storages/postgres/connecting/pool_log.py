@@ -1,6 +1,6 @@
-"""Keeps the log silent until it is asked for: psycopg's pool warns of every failed connect.
+"""Keeps the log silent by default: psycopg's pool warns of every failed connect.
 
-What our pools say becomes debug lines of the library's own logger; other pools are left alone.
+Messages of our pools become debug lines of the library's logger. Other pools are not touched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _log = get_logger()
 
 
 def take_over_log() -> None:
-    """Filter the logger of psycopg's pools; harmless when repeated."""
+    """Filter the logger of psycopg's pools. Idempotent."""
     logging.getLogger("psycopg.pool").addFilter(_passes)
 
 

@@ -1,4 +1,4 @@
-"""Who comes first when the server has too few connections: the writer, the keeper, the listener."""
+"""Precedence when the server has too few connections: writer, keeper, listener, announcer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Callable
 __all__ = ["Precedence"]
 
 _HOLD = 1.0
-"""Seconds in which a refused connection is tried again, at the longest."""
+"""Upper bound in seconds until a refused connection is tried again."""
 
 
 class Precedence:
-    """Makes readers give back idle connections, and wait, when another connection was refused.
+    """Makes the pool close idle connections and wait after another connection was refused.
 
-    Why it was refused is not asked: while a connection is made, the driver gets the server's words,
+    Every reason counts: for a failed connect the driver has the server's message, which may be
     translated, but no code. Used from any thread.
     """
 
@@ -27,11 +27,11 @@ class Precedence:
         self._give_back: Callable[[], object] | None = None
 
     def readers(self, give_back: Callable[[], object]) -> None:
-        """Have *give_back* called when a connection was refused: it closes what is idle."""
+        """Set what to call when a connection was refused: it closes idle connections."""
         self._give_back = give_back
 
     def refused(self) -> None:
-        """Let readers give back what is idle, and hold their new connections back."""
+        """Make readers close idle connections, and delay their new ones."""
         with self._lock:
             self._first_until = self._scarce_until = time.monotonic() + _HOLD
         if self._give_back is not None:
@@ -44,10 +44,10 @@ class Precedence:
 
     @property
     def others_first(self) -> bool:
-        """A connection that comes first was refused and will be tried again."""
+        """Whether a connection that comes first was refused and will be tried again."""
         return time.monotonic() < self._first_until
 
     @property
     def scarce(self) -> bool:
-        """A connection was refused a moment ago: open none that nobody waits for."""
+        """Whether a connection was refused a moment ago: open only those that are waited for."""
         return time.monotonic() < self._scarce_until

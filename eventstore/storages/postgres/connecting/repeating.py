@@ -1,4 +1,4 @@
-"""Repeats a call on the database until it gets through, is refused, or its deadline passes."""
+"""Retries a call on the database until it succeeds, is refused, or its deadline passes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Result = TypeVar("Result")
 def repeated(
     attempt: Callable[[], Result], deadline: float, doing: str, closed: threading.Event
 ) -> Result:
-    """Call *attempt* until it gets through.
+    """Call *attempt* until it succeeds.
 
     Args:
-        attempt: A call that may be made several times.
+        attempt: An idempotent call.
         deadline: When to give up.
         doing: What failed, for the message.
         closed: Ends the pauses between attempts.
@@ -48,7 +48,7 @@ def repeated(
         try:
             return attempt()
         except psycopg.Error as error:
-            # The wait for a lock was as long as the deadline allowed.
+            # The wait for the lock took all the time that the deadline allows.
             if reaction_to(error) not in _PASSING or error.sqlstate == LOCK_NOT_AVAILABLE:
                 raise translated(error, doing) from error
             reason = error

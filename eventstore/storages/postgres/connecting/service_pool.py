@@ -1,4 +1,4 @@
-"""The service's own pool, lent to the store for reads and catch-ups; the store never closes it."""
+"""The service's pool, lent to the store for reads and catch-ups. The store never closes it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Work = Callable[[GuardedConnection], Result]
 
 
 class ServicePool:
-    """Reads over connections of a `psycopg_pool.ConnectionPool`, each until its deadline."""
+    """Reads over connections of a `psycopg_pool.ConnectionPool`, with deadlines."""
 
     def __init__(self, pool: object, watchdog: Watchdog) -> None:
         """Use *pool*.
 
         Raises:
-            TypeError: It is no `psycopg_pool.ConnectionPool`.
+            TypeError: It is not a `psycopg_pool.ConnectionPool`.
         """
         if not isinstance(pool, ConnectionPool):
             raise TypeError(
@@ -44,7 +44,7 @@ class ServicePool:
         self._closed = threading.Event()
 
     def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
-        """Return what *work* returns, given a connection; repeated while the database is away.
+        """Return what *work* returns, given a connection. Retry while the database is away.
 
         Raises:
             StorageUnavailableError: Not done before *deadline*.
@@ -53,12 +53,12 @@ class ServicePool:
         return repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
-        """Return what *work* returns, given a connection; not repeated.
+        """Return what *work* returns, given a connection. Without retries.
 
         Raises:
             psycopg.Error: From *work*, as it is.
-            StorageUnavailableError: There is no connection; *work* was not called.
-            StorageError: The connection does not speak UTF-8.
+            StorageUnavailableError: There is no connection. *work* was not called.
+            StorageError: The connection is not in UTF-8.
         """
         raw = self._getconn(deadline)
         try:
@@ -69,7 +69,7 @@ class ServicePool:
             self._pool.putconn(raw)
 
     def close(self) -> None:
-        """Cut off the calls under way; the pool stays open."""
+        """Interrupt the running calls. The pool stays open."""
         with self._lock:
             self._closed.set()
             for connection in self._lent:
@@ -95,7 +95,7 @@ class ServicePool:
         with self._lock:
             self._lent.add(connection)
         try:
-            # Looked at after joining: a close() meanwhile found nothing to interrupt.
+            # Checked after joining: a concurrent close() found nothing to interrupt.
             if self._closed.is_set():
                 raise StorageUnavailableError("the storage was closed")
             yield connection

@@ -1,4 +1,4 @@
-"""What PostgreSQL's error codes mean for whoever sent the statement: one table."""
+"""One table of PostgreSQL's error codes, and how to react to each."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Reaction(Enum):
-    """What to do about an error. In every case nothing was written, but for LOST."""
+    """The reaction to an error. Nothing was written, except perhaps with LOST."""
 
     LOST = "lost"
-    """The connection is gone; whether the statement was done is not known."""
+    """The connection is gone, and whether the statement was done is unknown."""
     RETRY = "retry"
     """The same statement may succeed later."""
     RECONNECT = "reconnect"
     """The same statement may succeed on another connection: this server takes no writes."""
     UNPREPARED = "unprepared"
-    """A pooler mixed up prepared statements: send it again, and never prepare any more."""
+    """A pooler mixed up prepared statements: send it again, and prepare nothing any more."""
     SINGLY = "singly"
-    """One of the things sent together may be the reason: try them one by one."""
+    """One of several items that were sent together may be the cause: try them one by one."""
     REFUSE = "refuse"
-    """It will never succeed until somebody changes the server or the schema."""
+    """It cannot succeed until the server or the schema is changed."""
 
 
 _REACTIONS = {
@@ -48,7 +48,7 @@ _REACTIONS = {
     "55000": Reaction.RETRY,  # object_not_in_prerequisite_state
     "58030": Reaction.RETRY,  # io_error
     "ES010": Reaction.REFUSE,  # ours: not under read committed
-    "ES011": Reaction.REFUSE,  # ours: the lock's row is missing
+    "ES011": Reaction.REFUSE,  # ours: the row of write_lock is missing
     "08": Reaction.LOST,  # connection exceptions
     "22": Reaction.SINGLY,  # data exceptions
     "23": Reaction.SINGLY,  # integrity constraints
@@ -59,7 +59,7 @@ _REACTIONS = {
 
 
 def reaction_to(error: psycopg.Error) -> Reaction:
-    """Return what to do about *error*; an error without a code is the loss of the connection."""
+    """Return the reaction to *error*. Without a code, the connection was lost."""
     code = error.sqlstate
     if code is None:
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
@@ -70,7 +70,7 @@ def reaction_to(error: psycopg.Error) -> Reaction:
 
 
 def translated(error: psycopg.Error, doing: str) -> StorageError:
-    """Return *error* as ours; raise it ``from error``.
+    """Return *error* as an error of the library, to raise ``from error``.
 
     Args:
         error: As psycopg raised it.

@@ -1,8 +1,8 @@
-"""The watchdog that ends calls at their deadline by shutting down the socket below them.
+"""The watchdog that ends calls at their deadlines by shutting down their sockets.
 
-Nothing else bounds a commit or a black-holed socket: not psycopg, not TCP, not `statement_timeout`.
-A statement is never cancelled: one that waits for a synchronous standby would look like a success.
-Knows sockets and the clock; no SQL, no driver.
+Nothing else limits a commit or a black-holed socket: not psycopg, TCP or `statement_timeout`. It
+never cancels a statement: a cancelled wait for a synchronous standby would look like a success.
+It knows sockets and the clock, but no SQL and no driver.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Guard", "Watchdog"]
 
 
 class Guard:
-    """Watches one socket. Armed around each call, which costs less than a microsecond."""
+    """Watches one socket. It is armed around each call, for less than a microsecond."""
 
     __slots__ = ("_deadline", "_lock", "_scheduled", "_socket", "_watchdog", "expired")
 
@@ -30,28 +30,28 @@ class Guard:
         self._deadline: float | None = None
         self._scheduled = math.inf
         self.expired = False
-        """The socket was shut down."""
+        """Whether the socket was shut down."""
 
     def arm(self, deadline: float) -> None:
-        """Shut the socket down at *deadline* unless `disarm` comes first."""
+        """Shut down the socket at *deadline* unless `disarm` is called before."""
         self._deadline = deadline
-        # The watchdog looks again by itself at a moment it has scheduled already.
+        # A later deadline needs no schedule: the watchdog checks at the scheduled moment.
         if deadline < self._scheduled:
             self._watchdog.schedule(self, deadline)
 
     def disarm(self) -> bool:
-        """Return whether the call ended in time; after that it is safe from this deadline."""
+        """Cancel the deadline. Return whether the call ended in time."""
         with self._lock:
             self._deadline = None
             return not self.expired
 
     def interrupt(self) -> None:
-        """Shut the socket down now; whoever waits on it gets an error. From any thread."""
+        """Shut down the socket now, from any thread. Whoever waits on it gets an error."""
         with self._lock:
             self._shut_down()
 
     def has_news(self) -> bool:
-        """Tell whether an idle connection has something to read: its end, or its last words."""
+        """Return whether an idle connection has something to read, for instance its end."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -67,7 +67,7 @@ class Guard:
             self._socket.close()
 
     def check(self, now: float) -> float:
-        """Enforce the deadline if it has passed; return when to look again, or infinity."""
+        """Enforce the deadline if it has passed. Return when to check again, or infinity."""
         with self._lock:
             if self._deadline is None:
                 return math.inf
@@ -87,17 +87,17 @@ class Guard:
 
 
 def _duplicate(fileno: int) -> socket.socket:
-    """Return the same socket under a number that no other connection can get meanwhile."""
+    """Duplicate the file number, so that it cannot pass to another connection meanwhile."""
     theirs = socket.socket(fileno=fileno)
     ours = socket.fromfd(fileno, theirs.family, theirs.type)
     theirs.detach()
-    # As the driver has it: both numbers share this, and it must not be changed below the driver.
+    # Both numbers share this flag, and the driver needs it set so.
     ours.setblocking(False)
     return ours
 
 
 class Watchdog:
-    """One daemon thread for all guards of a storage, started when first needed."""
+    """One daemon thread for all guards of a storage. It starts when it is first needed."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -110,7 +110,7 @@ class Watchdog:
         return Guard(self, fileno)
 
     def schedule(self, guard: Guard, moment: float) -> None:
-        """Look at *guard* at *moment*."""
+        """Check *guard* at *moment*."""
         with self._changed:
             if self._closed:
                 return
@@ -124,7 +124,7 @@ class Watchdog:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Stop watching, and wait for the thread's end."""
+        """Stop watching, and wait until the thread has ended."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -138,10 +138,10 @@ class Watchdog:
                 self._changed.wait(self._check_due(time.monotonic()))
 
     def _check_due(self, now: float) -> float | None:
-        """Look at every guard whose moment has come; return the seconds until the next one."""
+        """Check every guard that is due. Return the seconds until the next one."""
         while self._moments and self._moments[0][0] <= now:
             guard = heapq.heappop(self._moments)[2]
-            # In this order: a call that arms the guard meanwhile sees that nothing is scheduled.
+            # First unscheduled, then checked: a concurrent `arm` then schedules it again.
             guard.scheduled_at(math.inf)
             again = guard.check(now)
             if again < math.inf:
