@@ -763,11 +763,9 @@ END $$;
 -- Stores the checkpoints of subscriptions and ends their ownership. Returns the places in the arrays of
 -- those that are settled: released, or no longer the caller's.
 --
--- With p_skip_locked, a position that another transaction has locked is skipped and is missing from
--- the answer. Without it, the function waits: pass one position only, because a statement that waits for
--- several can deadlock.
+-- No row is waited for: a position that another transaction has locked is missing from the answer.
 CREATE FUNCTION :"schema".release_subscriptions(
-  p_wait_ms integer, p_skip_locked boolean,
+  p_wait_ms integer,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
   p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[]
 ) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE
@@ -779,15 +777,9 @@ DECLARE
   v_released bigint[];
 BEGIN
   PERFORM bound_waits(p_wait_ms);
-  IF p_skip_locked THEN
-    SELECT array_agg(k.position_id) INTO v_locked
-      FROM (SELECT r.position_id FROM positions r WHERE r.position_id = ANY (p_ids)
-             ORDER BY r.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
-  ELSE
-    SELECT array_agg(k.position_id) INTO v_locked
-      FROM (SELECT r.position_id FROM positions r WHERE r.position_id = ANY (p_ids)
-             ORDER BY r.position_id FOR NO KEY UPDATE) k;
-  END IF;
+  SELECT array_agg(k.position_id) INTO v_locked
+    FROM (SELECT r.position_id FROM positions r WHERE r.position_id = ANY (p_ids)
+           ORDER BY r.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
   PERFORM move_positions(v_locked, p_ids, p_owners, p_epochs, p_checkpoints);
 
   SELECT array_agg(r.position_id) INTO v_released

@@ -12,6 +12,7 @@ __all__ = ["OWNING"]
 _CLAIMS = "tests/actors/owning/test_subscription_claims.py"
 _DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
 _FENCE = "tests/eventstore/postgres/test_fence.py"
+_MANY = "tests/acceptance/guarantees/test_many_subscriptions.py"
 _MACHINE = "tests/eventstore/postgres/test_lease_machine.py"
 _KEEPER = "tests/actors/owning/test_keeper.py"
 _LEASES = "tests/actors/delivering/test_subscription_leases.py"
@@ -247,14 +248,6 @@ OWNING = (
         killers=(f"{_KEEPER}::test_releases_are_announced_and_renewals_are_not",),
     ),
     Mutant(
-        name="releases-one-by-one",
-        guarantee="G26",
-        breaks="A release waits for each locked position before it comes to the next.",
-        where=function("PostgresKeeperSession.release").assigned("settled"),
-        change=replace("set[int]()"),
-        killers=(f"{_FENCE}::test_what_stays_locked_keeps_no_other_from_its_release",),
-    ),
-    Mutant(
         name="releases-not-collected",
         guarantee="G26",
         breaks="A process that stops releases each subscription in a statement of its own.",
@@ -266,9 +259,9 @@ OWNING = (
         name="locked-position-not-released",
         guarantee="G27",
         breaks="What a transaction has locked for a moment at the end keeps its lease.",
-        where=function("PostgresKeeperSession.release").condition(mentioning="settled"),
-        change=constant(False),
-        killers=(f"{_FENCE}::test_a_release_waits_for_what_is_locked_after_all_others",),
+        where=function("Keeper._release").call("append").statement(),
+        change=remove,
+        killers=(f"{_MANY}::test_a_locked_position_is_released_when_the_transaction_ends",),
     ),
     Mutant(
         name="pause-in-silence",
@@ -339,14 +332,6 @@ OWNING = (
         where=function("Keeper._tell").assigned("stored"),
         change=constant(True),
         killers=(f"{_KEEPER}::test_a_row_that_is_locked_delays_no_other",),
-    ),
-    Mutant(
-        name="locked-release-is-an-error",
-        guarantee="G26",
-        breaks="A position that stays locked at the end keeps the others from their release.",
-        where=function("PostgresKeeperSession._release.send").condition(),
-        change=constant(False),
-        killers=(f"{_FENCE}::test_what_stays_locked_keeps_no_other_from_its_release",),
     ),
     Mutant(
         name="standby-in-a-hurry",

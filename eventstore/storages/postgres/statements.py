@@ -55,7 +55,7 @@ class Statements:
 
         self.claim = made(_CLAIM)
         self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(9)})")
-        self.release = made(f"SELECT * FROM {{schema}}.release_subscriptions({_parameters(9)})")
+        self.release = made(f"SELECT * FROM {{schema}}.release_subscriptions({_parameters(8)})")
         self.look = made(_LOOK)
         self.subscriptions = made(f"{_STATUS} ORDER BY stream_id, subscription_name")
         self.subscription_info = made(f"{_STATUS} {_OF_ONE}")

@@ -146,7 +146,7 @@ class PostgresKeeperSession:
         """Store and give up, in one statement; see `KeeperSession.release`."""
         if not progress:
             return []
-        columns = (Int4(lock_wait(deadline)), True, *_columns(progress))
+        columns = (Int4(lock_wait(deadline)), *_columns(progress))
         rows = self._connection.run(
             lambda c: c.execute(self._statements.release, columns, deadline),
             deadline,

@@ -71,7 +71,7 @@ def test_a_standby_is_told_nothing_until_it_takes_over(rooms: Rooms) -> None:
 
 def test_a_standby_that_is_woken_claims_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """G27, SLK-04: a clean stop elsewhere is announced; nobody waits for the next poll."""
-    monkeypatch.setattr("eventstore_actors.owning.keeper.LONGEST_STANDBY", AGES)
+    monkeypatch.setattr("eventstore_actors.owning.keeper.LONGEST_LOOK", AGES)
     with rooms_over(Config("memory:", lease=AGES, poll_interval=AGES)) as rooms:
         keeper = start_keeper(rooms)
         fence = claim(rooms, lease=LONG)

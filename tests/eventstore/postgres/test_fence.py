@@ -18,7 +18,7 @@ from eventstore.ports.ownership import Claimed, Fence, Held, Progress
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.eventstore.postgres.conftest import Psql
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.waiting import PATIENCE
 
 TABLES = ("subscriptions", "positions", "leases")
 
@@ -221,29 +221,15 @@ def locked(psql: Psql, fence: Fence) -> Iterator[None]:
         yield
 
 
-def test_a_release_waits_for_what_is_locked_after_all_others(user: User, psql: Psql) -> None:
-    """G26, G27: a transaction of a moment costs no successor the end of a lease."""
-    names = ("first", "second", "third")
-    fences = [user.own(name).fence for name in names]
-    with ThreadPoolExecutor(1) as threads:
-        with locked(psql, fences[0]):
-            releasing = threads.submit(
-                user.keeper.release, [progress(f, 0) for f in fences], soon()
-            )
-            wait_until(lambda: [user.info(name).owner for name in names[1:]] == [None, None])
-            assert user.info("first").owner is not None
-        releasing.result(PATIENCE)
-    assert user.info("first").owner is None
-
-
-def test_what_stays_locked_keeps_no_other_from_its_release(user: User, psql: Psql) -> None:
-    """G26: it is left to the end of its lease, and is no error."""
+def test_what_is_locked_keeps_no_other_from_its_release(user: User, psql: Psql) -> None:
+    """G26: the answer says which fence it is, so that it can be tried again."""
     names = ("first", "second", "third")
     fences = [user.own(name).fence for name in names]
     with locked(psql, fences[0]):
-        user.keeper.release([progress(f, 0) for f in fences], time.monotonic() + 0.5)
-    owned = [user.info(name).owner is not None for name in names]
-    assert owned == [True, False, False]
+        assert list(user.keeper.release([progress(f, 0) for f in fences], soon())) == [fences[0]]
+    assert [user.info(name).owner is not None for name in names] == [True, False, False]
+    assert list(user.keeper.release([progress(fences[0], 0)], soon())) == []
+    assert user.info("first").owner is None
 
 
 def test_two_runtimes_that_keep_the_same_rows_cannot_deadlock(user: User, other: User) -> None:
