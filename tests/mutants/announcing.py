@@ -137,7 +137,7 @@ ANNOUNCING = (
     ),
     Mutant(
         name="deletion-told-to-nobody",
-        guarantee="G36",
+        guarantee="G13",
         breaks="What was deleted is delivered from memory.",
         where=function("Publisher._heard").condition(mentioning="deletion_no"),
         change=constant(False),
@@ -145,7 +145,7 @@ ANNOUNCING = (
     ),
     Mutant(
         name="deletion-not-noticed",
-        guarantee="G36",
+        guarantee="G13",
         breaks="The memory of the newest events keeps what was deleted.",
         where=function("Listener._tell_of").condition(0).part(mentioning="deletion_no"),
         change=remove,
@@ -397,7 +397,7 @@ ANNOUNCING = (
     ),
     Mutant(
         name="deleted-and-queued",
-        guarantee="G36",
+        guarantee="G13",
         breaks="Events that were read and not sent are delivered after their hard delete.",
         where=function("Publisher._heard").call("tell_all"),
         change=remove,
@@ -405,7 +405,7 @@ ANNOUNCING = (
     ),
     Mutant(
         name="deleted-and-in-memory",
-        guarantee="G36",
+        guarantee="G13",
         breaks="The memory of the newest events goes on with what was deleted for good.",
         where=function("Listener._tell_of")
         .condition(0)
@@ -416,7 +416,7 @@ ANNOUNCING = (
     ),
     Mutant(
         name="deleted-and-before-a-handler",
-        guarantee="G36",
+        guarantee="G13",
         breaks="What waits for a function is handled after its hard delete.",
         where=function("DeliveryLoop.forget_unsent").call("_take_back"),
         change=remove,

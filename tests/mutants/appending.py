@@ -228,7 +228,7 @@ APPENDING = (
     ),
     Mutant(
         name="deletions-without-a-number",
-        guarantee="G36",
+        guarantee="G13",
         breaks="A second deletion has the number of the first, and is refused.",
         where=sql_function("number_deletion").call("coalesce"),
         change=constant(0),
@@ -236,7 +236,7 @@ APPENDING = (
     ),
     Mutant(
         name="deletion-number-not-read",
-        guarantee="G36",
+        guarantee="G13",
         breaks="A process that holds deleted events in memory is not told to forget them.",
         where=function("PostgresHeadListener._look").keyword("deletion_no"),
         change=constant(0),

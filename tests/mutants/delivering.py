@@ -129,7 +129,7 @@ DELIVERING = (
     ),
     Mutant(
         name="deleted-and-sent",
-        guarantee="G36",
+        guarantee="G13",
         breaks="What was read before it was deleted is sent after that.",
         where=function("Delivery.forget_queued").call("clear"),
         change=remove,

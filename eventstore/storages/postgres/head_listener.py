@@ -80,7 +80,7 @@ class Bell:
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 _PROBE_TIMEOUT = 1.0
-_LOOK_TIMEOUT = 1.0
+_LOOK_TIMEOUT = 3.0
 
 _log = get_logger()
 

@@ -22,7 +22,7 @@ def test_what_waits_in_memory_is_not_delivered_once_its_hard_delete_was_seen(
     request: pytest.FixtureRequest,
     writer: str,
 ) -> None:
-    """G36: in the memory of the newest events, in queues, before a handler; own or heard of."""
+    """G13: in the memory of the newest events, in queues, before a handler; own or heard of."""
     full, stuck, quick = Seen(), Stuck(), Seen()
     filled = store.subscribe_to_all_streams("full", record(full, acks=False), buffer_size=5)
     hanging = store.subscribe_to_all_streams("stuck", stuck, max_batch_size=1)
@@ -53,7 +53,7 @@ def test_what_waits_in_memory_is_not_delivered_once_its_hard_delete_was_seen(
 def test_a_version_whose_event_or_link_is_gone_is_never_given_out_again(
     store: EventStore, foreign: Callable[[], Sql], dsn: str, schema: str, kind: str
 ) -> None:
-    """G3, G35, G36: appends, heads, subscriptions and the check go on behind the version floor."""
+    """G3: appends, heads, subscriptions and the check go on behind the version floor."""
     deleter = foreign()
     store.append_to_stream("source", 0, [EventData("X", 1), EventData("X", 2)])
     store.append_to_stream("s", 0, [EventData("X", 3)])

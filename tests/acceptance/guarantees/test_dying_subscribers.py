@@ -43,7 +43,7 @@ def test_an_actor_that_stops_leaves_its_events_to_a_standby(
     seen, standby = Seen(), Seen()
     dying = record(seen, acks=False)
     subscription = store.subscribe_to_all_streams(NAME, dying)
-    other.subscribe_to_all_streams(NAME, record(standby))
+    other.subscribe_to_all_streams(NAME, record(standby), when_owned="wait")
     append(store, 10)
     seen.wait(10)
     subscription.ack(4)
@@ -100,7 +100,7 @@ def test_an_actor_that_hangs_beyond_its_ack_timeout_is_released_to_its_successor
     hanging = Hanging.start(released, seen)
     try:
         subscription = store.subscribe_to_all_streams(NAME, hanging, ack_timeout=0.6)
-        other.subscribe_to_all_streams(NAME, record(standby, acks=False))
+        other.subscribe_to_all_streams(NAME, record(standby, acks=False), when_owned="wait")
         append(store, 3)
         wait_until(lambda: seen.events)
         began = time.monotonic()
@@ -119,7 +119,7 @@ def test_a_function_that_hangs_is_stopped_never_run_twice_and_succeeded(
     """G21, G19: what it returns in the end acknowledges nothing."""
     stuck, standby = Stuck(), Seen()
     subscription = store.subscribe_to_all_streams(NAME, stuck, ack_timeout=0.5)
-    other.subscribe_to_all_streams(NAME, record(standby, acks=False))
+    other.subscribe_to_all_streams(NAME, record(standby, acks=False), when_owned="wait")
     append(store, 3)
     assert stuck.entered.wait(10)
     wait_until(lambda: standby.positions == [1, 2, 3])

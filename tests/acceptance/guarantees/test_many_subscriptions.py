@@ -37,7 +37,7 @@ def subscribe_many(
     """Subscribe one actor under *count* names, and return them."""
     names = [f"many-{number}" for number in range(count)]
     for name in names:
-        store.subscribe_to_all_streams(name, subscriber)
+        store.subscribe_to_all_streams(name, subscriber, when_owned="wait")
     return names
 
 
@@ -207,7 +207,7 @@ def kept_standbys(config: Config, awaited: dict[int, int]) -> Iterator[None]:
 def test_idle_standbys_ask_little_and_take_no_transaction_id(
     log: StatementLog, schema: str, record: Record
 ) -> None:
-    """G27, G43: 20 runtimes with 50 names each, four of them whole, 16 as far as they look."""
+    """G22, G27: 20 runtimes with 50 names each, four of them whole, 16 as far as they look."""
     count, real, kept, poll_interval = 50, 4, 16, 1.0
     config = Config(log.dsn("r0"), schema=schema, poll_interval=poll_interval, lease=LONG)
     config = replace(config, pool_size=2)

@@ -250,7 +250,7 @@ def test_a_touched_row_makes_the_keeper_look_and_nobody_else(
 def test_a_deletion_makes_everybody_forget_what_was_not_sent(
     rooms: Rooms, publisher: Ref, heads: ScriptedHeads
 ) -> None:
-    """G36: each deletion once; what is held in memory may be what was deleted."""
+    """G13: each deletion once; what is held in memory may be what was deleted."""
     listening(rooms, heads)
     a = watch(publisher, "a")
     a.next()

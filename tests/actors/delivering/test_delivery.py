@@ -406,7 +406,7 @@ def test_what_nobody_fetched_can_be_taken_back_and_is_sent_again() -> None:
 
 
 def test_what_was_not_sent_can_be_forgotten_and_is_read_again() -> None:
-    """G15, G36: some of it was deleted, and nothing else may be left out."""
+    """G13, G15: some of it was deleted, and nothing else may be left out."""
     subject = delivery(max_batch_size=2, buffer_size=4)
     fill(subject, 1, 2, 3, 4)
     assert positions(subject.next_batch()) == [1, 2]

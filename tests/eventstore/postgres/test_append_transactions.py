@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion
+from eventstore import EventData, EventStore, ExpectedVersion
 from eventstore.model.config import Config
 from eventstore.model.errors import DuplicateEventError
 from eventstore.ports.stored_events import Committed
+from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
@@ -142,14 +143,16 @@ def test_two_stores_of_one_server_commit_side_by_side(
     neighbour = replace(config, schema=f"{config.schema}_b")
     done = threading.Event()
     with ExitStack() as stack:
-        stores = [
-            stack.enter_context(EventStore.connect(each, runtime=CallerRuntime, init=True))
-            for each in (config, neighbour)
-            for _ in range(2)
-        ]
-        threads = stack.enter_context(ThreadPoolExecutor(len(stores)))
+        # Announced from other sessions: a look takes a session's statement and its wait separately.
+        users = []
+        for each in (config, config, neighbour, neighbour):
+            storage = PostgresStorage(each)
+            stack.callback(storage.close)
+            storage.open(init=True, deadline=soon())
+            users.append(User(storage))
+        threads = stack.enter_context(ThreadPoolExecutor(len(users)))
         stack.callback(done.set)
-        appending = [threads.submit(append_until, store, done) for store in stores]
+        appending = [threads.submit(append_until, user, done) for user in users]
         for sample in range(SAMPLES):
             assert psql(_WAITING_FOR_AN_OBJECT) == [], f"sample {sample}"
         done.set()
@@ -162,9 +165,10 @@ _WAITING_FOR_AN_OBJECT = """
 """
 
 
-def append_until(store: EventStore, done: threading.Event) -> int:
+def append_until(user: User, done: threading.Event) -> int:
     count = 0
     while not done.is_set():
-        append_any(store, count)
+        user.store("s")
+        user.announce(1)
         count += 1
     return count

@@ -37,7 +37,7 @@ def test_a_removed_version_is_never_given_out_again(user: User, psql: Psql, sche
 
 
 def test_each_deletion_has_a_higher_number(user: User, psql: Psql, schema: str) -> None:
-    """G36: by which a process notices that what it holds in memory was deleted."""
+    """G13: by which a process notices that what it holds in memory was deleted."""
     user.store("order-1", 3)
     listener = user.storage.head_listener()
     numbers = [listener.wait(5).deletion_no]
