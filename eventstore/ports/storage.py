@@ -133,6 +133,8 @@ class Heard:
     """The connection is new: earlier announcements may have been missed."""
     touched: frozenset[int] = frozenset()
     """Ids of subscriptions that were released, paused, resumed, reset or deleted somewhere."""
+    announced: bool = False
+    """Somebody else announced new events."""
     deaf: bool = False
     """Announcements do not arrive, for instance through a pooler: new events are polled for."""
     newest: UUID | None = None

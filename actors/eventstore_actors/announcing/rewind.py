@@ -63,7 +63,8 @@ class History:
         mark = self.mark()
         if mark is None:
             return False
-        if heard.newest is None:
+        # What somebody else announced is behind what is known, or was read already.
+        if heard.newest is None or (heard.announced and heard.head <= mark.position):
             return True
         found = Mark(heard.head, heard.newest)
         return found != mark and heard.head <= max(before, mark.position)
@@ -82,10 +83,14 @@ class History:
                 )
 
     def _evidence(self, head: int | None) -> Iterator[tuple[int, UUID]]:
-        """Yield the mark, and the event in memory at *head*, which may be older."""
-        mark = self.mark()
-        if mark is not None:
-            yield mark.position, mark.event_id
+        """Yield the mark, the newest event that was read, and the event in memory at *head*.
+
+        The mark may be younger than what was lost: an event of our own, stored since.
+        """
+        mark, told = self.mark(), self._told
+        for known in (mark, None if told == mark else told):
+            if known is not None:
+                yield known.position, known.event_id
         held = self._held(head) if head is not None else None
         if held is not None:
             yield held.global_position, held.event_id

@@ -36,10 +36,6 @@ LONGEST_WAIT = 0.2
 
 _PRESENT = 1.0
 """Seconds for which somebody who listens is taken to go on listening."""
-
-_ABSENT = 0.1
-"""Seconds for which nobody is taken to begin to listen."""
-
 _LONGEST_PAYLOAD = 7_000
 """Bytes; PostgreSQL takes less than 8,000."""
 
@@ -66,7 +62,7 @@ class Audience:
     def listens(self, connection: GuardedConnection, deadline: float) -> bool:
         """Return whether somebody listens, as the server's sessions show.
 
-        The answer is remembered for a moment, and True for longer: in doubt it is announced.
+        Only the answer True is remembered, for a moment: in doubt it is announced.
 
         Raises:
             psycopg.Error: As the driver raises it.
@@ -75,7 +71,7 @@ class Audience:
         if now >= self._known_until:
             own = arrays.int4_array(self._own.listening)
             ((self._known,),) = connection.execute(self._statements.others_listen, (own,), deadline)
-            self._known_until = now + (_PRESENT if self._known else _ABSENT)
+            self._known_until = now + _PRESENT if self._known else -math.inf
         return self._known
 
 

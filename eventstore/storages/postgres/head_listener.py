@@ -213,6 +213,7 @@ class PostgresHeadListener:
             head,
             reconnected=reconnected,
             touched=frozenset(news.touched),
+            announced=news.events,
             deaf=not self.listening,
             newest=newest,
             deletion_no=deletion_no,
@@ -231,16 +232,18 @@ class PostgresHeadListener:
         Returns:
             False if the bell rang or *deadline* passed first.
         """
-        while not enough():
+        while True:
+            # Some may have come together with the answer to a statement.
+            while notify := connection.raw.pgconn.notifies():
+                self._hear(_decoded(notify))
+            if enough():
+                return True
             left = deadline - time.monotonic()
             rings, readable = self._bell.wait(left, connection.raw.fileno(), heed_bell=heed_bell)
             if readable:
                 connection.raw.pgconn.consume_input()
-                while notify := connection.raw.pgconn.notifies():
-                    self._hear(_decoded(notify))
             elif rings or left <= 0:
                 return False
-        return True
 
     def _hear(self, notify: psycopg.Notify) -> None:
         # A session shared through a pooler may still listen to the channels of others.

@@ -9,7 +9,6 @@ from eventstore.storages.postgres.statements import channel_of
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.eventstore.postgres.conftest import Psql
-from tests.support.waiting import wait_until
 
 
 def announce_events(user: User) -> Announced:
@@ -26,7 +25,7 @@ def test_where_nobody_else_listens_events_are_not_announced(user: User, other: U
 
     theirs.wait(5)
 
-    wait_until(lambda: announce_events(user) is Announced.SENT)
+    assert announce_events(user) is Announced.SENT
     ours.close()
     theirs.close()
 
