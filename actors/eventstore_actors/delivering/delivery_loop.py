@@ -141,6 +141,9 @@ class DeliveryLoop:
     def announce(self, position: int | None) -> None:
         """Note that there may be events up to *position*, which may be unknown, and go on."""
         if self.run is not None:
+            if position is None:
+                # The listener is new to the store: it may not know what was read here before.
+                self._reader.check_history_first()
             self.run.delivery.announce(position)
             self.go_on()
 

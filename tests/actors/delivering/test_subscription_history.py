@@ -10,7 +10,7 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.subscriber_messages import Events, Subscribed
-from eventstore_actors.kernel.messages import HistoryRewound
+from eventstore_actors.kernel.messages import HeadMoved, HistoryRewound
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
 from tests.support.waiting import wait_until
@@ -59,3 +59,18 @@ def test_a_takeover_without_lost_events_goes_on(rooms: Rooms) -> None:
     assert numbers(subscriber.next(Events)) == [2, 3]
     seated.handle.ack(3)
     wait_until(lambda: seated.handle.checkpoint == 3)
+
+
+def test_a_listener_that_is_new_makes_it_look_whether_history_is_what_it_was(rooms: Rooms) -> None:
+    """G31: it read from the storage what the listener never heard of, and what is gone."""
+    append(rooms, 3)
+    subscriber = Ear()
+    seated = Seated(rooms, subscriber.ref)
+    assert numbers(subscriber.next(Events)) == [1, 2, 3]
+    lose_events_after(rooms, 1)
+    append(rooms, 2, "order-2")
+
+    seated.ref.tell(HeadMoved(None))
+
+    with pytest.raises(HistoryRewoundError):
+        seated.handle.join(LONG)
