@@ -84,7 +84,7 @@ class Service:
         wait_until(lambda: condition() or self._failed(), timeout)
         if not condition():
             assert not self._errors(), self._errors()
-            raise AssertionError(f"it ended with {self._process.poll()}")
+            raise AssertionError(f"it ended with {self._process.poll()}: {self._reports[-5:]}")
 
     def _failed(self) -> bool:
         return bool(self._errors()) or not self._reader.is_alive()
