@@ -747,7 +747,7 @@ END $$;
 CREATE FUNCTION :"schema".look_at_subscriptions(p_ids bigint[]) RETURNS TABLE (
   position_id bigint, paused boolean, epoch bigint, owner uuid, renewed_at timestamptz,
   expired boolean
-) LANGUAGE plpgsql STABLE
+) LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET enable_seqscan = off
 AS $$
