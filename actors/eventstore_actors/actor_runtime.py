@@ -134,7 +134,8 @@ class ActorRuntime:
     def wait_stopped(self, timeout: float | None) -> bool:
         """Block until the store ended or, if it is only attached to, was let go of."""
         ended = self._tree.wait_ended(timeout, let_go=lambda: self._detached)
-        if self._tree.failure is not None:
+        # Not before the end: until then the subscribers are being told.
+        if ended and self._tree.failure is not None:
             raise self._tree.reason()
         return ended
 

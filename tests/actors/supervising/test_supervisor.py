@@ -15,10 +15,12 @@ from eventstore import (
     SubscriptionLostError,
     SubscriptionState,
 )
+from eventstore_actors import ActorRuntime
 from eventstore_actors.kernel.messages import Child, HistoryRewound
+from eventstore_actors.supervising import supervisor
 from tests.actors.application import NONSENSE, Application, Load, append_one, raise_in_thread
-from tests.support.recorder import Recorder, Seen
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.recorder import Recorder, Seen, Stuck
+from tests.support.waiting import AGES, PATIENCE, wait_until
 
 
 @pytest.mark.parametrize("child", Child)
@@ -128,6 +130,26 @@ def test_history_that_went_back_stops_everything(
     assert application.told.get(timeout=10) == StoreFailed(application.supervisor, error)
     with pytest.raises(HistoryRewoundError):
         append_one(store, 1)
+
+
+def test_who_joins_hears_of_a_failure_when_the_subscribers_have(
+    application: Application, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G31: else a program ends before its subscribers know why."""
+    monkeypatch.setattr(supervisor, "_FAILURE_GRACE", AGES)
+    stuck = Stuck()
+    store.subscribe_to_all_streams("slow", stuck)
+    append_one(store, 1)
+    assert stuck.entered.wait(PATIENCE)
+    application.supervisor.tell(HistoryRewound(HistoryRewoundError("position 7 is gone")))
+    runtime = store._runtime
+    assert isinstance(runtime, ActorRuntime)
+    wait_until(lambda: runtime._tree.failure is not None)
+    with pytest.raises(TimeoutError):
+        store.join(timeout=0.2)
+    stuck.released.set()
+    with pytest.raises(HistoryRewoundError):
+        store.join(timeout=PATIENCE)
 
 
 def test_a_subscription_that_crashes_goes_on_with_handle_and_subscriber_at_its_checkpoint(
