@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TypeVar
 
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.connector import Connector
-from eventstore.storages.postgres.connecting.repeating import repeated
+from eventstore.storages.postgres.connecting.lender import Lender, Result, Work
 
 __all__ = ["KeptConnection"]
 
-Result = TypeVar("Result")
-Work = Callable[[GuardedConnection], Result]
 
-
-class KeptConnection:
+class KeptConnection(Lender):
     """A connection for one user at a time. Reconnects when it was lost. Closed from any thread."""
 
     def __init__(self, connector: Connector) -> None:
+        super().__init__()
         self._connector = connector
         self._in_use = threading.Lock()
         self._connection: GuardedConnection | None = None
-        self._closed = threading.Event()
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
         """Return what *work* returns, given the connection.
@@ -35,15 +30,6 @@ class KeptConnection:
         """
         with self._in_use:
             return work(self._connected(deadline))
-
-    def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
-        """Do what `run_once` does, and retry while the database is away.
-
-        Raises:
-            StorageUnavailableError: Not done before *deadline*.
-            StorageError: The database refused.
-        """
-        return repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
 
     @property
     def closed(self) -> bool:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from eventstore.model.errors import StorageError, StorageUnavailableError
-from eventstore.storages.postgres.connecting.connection import GuardedConnection, PooledConnection
+from eventstore.storages.postgres.connecting.connection import PooledConnection
 from eventstore.storages.postgres.connecting.connector import Connector
+from eventstore.storages.postgres.connecting.lender import Lender, Result, Work
 from eventstore.storages.postgres.connecting.pool_log import POOL_NAME, take_over_log
 from eventstore.storages.postgres.connecting.precedence import Precedence
-from eventstore.storages.postgres.connecting.repeating import repeated
 
 __all__ = ["Pool"]
 
@@ -37,13 +35,10 @@ _WORKERS = 2
 _AT_ONCE = 0.01
 """Seconds to take an idle connection; with 0 the pool always refuses."""
 
-_Lender = ConnectionPool[PooledConnection]
-
-Result = TypeVar("Result")
-Work = Callable[[GuardedConnection], Result]
+_Connections = ConnectionPool[PooledConnection]
 
 
-class Pool:
+class Pool(Lender):
     """At most *size* connections for short calls that can be retried. Used from any thread."""
 
     def __init__(
@@ -57,27 +52,18 @@ class Pool:
             precedence: Says when other connections come first.
             connect_timeout: See `Config`.
         """
+        super().__init__()
         self._connector = connector
         self._size = size
         self._precedence = precedence
         self._patience = connector.patience(connect_timeout)
         self._lock = threading.Lock()
         self._lent: set[PooledConnection] = set()
-        self._closed = threading.Event()
         self._failure: StorageError | None = None
         self._failed_at = -math.inf
         take_over_log()
         self._pool = self._new_pool()
         precedence.readers(self.give_back)
-
-    def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
-        """Return what *work* returns, given a connection. Retry while the database is away.
-
-        Raises:
-            StorageUnavailableError: Not done before *deadline*.
-            StorageError: The database refused.
-        """
-        return repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
         """Return what *work* returns, given a connection. Without retries.
@@ -116,7 +102,7 @@ class Pool:
 
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
-    def _borrow(self, deadline: float) -> tuple[_Lender, PooledConnection]:
+    def _borrow(self, deadline: float) -> tuple[_Connections, PooledConnection]:
         began = time.monotonic()
         while True:
             pool = self._pool
@@ -147,7 +133,7 @@ class Pool:
                 raise StorageUnavailableError("the storage is closed")
             self._pool.open()
 
-    def _abandon(self, pool: _Lender) -> None:
+    def _abandon(self, pool: _Connections) -> None:
         """Replace the pool after its waiter was interrupted, for instance by Ctrl-C.
 
         It would hand a connection to the interrupted waiter, who is gone, and count it as lent for
@@ -159,7 +145,7 @@ class Pool:
             self._pool = self._new_pool()
         threading.Thread(target=pool.close, name="eventstore-abandoned-pool", daemon=True).start()
 
-    def _new_pool(self) -> _Lender:
+    def _new_pool(self) -> _Connections:
         return ConnectionPool(
             connection_class=PooledConnection,
             kwargs={"made_by": self._connect},
@@ -210,7 +196,7 @@ class Pool:
         return self._pool.get_stats()["requests_waiting"]
 
 
-def _grow_again(pool: _Lender) -> None:
+def _grow_again(pool: _Connections) -> None:
     """Connect again for those who wait; the pool itself does so only for the next caller."""
     if pool.get_stats()["requests_waiting"]:
         pool.check()

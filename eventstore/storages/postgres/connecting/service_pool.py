@@ -5,26 +5,22 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.storages.postgres.connecting.borrowed_connection import BorrowedConnection
-from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.repeating import repeated
+from eventstore.storages.postgres.connecting.lender import Lender, Result, Work
 from eventstore.storages.postgres.connecting.sqlstates import translated
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 
 __all__ = ["ServicePool"]
 
-Result = TypeVar("Result")
-Work = Callable[[GuardedConnection], Result]
 
-
-class ServicePool:
+class ServicePool(Lender):
     """Reads over connections of a `psycopg_pool.ConnectionPool`, with deadlines."""
 
     def __init__(self, pool: object, watchdog: Watchdog) -> None:
@@ -33,6 +29,7 @@ class ServicePool:
         Raises:
             TypeError: It is not a `psycopg_pool.ConnectionPool`.
         """
+        super().__init__()
         if not isinstance(pool, ConnectionPool):
             raise TypeError(
                 f"pool must be a psycopg_pool.ConnectionPool, not {type(pool).__name__}"
@@ -41,16 +38,6 @@ class ServicePool:
         self._watchdog = watchdog
         self._lock = threading.Lock()
         self._lent: set[BorrowedConnection] = set()
-        self._closed = threading.Event()
-
-    def run(self, work: Work[Result], deadline: float, doing: str) -> Result:
-        """Return what *work* returns, given a connection. Retry while the database is away.
-
-        Raises:
-            StorageUnavailableError: Not done before *deadline*.
-            StorageError: The database refused.
-        """
-        return repeated(lambda: self.run_once(work, deadline), deadline, doing, self._closed)
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
         """Return what *work* returns, given a connection. Without retries.
