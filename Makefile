@@ -87,6 +87,7 @@ check: $(STAMP)
 
 guarantees: $(STAMP)
 	$(BIN)/python -m tests.guarantees
+	$(BIN)/python -m tests.findings
 
 bench: $(BENCH_STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks
