@@ -122,7 +122,7 @@ class Bare(InOneLoop):
 
         def read() -> None:
             rows = self.execute(self.statements.read_stream_forward, parameters)
-            assert len(_recorded([row[1:] for row in rows])) == length
+            assert len(_recorded([row[2:] for row in rows], of_all=False)) == length
 
         return read
 
@@ -138,7 +138,7 @@ class Bare(InOneLoop):
 
     def _page_after(self, position: int) -> list[RecordedEvent]:
         rows = self.execute(self.statements.read_all_forward, (Int8(position + 1), Int8(_PAGE)))
-        return _recorded(rows)
+        return _recorded(rows, of_all=True)
 
     def _claim(self) -> Claimed:
         owner = uuid4()
@@ -159,8 +159,8 @@ def _encoded(data: bytes, number: int) -> tuple[EncodedEvent, ...]:
     return tuple(EncodedEvent(uuid7(), EVENT_TYPE, data) for _ in range(number))
 
 
-def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent]:
-    """Build events from rows exactly as the store's own reads do."""
+def _recorded(rows: Iterable[Sequence[Any]], *, of_all: bool) -> list[RecordedEvent]:
+    """Build events from rows as the store's own reads do; *of_all*: of all streams, else of one."""
     return [
         RecordedEvent(
             event_id=event_id,
@@ -168,7 +168,7 @@ def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent]:
             stream_id=stream_id,
             stream_version=stream_version,
             global_position=global_position,
-            position=position,
+            position=global_position if of_all else stream_version,
             data=_decode(data),
             metadata=None if metadata is None else _decode(metadata),
             causation_id=causation_id,
@@ -176,7 +176,6 @@ def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent]:
             created_at=utc(created_at),
         )
         for (
-            position,
             global_position,
             stream_id,
             stream_version,

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from enum import IntEnum
-from operator import attrgetter
 from typing import Any, NamedTuple, get_args
 from uuid import UUID
 
@@ -148,18 +147,17 @@ def append_arguments(appends: Sequence[Append]) -> tuple[arrays.BinaryArray, ...
 
 def _event_arrays(events: Sequence[EncodedEvent]) -> Iterator[arrays.BinaryArray]:
     """Yield an array per column of an event, in the order of the fields of `EncodedEvent`."""
-    for column in _COLUMNS:
-        values = list(map(column.read, events))
-        # An empty array stands for a column whose values are all the default.
-        skipped = column.has_default and values.count(column.default) == len(values)
-        yield column.array([] if skipped else values)
+    for column, values in zip(_COLUMNS, _values(events), strict=True):
+        is_default = column.has_default and values.count(column.default) == len(values)
+        yield column.empty if is_default else column.array(values)
 
 
 class _Column(NamedTuple):
     """How a field of `EncodedEvent` is sent."""
 
-    read: attrgetter[Any]
     array: Callable[[list[Any]], arrays.BinaryArray]
+    empty: arrays.BinaryArray
+    """Stands for a column whose values are all the default."""
     has_default: bool
     default: Any
 
@@ -167,7 +165,8 @@ class _Column(NamedTuple):
     def of(cls, field: msgspec.structs.FieldInfo) -> _Column:
         has_default = field.default is not msgspec.NODEFAULT
         kind = next(kind for kind in (*get_args(field.type), field.type) if kind in _ARRAYS)
-        return cls(attrgetter(field.name), _ARRAYS[kind], has_default, field.default)
+        array = _ARRAYS[kind]
+        return cls(array, array([]), has_default, field.default)
 
 
 _ARRAYS: dict[type, Callable[[list[Any]], arrays.BinaryArray]] = {
@@ -178,6 +177,20 @@ _ARRAYS: dict[type, Callable[[list[Any]], arrays.BinaryArray]] = {
 }
 
 _COLUMNS = tuple(_Column.of(field) for field in msgspec.structs.fields(EncodedEvent))
+
+
+def _compiled() -> Callable[[Sequence[EncodedEvent]], tuple[list[Any], ...]]:
+    """Return a function that makes columns of events: a list of values per field.
+
+    It is compiled from the list of fields: attributes by name take half the time of getters.
+    """
+    columns = [f"[event.{name} for event in events]" for name in EncodedEvent.__struct_fields__]
+    made: Callable[[Sequence[EncodedEvent]], tuple[list[Any], ...]]
+    made = eval(f"lambda events: ({', '.join(columns)})")  # noqa: S307 - names of fields
+    return made
+
+
+_values = _compiled()
 
 
 def _created(moments: list[datetime | None]) -> list[datetime | None]:

@@ -47,7 +47,7 @@ class Reader:
         deleted_at, position = rows[0][:2]
         if deleted_at is not None:
             raise StreamDeletedError(stream_id, utc(deleted_at))
-        return [] if position is None else _events([row[1:] for row in rows])
+        return [] if position is None else _in_stream_or_deleted(rows)
 
     def all(
         self,
@@ -62,7 +62,7 @@ class Reader:
             ReadDirection.FORWARD: self._statements.read_all_forward,
             ReadDirection.BACKWARD: self._statements.read_all_backward,
         }[direction]
-        return _events(connection.execute(statement, (_int8(start), _int8(count)), deadline))
+        return _in_all(connection.execute(statement, (_int8(start), _int8(count)), deadline))
 
     def after(
         self,
@@ -74,15 +74,14 @@ class Reader:
         deadline: float,
     ) -> list[StoredEvent]:
         """Read the next events of a subscription; see `Storage.read_after`."""
-        name = () if stream_id == ALL_STREAMS else (stream_id,)
+        statement, made_of = self._statements.read_all_after, _in_all
+        name: tuple[str, ...] = ()
+        if stream_id != ALL_STREAMS:
+            statement, made_of = self._statements.read_stream_after, _in_stream
+            name = (stream_id,)
         page = (*name, _int8(after), _int8(count))
-        return _events(
-            connection.execute(
-                self._statements.read_stream_after if name else self._statements.read_all_after,
-                (*name, *page, *page, _int8(max_bytes)),
-                deadline,
-            )
-        )
+        arguments = (*name, *page, *page, _int8(max_bytes))
+        return made_of(connection.execute(statement, arguments, deadline))
 
     def stream_info(
         self, connection: GuardedConnection, stream_id: str, deadline: float
@@ -145,21 +144,26 @@ def _info(
     )
 
 
-def _compiled() -> Callable[[Iterable[tuple[Any, ...]]], list[StoredEvent]]:
-    """Return a function that makes events of rows, whose columns are the fields of an event.
+Rows = Iterable[tuple[Any, ...]]
 
-    It is compiled from the list of fields, `created_at` the last, with the body of `moments.utc`:
-    a loop over names takes half the time of one over slices of rows, and this is most of a read.
+_POSITION, *_REST = StoredEvent.__struct_fields__
+
+
+def _compiled(*columns: str, position: str = _POSITION) -> Callable[[Rows], list[StoredEvent]]:
+    """Return a function that makes events of rows with *columns*; *position* names their place.
+
+    It is compiled from the columns, of which `created_at` is the last, with the body of
+    `moments.utc`: a loop over names takes half the time of one over slices of rows, and this is
+    most of a read.
     """
-    *fields, time = StoredEvent.__struct_fields__
-    columns = ", ".join(fields)
-    source = (
-        f"lambda rows: [StoredEvent({columns}, combine({time}, {time}.time(), UTC))"
-        f" for {columns}, {time} in rows]"
-    )
+    *rest, time = _REST
+    values = ", ".join([position, *rest, f"combine({time}, {time}.time(), UTC)"])
+    source = f"lambda rows: [StoredEvent({values}) for {', '.join(columns)} in rows]"
     names = {"StoredEvent": StoredEvent, "combine": datetime.combine, "UTC": UTC}
-    made: Callable[[Iterable[tuple[Any, ...]]], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
+    made: Callable[[Rows], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
     return made
 
 
-_events = _compiled()
+_in_stream = _compiled(_POSITION, *_REST)
+_in_stream_or_deleted = _compiled("_deleted_at", _POSITION, *_REST)
+_in_all = _compiled(*_REST, position="global_position")

@@ -40,10 +40,8 @@ class Statements:
         self.read_stream_backward = made(_read_stream(_AT_MOST, "DESC"))
         self.read_all_forward = made(_read_all(_AT_LEAST, "ASC"))
         self.read_all_backward = made(_read_all(_AT_MOST, "DESC"))
-        self.read_stream_after = made(
-            _read_after("%b::pg_catalog.text", "stream_version", _OF_STREAM)
-        )
-        self.read_all_after = made(_read_after(_STREAM_ID, "global_position"))
+        self.read_stream_after = made(_read_after(_IN_STREAM, "stream_version", _OF_STREAM))
+        self.read_all_after = made(_read_after(_IN_ALL, "global_position"))
         self.stream_info = made(_STREAM_INFO)
         self.streams = made(_STREAMS)
         self.stream_count = made(
@@ -132,16 +130,21 @@ _STREAM_ID = f"""
 """
 
 
+# The columns before those. In $all the position is the global one, which is sent once.
+_IN_ALL = f"e.global_position, {_STREAM_ID}"
+_IN_STREAM = "e.stream_version AS position, e.global_position, %b::pg_catalog.text"
+
+
 def _read_all(compare: str, order: str) -> str:
     return f"""
-        SELECT e.global_position AS position, e.global_position, {_STREAM_ID}, {_REST}
+        SELECT {_IN_ALL}, {_REST}
           FROM {{schema}}.events e
          WHERE e.global_position {compare} %b
          ORDER BY e.global_position {order} LIMIT %b
     """
 
 
-def _read_after(stream_id: str, position: str, condition: str = "true") -> str:
+def _read_after(columns: str, position: str, condition: str = "true") -> str:
     """Return the query for a page of limited size: the last parameter bounds its bytes.
 
     The first event is read whatever its size. Sizes are known without reading the payloads, and are
@@ -153,7 +156,7 @@ def _read_after(stream_id: str, position: str, condition: str = "true") -> str:
          ORDER BY e.{position} LIMIT %b
     """
     return f"""
-        SELECT e.{position} AS position, e.global_position, {stream_id}, {_REST}
+        SELECT {columns}, {_REST}
           FROM (SELECT e.* {page}) e
          LIMIT (
             SELECT pg_catalog.max(c.number)
