@@ -120,8 +120,8 @@ def is_named_by_class(event: EventData) -> bool:
 class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as it is stored, read from its stream, from a linked stream or from ``$all``.
 
-    The garbage collector does not track it, which makes reading a tenth faster. An event that is put
-    into its own data is therefore never freed.
+    The garbage collector does not track it, which makes reading a tenth faster. An event that is
+    put into its own data is therefore never freed.
     """
 
     event_id: UUID
