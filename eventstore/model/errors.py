@@ -15,7 +15,7 @@
     │   ├── SubscriptionNotFoundError
     │   ├── SubscriptionLostError         fenced, deleted or closed
     │   ├── DeliveryTimeoutError          not delivered and acknowledged in time
-    │   └── UnexpectedAckError            the position was never delivered
+    │   └── UnexpectedAckError            not delivered by this subscription
     ├── StorageError                      the database refused; see __cause__
     │   ├── StorageUnavailableError       nothing was written; retry later
     │   └── SchemaVersionError            install or migrate the schema
@@ -197,12 +197,19 @@ class DeliveryTimeoutError(SubscriptionError, TimeoutError):
 
 
 class UnexpectedAckError(SubscriptionError):
-    """The acknowledged position was never delivered. Nothing changed."""
+    """This subscription did not deliver what was acknowledged. Nothing changed."""
 
-    def __init__(self, stream_id: str, subscription_name: str, position: int, sent: int) -> None:
+    def __init__(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        position: int,
+        sent: int = 0,
+        reason: str | None = None,
+    ) -> None:
+        why = reason or f"was not delivered, the highest delivered is {sent}"
         super().__init__(
-            f"subscription {subscription_name!r} to {stream_id!r}: position {position} was not"
-            f" delivered, the highest delivered is {sent}",
+            f"subscription {subscription_name!r} to {stream_id!r}: position {position} {why}",
             stream_id,
             subscription_name,
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, overload
 
+from eventstore.model.deliveries import DeliveryRun
 from eventstore.model.errors import EventStoreError
 from eventstore.model.events import RecordedEvent
 from eventstore.model.subscription import Subscription
@@ -24,13 +25,15 @@ class Subscribed:
 class Events(Sequence[RecordedEvent]):
     """A batch of events, in order. It is itself a sequence of them.
 
-    With a `mapper`, the items are its results; acknowledge the `Events` or a position.
+    With a `mapper`, the items are its results; those that are events can be acknowledged as such.
     """
 
     subscription: Subscription
     events: Sequence[RecordedEvent]
     last_position: int
     """Position of the last event of the batch, in the subscribed stream or in ``$all``."""
+    run: DeliveryRun | None = field(default=None, repr=False, compare=False)
+    """The run it was delivered in. None: it was never delivered, so it acknowledges nothing."""
 
     @overload
     def __getitem__(self, index: int) -> RecordedEvent: ...

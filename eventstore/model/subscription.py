@@ -299,12 +299,22 @@ class Subscription(Protocol):
         """Failed deliveries in a row."""
 
     def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
-        """Acknowledge everything up to *what*: an event, a batch, or a position. Never blocks.
+        """Acknowledge every event up to *what*. Never blocks.
+
+        Acknowledging again, or less than before, changes nothing.
+
+        Args:
+            what: An event of the present delivery run: the object that was delivered, no copy of
+                it and none that was read. Or a batch. Or a list of events, which acknowledges up to
+                its last one; all of them must be of this run. Or a position, which is checked
+                only against the highest one that was sent in this run.
 
         Raises:
-            UnexpectedAckError: It was not delivered. Nothing changed.
-            SubscriptionLostError: This process no longer owns the subscription.
-            ValueError: The position is negative, or the batch is empty.
+            UnexpectedAckError: This subscription did not deliver it. Nothing changed.
+            SubscriptionLostError: An earlier run delivered it, and it is delivered again; or this
+                process no longer owns the subscription. Nothing changed.
+            TypeError: It is neither an event, a batch, a list of events nor a position.
+            ValueError: The position is negative, or the list is empty.
         """
 
     def pause(self) -> None:

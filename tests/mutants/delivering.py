@@ -10,6 +10,7 @@ __all__ = ["DELIVERING"]
 
 _ACKS = "tests/conformance/subscriptions/test_acknowledging.py"
 _ENDS = "tests/actors/delivering/test_subscription_ends.py"
+_FOREIGN = "tests/conformance/subscriptions/test_foreign_acks.py"
 _FAILURES = "tests/actors/delivering/test_subscription_failures.py"
 _MAILBOX = "tests/actors/delivering/test_mailbox.py"
 _SIBLINGS = "tests/actors/delivering/test_subscription_siblings.py"
@@ -195,6 +196,28 @@ DELIVERING = (
         change=remove,
         killers=(
             f"{_LEASES}::test_a_fenced_subscription_starts_a_new_run_after_the_stored_checkpoint",
+        ),
+    ),
+    Mutant(
+        name="ack-without-proof",
+        guarantee="G19",
+        breaks="An event of another stream, subscription or run acknowledges by its position.",
+        where=function("_proven").condition(),
+        change=constant(False),
+        killers=(
+            f"{_FOREIGN}::test_an_event_of_another_stream_acknowledges_nothing",
+            f"{_FOREIGN}::test_a_batch_from_before_a_reset_does_not_count_for_the_replay",
+        ),
+    ),
+    Mutant(
+        name="one-receipt-for-two-deliveries",
+        guarantee="G19",
+        breaks="An event that a mapper returns twice counts for what it was returned for last.",
+        where=function("with_receipt").assignment("event"),
+        change=remove,
+        killers=(
+            f"{_FOREIGN}::test_what_a_mapper_got_from_elsewhere_acknowledges_the_event_it_stands_for",
+            f"{_FOREIGN}::test_a_mapper_may_return_what_another_subscription_delivers",
         ),
     ),
     Mutant(

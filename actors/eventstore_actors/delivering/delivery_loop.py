@@ -6,8 +6,11 @@ Knows no lease protocol: it is told when the lease starts, is renewed and is los
 from __future__ import annotations
 
 import time
+from typing import Any
 
+from eventstore.model.deliveries import DeliveryRun, give_receipts, with_receipt
 from eventstore.model.errors import EventStoreError, StorageUnavailableError
+from eventstore.model.events import RecordedEvent
 from eventstore.model.log import get_logger
 from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionState
@@ -247,7 +250,11 @@ class DeliveryLoop:
 
     def _letter(self, run: Run, parcels: list[Parcel]) -> Letter:
         events = [parcel.event for parcel in parcels]
-        batch = Events(self._handle, events, parcels[-1].position)
+        if self._options.mapper is None:
+            give_receipts(events, self._handle.run)
+        else:
+            events = [_with_receipt(parcel, self._handle.run) for parcel in parcels]
+        batch = Events(self._handle, events, parcels[-1].position, self._handle.run)
         return Letter(run.number, batch, parcels[0].before)
 
     def _progressed(self, run: Run) -> None:
@@ -333,3 +340,11 @@ class DeliveryLoop:
         if self._failure is not None and self._failure.is_over(run.delivery):
             self._failure = None
             self._handle.failed(None, 0)
+
+
+def _with_receipt(parcel: Parcel, run: DeliveryRun) -> Any:
+    """Return what a mapper made of an event; with a receipt, if it is an event."""
+    # `isinstance` would ask an object of the user's for its class.
+    if issubclass(type(parcel.event), RecordedEvent):
+        return with_receipt(parcel.event, run, parcel.position)
+    return parcel.event

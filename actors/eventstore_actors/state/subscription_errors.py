@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Protocol
 
 from eventstore.model.errors import (
     DeliveryTimeoutError,
@@ -15,9 +16,17 @@ from eventstore.ports.ownership import Held
 __all__ = ["ack_overdue", "in_use", "lost", "not_delivered_in_time"]
 
 
-def lost(
-    handle: Subscription, what: str, cause: BaseException | None = None
-) -> SubscriptionLostError:
+class Named(Protocol):
+    """A handle or a delivery run."""
+
+    @property
+    def stream_id(self) -> str: ...
+
+    @property
+    def subscription_name(self) -> str: ...
+
+
+def lost(handle: Named, what: str, cause: BaseException | None = None) -> SubscriptionLostError:
     """Return the error of a subscription that is not running; *what* completes its message."""
     stream_id, name = handle.stream_id, handle.subscription_name
     error = SubscriptionLostError(f"subscription {name!r} to {stream_id!r} {what}", stream_id, name)

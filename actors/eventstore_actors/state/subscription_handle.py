@@ -5,28 +5,31 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 
+import msgspec
 import pykka
 
 from eventstore.model.awaited import position_in
-from eventstore.model.checks import check_int, shown
 from eventstore.model.config import Config
+from eventstore.model.deliveries import DeliveryRun
 from eventstore.model.errors import (
     EventStoreError,
     StorageUnavailableError,
     UnexpectedAckError,
 )
 from eventstore.model.events import AppendResult, RecordedEvent
-from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.runtime import SubscriptionHealth
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Acknowledge, Ref, SetPaused, Unsubscribe
 from eventstore_actors.state import subscription_errors as reasons
+from eventstore_actors.state.ack_check import acknowledged_position
+from eventstore_actors.state.acks import Ack, Acks
 
-__all__ = ["Acks", "SubscriptionHandle"]
+__all__ = ["SubscriptionHandle"]
 
 
 class SubscriptionHandle:
@@ -58,7 +61,8 @@ class SubscriptionHandle:
         self._attempts = 0
         self._in_flight = 0
         self._progress_at = time.monotonic()
-        self._run = 0
+        # Weak: an event that somebody keeps must not keep the storage.
+        self._run = DeliveryRun(weakref.ref(storage), stream_id, subscription_name, 0)
         self._sent = 0
         self._sent_ever = 0
         self._lost: EventStoreError | None = None
@@ -118,9 +122,9 @@ class SubscriptionHandle:
 
     def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
         """Acknowledge everything up to *what*; see `eventstore.model.subscription.Subscription`."""
-        position = _position_of(what)
         # Read before the checks: a run that starts meanwhile has sent no more than this one.
         run, lost = self._run, self._lost
+        position = acknowledged_position(what, run)
         if position > self._sent_ever:
             raise UnexpectedAckError(
                 self._stream_id, self._subscription_name, position, self._sent_ever
@@ -131,7 +135,7 @@ class SubscriptionHandle:
             return
         if position > self._sent:
             raise reasons.lost(self, f"started a new run: position {position} will be redelivered")
-        if not self.acknowledge(run, position):
+        if not self.acknowledge(run.number, position):
             raise reasons.lost(self, f"is being restarted: position {position} will be redelivered")
 
     def pause(self) -> None:
@@ -199,6 +203,11 @@ class SubscriptionHandle:
 
     # ── for its subscriber ───────────────────────────────────────────────────────────────────
 
+    @property
+    def run(self) -> DeliveryRun:
+        """The current delivery run, or the last one."""
+        return self._run
+
     def acknowledge(self, run: int, position: int) -> bool:
         """Forward the acknowledgement; return False if the actor is gone."""
         ack, actor = (run, position), self._actor
@@ -211,7 +220,7 @@ class SubscriptionHandle:
 
     # ── for its actor and its supervisor ─────────────────────────────────────────────────────
 
-    def newest_ack(self, sent: Acknowledge) -> tuple[int, int]:
+    def newest_ack(self, sent: Acknowledge) -> Ack:
         """Return run and position of the newest acknowledgement, at least *sent*."""
         return self._acks.take((sent.run, sent.position))
 
@@ -220,12 +229,12 @@ class SubscriptionHandle:
         self._actor = actor
         self._acks.clear()
 
-    def run_started(self, run: int, checkpoint: int) -> None:
+    def run_started(self, number: int, checkpoint: int) -> None:
         self._sent = self._checkpoint = checkpoint
         self._sent_ever = max(self._sent_ever, checkpoint)
         self._in_flight = 0
         self._lost = None
-        self._run = run
+        self._run = msgspec.structs.replace(self._run, number=number)
         self._progress_at = time.monotonic()
 
     def sent(self, position: int) -> None:
@@ -320,63 +329,3 @@ class SubscriptionHandle:
         if self._waiting:
             with self._changed:
                 self._changed.notify_all()
-
-
-def _position_of(what: object) -> int:
-    """Return the position that *what* stands for."""
-    match what:
-        case bool():
-            pass
-        case int():
-            return check_int("position", what, least=0)
-        case RecordedEvent():
-            return what.position
-        case Events():
-            return what.last_position
-        case []:
-            raise ValueError("an empty list acknowledges nothing")
-        case [*_, RecordedEvent() as last]:
-            return last.position
-    raise TypeError(
-        f"acknowledge an event, a list of events, an Events or a position: {shown(what)}"
-    )
-
-
-Ack = tuple[int, int]
-"""A delivery run, and the position up to which it is acknowledged."""
-
-
-class Acks:
-    """The newest acknowledgement not yet read by the actor.
-
-    Acknowledgements are cumulative, so one is enough, and one message announces all that are added
-    before the actor reads it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._newest: Ack | None = None
-
-    def add(self, ack: Ack) -> bool:
-        """Add an acknowledgement; thread-safe.
-
-        Returns:
-            True if the actor must be sent a message; False if one is on its way.
-        """
-        with self._lock:
-            # Run numbers grow, so the acknowledgement of a newer run compares greater.
-            newest = self._newest
-            if newest is None or newest < ack:
-                self._newest = ack
-        return newest is None
-
-    def take(self, sent: Ack) -> Ack:
-        """Return the newest acknowledgement, at least *sent*, which the message carried."""
-        with self._lock:
-            newest, self._newest = self._newest, None
-        return sent if newest is None else max(newest, sent)
-
-    def clear(self) -> None:
-        """Forget the acknowledgement that was sent to an actor that is gone."""
-        with self._lock:
-            self._newest = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 
-from eventstore_actors.state.subscription_handle import Ack, Acks
+from eventstore_actors.state.acks import Ack, Acks
 
 FIRST = (1, 1)
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from eventstore.client.targets import storage_for
 from eventstore.model.config import Config
+from eventstore.model.deliveries import with_receipt
 from eventstore.model.errors import (
     DeliveryTimeoutError,
     StorageUnavailableError,
@@ -85,6 +88,11 @@ def event(position: int) -> RecordedEvent:
     )
 
 
+def delivered(handle: SubscriptionHandle, position: int) -> RecordedEvent:
+    """Return an event that the present run delivered."""
+    return with_receipt(event(position), handle.run, position)
+
+
 def result(version: int) -> AppendResult:
     return AppendResult(
         stream_id="order-1",
@@ -99,10 +107,10 @@ def result(version: int) -> AppendResult:
     "what",
     [
         lambda handle: 12,
-        lambda handle: event(12),
-        lambda handle: [event(11), event(12)],
-        lambda handle: Events(handle, [event(11), event(12)], 12),
-        lambda handle: Events(handle, ["mapped"], 12),  # type: ignore[list-item]
+        lambda handle: delivered(handle, 12),
+        lambda handle: [delivered(handle, 11), delivered(handle, 12)],
+        lambda handle: Events(handle, [event(11), event(12)], 12, handle.run),
+        lambda handle: Events(handle, ["mapped"], 12, handle.run),  # type: ignore[list-item]
     ],
 )
 def test_it_acknowledges_what_it_is_given(
@@ -166,6 +174,60 @@ def test_what_has_no_position_is_refused(handle: SubscriptionHandle, what: Any) 
 def test_an_empty_list_is_refused(handle: SubscriptionHandle) -> None:
     with pytest.raises(ValueError, match="an empty list acknowledges nothing"):
         handle.ack([])
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda handle: event(12),
+        lambda handle: [event(11), delivered(handle, 12)],
+        lambda handle: Events(handle, [delivered(handle, 12)], 12),
+    ],
+)
+def test_what_proves_no_delivery_is_refused_in_the_callers_thread(
+    handle: SubscriptionHandle,
+    heard: queue.SimpleQueue[Any],
+    what: Callable[[SubscriptionHandle], Any],
+) -> None:
+    """F8, G19."""
+    with pytest.raises(UnexpectedAckError, match="never delivered"):
+        handle.ack(what(handle))
+
+    assert heard.empty()
+
+
+def test_what_an_earlier_run_delivered_is_refused_though_this_one_sent_it(
+    handle: SubscriptionHandle, heard: queue.SimpleQueue[Any]
+) -> None:
+    """F9, G19: the event and the batch; a mapper may return the event once more."""
+    old = delivered(handle, 12)
+    batch = Events(handle, [old], 12, handle.run)
+    handle.run_started(2, 10)
+    handle.sent(15)
+
+    for what in (old, [old], batch):
+        with pytest.raises(SubscriptionLostError, match="position 12 of an earlier run"):
+            handle.ack(what)
+    assert heard.empty()
+    handle.ack(with_receipt(old, handle.run, 12))
+    assert heard.get(timeout=LONG) == Acknowledge(2, 12)
+
+
+def test_a_delivered_event_holds_no_storage() -> None:
+    """F8: whoever collects events keeps nothing else alive."""
+    config = Config("memory:")
+    storage = storage_for(config)
+    handle = SubscriptionHandle(
+        "order-1", "shipping", config=config, storage=storage, supervisor=None
+    )
+    kept = delivered(handle, 12)
+    watch = weakref.ref(storage)
+
+    del storage, handle
+    gc.collect()
+
+    assert kept.position == 12
+    assert watch() is None
 
 
 def test_what_was_not_sent_is_refused_in_the_callers_thread(
