@@ -13,6 +13,7 @@ _RUNTIME = "tests/actors/supervising/test_actor_runtime.py"
 _STOP = "tests/actors/supervising/test_stop.py"
 _SUPERVISOR = "tests/actors/supervising/test_supervisor.py"
 _OWNERSHIP = "tests/conformance/subscriptions/test_ownership.py"
+_RESEATING = "tests/conformance/subscriptions/test_reseating.py"
 
 SUPERVISING = (
     Mutant(
@@ -137,11 +138,19 @@ SUPERVISING = (
         name="two-subscribers-at-once",
         guarantee="G17",
         breaks="A second subscriber drives a living one out.",
-        where=function("Subscriptions.subscribe").boolean().part(mentioning="is_free"),
-        change=remove,
+        where=function("Subscriptions.subscribe").condition(mentioning="is_free"),
+        change=constant(True),
         killers=(
             f"{_RUNTIME}::test_a_second_living_subscriber_is_refused_and_a_dead_one_makes_room",
         ),
+    ),
+    Mutant(
+        name="deleted-and-in-use",
+        guarantee="G17",
+        breaks="A seat whose subscription was deleted keeps everybody out until it hears of that.",
+        where=function("SubscriptionActor._prove_seat").condition(mentioning="has_lost"),
+        change=constant(False),
+        killers=(f"{_RESEATING}::test_what_was_deleted_elsewhere_is_subscribed_to_here_at_once",),
     ),
     Mutant(
         name="dead-subscriber-connected",

@@ -32,6 +32,8 @@ from eventstore_actors.kernel.messages import (
     HistoryRewound,
     Release,
     Renewed,
+    SeatKept,
+    SeatWanted,
     Seen,
     SetPaused,
     StandBy,
@@ -112,8 +114,8 @@ class SubscriptionActor(SupervisedActor):
                 loop.announce(position)
             case Continue():
                 loop.continued()
-            case Renewed() | Seen():
-                self._row_was_read(message)
+            case Renewed() | Seen() | SeatWanted():
+                self._check_ownership(message)
             case Tick():
                 self._alarm_ticked()
             case HandlerFailed() | SubscriberEnded():
@@ -255,11 +257,28 @@ class SubscriptionActor(SupervisedActor):
         self._reason = error if isinstance(error, EventStoreError) else None
         self.finish()
 
-    def _row_was_read(self, message: Renewed | Seen) -> None:
-        if isinstance(message, Renewed):
-            self._renewed(message)
-        else:
-            self._seen(message.standing)
+    def _check_ownership(self, message: Renewed | Seen | SeatWanted) -> None:
+        match message:
+            case Renewed():
+                self._renewed(message)
+            case Seen(standing):
+                self._seen(standing)
+            case SeatWanted():
+                self._prove_seat()
+            case _:
+                assert_never(message)
+
+    def _prove_seat(self) -> None:
+        """Read the row: end if the subscription is lost, else say that the seat is kept."""
+        run = self._loop.run
+        if self._stop_at is not None:
+            return
+        if run is None:
+            self._claim()
+        elif self._claimant.has_lost(run.fence):
+            self._fenced()
+        if not self._ended:
+            try_tell(self.supervisor, SeatKept(self.actor_urn))
 
     def _renewed(self, message: Renewed) -> None:
         run, kept = self._loop.run, message.kept

@@ -193,11 +193,26 @@ class Unsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class SeatWanted:
+    """From the supervisor to a subscription: somebody else asks for its seat; read its row.
+
+    It ends if it has lost the subscription. Otherwise it answers `SeatKept`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class SeatKept:
+    """From a subscription to the supervisor: the row still is what its seat stands for."""
+
+    urn: str
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledge:
     """From a handle to its subscription: events up to *position* of this run are acknowledged.
 
     Acknowledgements that arrive before this message is read need no message of their own; see
-    `eventstore_actors.state.subscription_handle.Acks`.
+    `eventstore_actors.state.acks.Acks`.
     """
 
     run: int

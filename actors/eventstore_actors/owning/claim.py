@@ -7,7 +7,8 @@ import socket
 import time
 from dataclasses import dataclass
 
-from eventstore.ports.ownership import Claim, Claimed, Held, LeaseMark, Standing
+from eventstore.model.errors import EventStoreError, SubscriptionNotFoundError
+from eventstore.ports.ownership import Claim, Claimed, Fence, Held, LeaseMark, Standing
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
 
@@ -78,6 +79,22 @@ class Claimant:
             return True
         self._watch(mark)
         return self._dead_mark() is not None
+
+    def has_lost(self, fence: Fence) -> bool:
+        """Read the row: return whether it was deleted, reset or taken over.
+
+        False also while the storage cannot be reached: then nobody knows better.
+        """
+        handle, deadline = self._seat.handle, time.monotonic() + self._shared.config.connect_timeout
+        try:
+            info = self._shared.storage.subscription_info(
+                handle.stream_id, handle.subscription_name, deadline
+            )
+        except SubscriptionNotFoundError:
+            return True
+        except EventStoreError:
+            return False
+        return (info.subscription_id, info.epoch) != (self._seat.subscription_id, fence.epoch)
 
     def _claim(self) -> Claimed | Held:
         handle, config = self._seat.handle, self._shared.config

@@ -21,7 +21,15 @@ from eventstore.model.log import get_logger
 from eventstore.model.subscriber_messages import SubscriptionLost
 from eventstore.model.subscription import Subscription
 from eventstore_actors.kernel.actor import answer, refuse, try_tell
-from eventstore_actors.kernel.messages import Child, Ref, Stop, Subscribe, Unsubscribe, Unwatch
+from eventstore_actors.kernel.messages import (
+    Child,
+    Ref,
+    SeatWanted,
+    Stop,
+    Subscribe,
+    Unsubscribe,
+    Unwatch,
+)
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
 from eventstore_actors.state.store_state import Key, StoreState
@@ -57,7 +65,7 @@ class _TakenSeat:
     leaving: bool = False
     """The actor was told to stop."""
     successor: Subscribe | None = None
-    """Gets the seat when the actor has ended."""
+    """Gets the seat when the actor has ended, or is refused when the actor says that it stays."""
 
     @property
     def is_free(self) -> bool:
@@ -90,16 +98,33 @@ class Subscriptions:
             try_tell(actor, message)
 
     def subscribe(self, message: Subscribe) -> None:
-        """Seat the subscriber, now or after its predecessor has ended; refuse a name in use."""
+        """Seat the subscriber, now or after its predecessor has ended; refuse a name in use.
+
+        The row of a seat may be gone or reset already, here or in another process. So a name is in
+        use only if the actor has read that after the call.
+        """
         key = (message.stream_id, message.subscription_name)
         taken = self._taken.get(key)
         if taken is None:
             self._seat(key, message)
-        elif taken.is_free and taken.successor is None:
-            taken.successor = message
-            self._stop_actor(key, taken)
-        else:
+        elif taken.successor is not None:
             refuse(message.reply, _in_use(key, taken.since))
+        else:
+            taken.successor = message
+            if taken.is_free:
+                self._stop_actor(key, taken)
+            else:
+                try_tell(taken.actor, SeatWanted())
+
+    def kept(self, urn: str) -> None:
+        """Refuse the successor of the actor of *urn*, which stays."""
+        key = self._key_of(urn)
+        if key is None:
+            return
+        taken = self._taken[key]
+        if taken.successor is not None and not taken.leaving:
+            refuse(taken.successor.reply, _in_use(key, taken.since))
+            taken.successor = None
 
     def unsubscribe(self, message: Unsubscribe) -> None:
         """Stop a subscription at once; unacknowledged events will be redelivered."""
@@ -166,6 +191,9 @@ class Subscriptions:
 
     def _start(self, taken: _TakenSeat, reply: Reply | None) -> None:
         taken.actor = self._start_actor(self._shared, taken.seat, reply)
+        if taken.successor is not None:
+            # Its predecessor crashed before it answered.
+            try_tell(taken.actor, SeatWanted())
 
     def _stop_actor(
         self, key: Key, taken: _TakenSeat, reply: pykka.ThreadingFuture[None] | None = None

@@ -21,6 +21,7 @@ from eventstore_actors.kernel.messages import (
     ChildStopped,
     ChildUp,
     HistoryRewound,
+    SeatKept,
     Subscribe,
     Unsubscribe,
 )
@@ -117,6 +118,8 @@ class StoreSupervisor(SupervisedActor):
                 children.seats.subscribe(message)
             case Unsubscribe():
                 children.seats.unsubscribe(message)
+            case SeatKept(urn):
+                children.seats.kept(urn)
             case _:
                 raise TypeError(f"unexpected message: {message!r}")
 

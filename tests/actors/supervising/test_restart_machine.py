@@ -42,6 +42,8 @@ from eventstore_actors.kernel.messages import (
     ChildStopped,
     ChildUp,
     Ref,
+    SeatKept,
+    SeatWanted,
     Subscribe,
     Unsubscribe,
 )
@@ -286,12 +288,33 @@ class RestartMachine(RuleBasedStateMachine):
         self.say(Subscribe(*key, cast(Ref, subscriber), SubscriptionOptions(), reply))
         if seating is None:
             self.seated(key, subscriber, reply)
-        elif seating.successor is None and (seating.leaving or not seating.subscriber.alive):
-            seating.successor = subscriber, reply
-            self.dismissed(key, seating)
+        elif seating.successor is not None:
+            refused(reply)
         else:
-            with pytest.raises(SubscriptionInUseError):
-                reply.get(timeout=0)
+            seating.successor = subscriber, reply
+            if seating.leaving or not seating.subscriber.alive:
+                self.dismissed(key, seating)
+            elif seating.puppet is not None and seating.puppet.alive:
+                assert seating.puppet.heard[-1] == SeatWanted()
+
+    def asked(self) -> list[Puppet]:
+        """Return the actors that were asked for their seat and did not answer; some are dead."""
+        return [each for each in self.stage.started if SeatWanted() in each.heard]
+
+    @precondition(lambda self: not self.failed and self.asked())
+    @rule(which=numbers)
+    def keep_a_seat(self, which: int) -> None:
+        """G17: only now the name is known to be in use. An answer may come late."""
+        asked = self.asked()
+        puppet = asked[which % len(asked)]
+        puppet.heard.remove(SeatWanted())
+        self.say(SeatKept(puppet.actor_urn))
+        seating = self.seats.get(cast(Key, puppet.what))
+        if seating is None or seating.puppet is not puppet or seating.leaving:
+            return
+        if seating.successor is not None:
+            refused(seating.successor[1])
+            seating.successor = None
 
     @precondition(lambda self: not self.failed)
     @rule(name=names)
@@ -353,8 +376,13 @@ class RestartMachine(RuleBasedStateMachine):
             assert self.supervisor._health().running is running
 
 
+def refused(reply: pykka.ThreadingFuture[Subscription]) -> None:
+    with pytest.raises(SubscriptionInUseError):
+        reply.get(timeout=0)
+
+
 def test_the_supervisor_restarts_and_gives_up_as_designed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """G24, G25: over any history of crashes, ends, subscribers and waits."""
+    """F12, G17, G24, G25: over any history of crashes, ends, subscribers and waits."""
 
     class Restarts(RestartMachine):
         stage = Stage(monkeypatch)
