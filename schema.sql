@@ -105,7 +105,7 @@ CREATE TABLE :"schema".subscriptions (
   subscription_name  text COLLATE "C" NOT NULL
                      CONSTRAINT subscriptions_name_size
                      CHECK (octet_length(subscription_name) BETWEEN 1 AND 1000),
-  start_from         bigint,                       -- starts after it, if given; may exceed the head
+  start_from         bigint,                       -- started after it; null: after the head
   options            jsonb   NOT NULL DEFAULT '{}' -- what every claimant must agree on
                      CONSTRAINT subscriptions_options CHECK (jsonb_typeof(options) = 'object'),
   paused             boolean NOT NULL DEFAULT false,
@@ -510,28 +510,34 @@ CREATE FUNCTION :"schema".bound_waits(p_wait_ms integer) RETURNS void LANGUAGE s
   SELECT set_config('lock_timeout', greatest(p_wait_ms, 1) || 'ms', true);
 $$;
 
--- Creates a subscription unless it exists. Returns whether it was created.
+-- Creates a subscription, unless it exists or would start beyond the head. Returns whether it was
+-- created, and the head.
 CREATE FUNCTION :"schema".create_subscription(
-  p_stream_id text, p_name text, p_start bigint
-) RETURNS boolean LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
+  p_stream_id text, p_name text, p_start bigint, OUT created boolean, OUT head bigint
+) LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 DECLARE
   v_subscription_id bigint;
   v_position_id     bigint;
   v_stream          record;
 BEGIN
   SELECT * INTO v_stream FROM stream_head(p_stream_id);
+  head := v_stream.head;
+  created := false;
+  IF p_start > head THEN
+    RETURN;
+  END IF;
   INSERT INTO subscriptions (stream_id, subscription_name, start_from, created_at)
   VALUES (p_stream_id, p_name, p_start, clock_timestamp())
   ON CONFLICT (stream_id, subscription_name) DO NOTHING
   RETURNING subscription_id INTO v_subscription_id;
   IF NOT FOUND THEN
-    RETURN false;
+    RETURN;
   END IF;
+  created := true;
   INSERT INTO positions (subscription_id, stream_no, checkpoint)
   VALUES (v_subscription_id, v_stream.stream_no, coalesce(p_start, v_stream.head))
   RETURNING position_id INTO v_position_id;
   INSERT INTO leases (position_id) VALUES (v_position_id);
-  RETURN true;
 END $$;
 
 -- Takes over a subscription if it is free: it was released, or its lease expired by the server's clock,
@@ -539,8 +545,9 @@ END $$;
 --   p_create           create the subscription if it is missing
 --   p_subscription_id  the subscription must have this id; null: any
 --   p_start            a new one starts after this position; null: after the head
--- Returns no row if there is no subscription, or one with another id. Does not wait for a locked row:
--- then locked is true and granted is false.
+-- Returns no row if there is no subscription, or one with another id. A row without subscription_id:
+-- none was created, because p_start is beyond the head. Does not wait for a locked row: then locked is
+-- true and granted is false.
 CREATE FUNCTION :"schema".claim_subscription(
   p_wait_ms integer, p_stream_id text, p_name text,
   p_create boolean, p_subscription_id bigint, p_start bigint,
@@ -560,6 +567,7 @@ DECLARE
   v_position     positions;
   v_lease        leases;
   v_stream       record;
+  v_new          record;
   v_now          timestamptz;
   v_created      boolean := false;
   v_locked       boolean := false;
@@ -572,7 +580,13 @@ BEGIN
     IF NOT p_create THEN
       RETURN;
     END IF;
-    v_created := create_subscription(p_stream_id, p_name, p_start);
+    SELECT * INTO v_new FROM create_subscription(p_stream_id, p_name, p_start);
+    v_created := v_new.created;
+    IF p_start > v_new.head THEN
+      head := v_new.head;
+      RETURN NEXT;
+      RETURN;
+    END IF;
   END LOOP;
   IF v_subscription.subscription_id <> p_subscription_id THEN
     RETURN;

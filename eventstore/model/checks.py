@@ -22,6 +22,7 @@ __all__ = [
     "check_text",
     "check_timeout",
     "check_uuid",
+    "check_within",
     "is_int",
     "shown",
 ]
@@ -59,6 +60,13 @@ def check_int(argument: str, value: object, *, least: int, most: int | None = No
         limits = f"at least {least}" if most is None else f"{least} to {most:,}"
         raise ValueError(f"{argument} must be {limits}: {shown(value)}")
     return value
+
+
+def check_within(argument: str, position: int, stream_id: str, head: int) -> int:
+    """Return *position* if it is from 0 to the head of a stream, or of ``$all``."""
+    if not 0 <= position <= head:
+        raise ValueError(f"{argument} must be 0 to the head of {stream_id!r}, {head}: {position}")
+    return position
 
 
 def check_bool(argument: str, value: object) -> bool:

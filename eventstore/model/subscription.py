@@ -128,8 +128,8 @@ class SubscriptionKeywords(TypedDict, total=False):
     """Options of a subscription.
 
     start_from: Where a new subscription starts: "origin"; "current": after the newest event as
-        of this call; or the last position that counts as seen. An existing subscription goes on
-        after its checkpoint. Defaults to "origin".
+        of this call; or the last position that counts as seen, at most the head. An existing
+        subscription goes on after its checkpoint. Defaults to "origin".
     batch_by: "stream": the events of a batch belong to one stream; "any": to any streams.
         Defaults to "stream".
     max_batch_size: Most events in a batch. Defaults to 100.

@@ -267,6 +267,7 @@ class Storage(Protocol):
 
         Raises:
             SubscriptionNotFoundError: *claim* is by id, and that subscription was deleted.
+            ValueError: It would be created, and its start is beyond the head.
         """
 
     def subscriptions(self, deadline: float) -> list[SubscriptionInfo]:

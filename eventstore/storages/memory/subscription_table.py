@@ -13,6 +13,7 @@ from time import monotonic
 from typing import NamedTuple, assert_never
 from uuid import UUID
 
+from eventstore.model.checks import check_within
 from eventstore.model.errors import SubscriptionNotFoundError
 from eventstore.model.subscription import Origin, Start, SubscriptionState
 from eventstore.ports.ownership import (
@@ -173,10 +174,7 @@ class SubscriptionTable:
     def reset(self, stream_id: str, subscription_name: str, position: int) -> int:
         """Set the checkpoint and fence the owner. Return the subscription's id."""
         row = self.row(stream_id, subscription_name)
-        head = self.head_of(stream_id)
-        if not 0 <= position <= head:
-            raise ValueError(f"position must be 0 to the head of {stream_id!r}, {head}: {position}")
-        row.checkpoint = position
+        row.checkpoint = check_within("position", position, stream_id, self.head_of(stream_id))
         row.epoch += 1
         row.held = None
         row.last_error = None
@@ -207,7 +205,7 @@ class SubscriptionTable:
             case Origin.CURRENT:
                 return self.head_of(stream_id)
             case int():
-                return start
+                return check_within("start_from", start, stream_id, self.head_of(stream_id))
             case _:
                 assert_never(start)
 

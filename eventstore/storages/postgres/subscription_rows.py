@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.types.numeric import Int4, Int8
 
+from eventstore.model.checks import check_int, check_within
 from eventstore.model.errors import SubscriptionNotFoundError
 from eventstore.model.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
 from eventstore.ports.ownership import (
@@ -56,7 +57,11 @@ class SubscriptionRows:
         rows = connection.execute(self._statements.claim, arguments, deadline)
         if not rows:
             raise SubscriptionNotFoundError(claim.stream_id, claim.subscription_name)
-        return _claimed(_ClaimRow(*rows[0]))
+        row = _ClaimRow(*rows[0])
+        if row.subscription_id is None:
+            assert isinstance(claim.start, int)
+            check_within("start_from", claim.start, claim.stream_id, row.head)
+        return _claimed(row)
 
     def all(self, connection: GuardedConnection, deadline: float) -> list[SubscriptionInfo]:
         """Return every subscription, by stream and name."""
@@ -98,16 +103,14 @@ class SubscriptionRows:
         deadline: float,
     ) -> int:
         """Set the checkpoint and fence the owner. Return the subscription's id."""
-        if position < 0:
-            raise ValueError(f"position must be 0 or more: {position}")
+        check_int("position", position, least=0)
         wait = Int4(lock_wait(deadline))
         arguments = (wait, stream_id, subscription_name, Int8(position))
         found: int | None
         found, head = connection.execute(self._statements.reset, arguments, deadline)[0]
         if found is None:
             raise SubscriptionNotFoundError(stream_id, subscription_name)
-        if position > head:
-            raise ValueError(f"position must be 0 to the head of {stream_id!r}, {head}: {position}")
+        check_within("position", position, stream_id, head)
         return found
 
     def delete(

@@ -45,16 +45,33 @@ def test_a_new_subscription_starts_where_it_is_asked_to(
     assert claimed.subscription_id > 0
 
 
+@pytest.mark.parametrize(("stream_id", "head"), [("$all", 5), ("a", 3), ("missing", 0)])
+def test_a_claim_that_starts_beyond_the_head_creates_nothing(
+    user: User, stream_id: str, head: int
+) -> None:
+    """F13, G15: as a reset beyond the head changes nothing."""
+    user.store("a", 3)
+    user.store("b", 2)
+
+    with pytest.raises(ValueError, match=rf"start_from .*{head}: {head + 1}$"):
+        user.claim(stream_id=stream_id, start=head + 1)
+
+    assert user.storage.subscriptions(soon()) == []
+    assert user.own(stream_id=stream_id, start=head).checkpoint == head
+
+
 def test_an_existing_subscription_goes_on_at_its_checkpoint(user: User) -> None:
-    """SUR-02, SUB-24, FSM-11: wherever it is asked to start now."""
+    """F13, SUR-02, SUB-24, FSM-11: wherever it is asked to start now."""
     user.store("a", 5)
     first = user.own(start=2)
     user.release(first.fence, checkpoint=4)
 
     again = user.own(start=Origin.CURRENT)
+    user.release(again.fence)
+    beyond = user.own(start=99)
 
     assert not again.created
-    assert again.checkpoint == 4
+    assert again.checkpoint == beyond.checkpoint == 4
     assert again.subscription_id == first.subscription_id
     assert again.fence.epoch > first.fence.epoch
 

@@ -89,14 +89,26 @@ def test_a_stream_that_did_not_exist_is_adopted(user: User, psql: Psql, schema: 
     assert not user.keep(owned.fence, 2).owned
 
 
-@pytest.mark.parametrize(("start", "told", "found"), [(0, 9, 0), (5, 1, 5)])
-def test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it(
-    user: User, start: int, told: int, found: int
-) -> None:
-    """G15, G16: it moves forward only, and never beyond the head."""
-    owned = user.own("shipping", "order-1", start=start)
+def test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it(user: User) -> None:
+    """F13, G15, G16: never beyond the head; a start beyond it is refused."""
+    with pytest.raises(ValueError, match="start_from"):
+        user.claim("shipping", "order-1", start=5)
+    owned = user.own("shipping", "order-1")
     user.store("order-1", 2)
-    assert user.keep(owned.fence, told).checkpoint == found
+    assert user.keep(owned.fence, 9).checkpoint == 0
+    assert user.keep(owned.fence, 2).checkpoint == 2
+
+
+def test_a_start_in_a_stream_that_was_created_again_is_one_of_its_versions(
+    user: User, psql: Psql, schema: str
+) -> None:
+    """F13, G16: what the name stood for before does not count."""
+    user.store("order-1", 5)
+    delete_for_good(psql, schema, "order-1")
+    user.store("order-1", 3)
+    with pytest.raises(ValueError, match=r"start_from .* 3: 4$"):
+        user.claim("shipping", "order-1", start=4)
+    assert user.own("shipping", "order-1", start=3).checkpoint == 3
 
 
 @pytest.mark.parametrize("minutes", [-60, 60])

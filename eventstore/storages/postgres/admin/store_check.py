@@ -176,12 +176,12 @@ _CHECKS = {
          WHERE f.event_id = f.previous_id
     """,
     # After a hard delete the subscriptions of a stream start over, so their checkpoints may exceed
-    # its head. A new subscription may start beyond the head.
+    # its head.
     Problem.CHECKPOINT_AHEAD: """
         SELECT p.checkpoint, h.head, s.stream_id, s.subscription_name
           FROM {schema}.subscriptions s JOIN {schema}.positions p USING (subscription_id)
          CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
-         WHERE p.checkpoint > h.head AND p.checkpoint IS DISTINCT FROM s.start_from
+         WHERE p.checkpoint > h.head
            AND coalesce(p.stream_no, h.stream_no) IS NOT DISTINCT FROM h.stream_no
          ORDER BY s.stream_id, s.subscription_name
     """,
