@@ -548,6 +548,7 @@ END $$;
 -- Returns no row if there is no subscription, or one with another id. A row without subscription_id:
 -- none was created, because p_start is beyond the head. Does not wait for a locked row: then locked is
 -- true and granted is false.
+--   clock_set_back     the lease was renewed at a time yet to come: its expiry says nothing
 CREATE FUNCTION :"schema".claim_subscription(
   p_wait_ms integer, p_stream_id text, p_name text,
   p_create boolean, p_subscription_id bigint, p_start bigint,
@@ -556,7 +557,7 @@ CREATE FUNCTION :"schema".claim_subscription(
 ) RETURNS TABLE (
   granted boolean, created boolean, locked boolean, subscription_id bigint, position_id bigint,
   owner uuid, epoch bigint, checkpoint bigint, head bigint, paused boolean,
-  owner_name text, owned_since timestamptz, renewed_at timestamptz
+  owner_name text, owned_since timestamptz, renewed_at timestamptz, clock_set_back boolean
 ) LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET lock_timeout = 0
@@ -639,7 +640,7 @@ BEGIN
                       v_created, v_locked, v_subscription.subscription_id, v_position.position_id,
                       v_position.owner, v_position.epoch, v_position.checkpoint, v_stream.head,
                       v_subscription.paused, v_position.owner_name, v_position.owned_since,
-                      v_lease.renewed_at;
+                      v_lease.renewed_at, coalesce(v_lease.renewed_at > v_now, false);
 END $$;
 
 -- Number and head of a subscribed stream. For "$all": null and p_store_head, which the caller read once.
@@ -904,13 +905,14 @@ BEGIN
 END $$;
 
 -- All subscriptions at one moment. Without an owner whose lease is valid, the state is waiting or stopped.
+-- A lease that was renewed at a time yet to come is not valid: the clock was set back since, and an
+-- owner that lives renews it soon.
 CREATE VIEW :"schema".subscription_status AS
 SELECT s.subscription_id, s.stream_id, s.subscription_name,
-       CASE WHEN l.expires_at > clock_timestamp() THEN p.owner_name END AS owner,
-       CASE WHEN l.expires_at > clock_timestamp() THEN p.owned_since END AS owned_since,
+       CASE WHEN v.owned THEN p.owner_name END AS owner,
+       CASE WHEN v.owned THEN p.owned_since END AS owned_since,
        p.epoch,
-       CASE WHEN l.expires_at > clock_timestamp() OR l.state = 'stopped' THEN l.state
-            ELSE 'waiting' END AS state,
+       CASE WHEN v.owned OR l.state = 'stopped' THEN l.state ELSE 'waiting' END AS state,
        c.checkpoint, h.head,
        greatest(h.head - c.checkpoint, 0) AS lag_events,
        CASE WHEN h.head > c.checkpoint
@@ -922,6 +924,8 @@ SELECT s.subscription_id, s.stream_id, s.subscription_name,
   JOIN :"schema".positions p ON p.subscription_id = s.subscription_id
                             AND p.partition = 0 AND p.until IS NULL
   JOIN :"schema".leases l ON l.position_id = p.position_id
+ CROSS JOIN LATERAL (
+   SELECT clock_timestamp() BETWEEN l.renewed_at AND l.expires_at AS owned) v
  CROSS JOIN LATERAL :"schema".stream_head(s.stream_id) h
  CROSS JOIN LATERAL (
    SELECT CASE WHEN p.stream_no <> h.stream_no THEN 0 ELSE p.checkpoint END AS checkpoint) c;

@@ -111,7 +111,8 @@ class ActorRuntime:
         check_subscriber(subscriber)
         reply = pykka.ThreadingFuture[Subscription]()
         self._tell(Subscribe(stream_id, subscription_name, subscriber, options, reply))
-        return self._answer(reply)
+        # An owner whose lease the database's clock cannot judge is watched for a lease.
+        return self._answer(reply, self.config.lease)
 
     def unsubscribe(self, stream_id: str, subscription_name: str) -> None:
         """Stop a subscription, and wait for its end."""
@@ -180,9 +181,9 @@ class ActorRuntime:
             reason = self._gone(error)
             raise reason from reason.__cause__
 
-    def _answer(self, reply: pykka.ThreadingFuture[_T]) -> _T:
-        # A predecessor that releases, then a claim; each of them is bounded.
-        patience = 3 * self.config.connect_timeout + _GRACE
+    def _answer(self, reply: pykka.ThreadingFuture[_T], more: float = 0.0) -> _T:
+        # A predecessor that reads its row, one that releases, then claims; each of them is bounded.
+        patience = 4 * self.config.connect_timeout + more + _GRACE
         try:
             answer: _T = reply.get(timeout=patience)
         except pykka.Timeout as error:

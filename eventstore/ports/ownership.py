@@ -75,6 +75,11 @@ class Held:
     """Time of the takeover by its owner; None if the row is only locked."""
     mark: LeaseMark | None
     """The lease of its owner; None if the row is only locked."""
+    clock_set_back: bool = False
+    """The lease was renewed at a time yet to come: the storage's clock was set back since.
+
+    So nobody knows whether the owner lives, until the mark changes or has not for a whole lease.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -392,6 +392,16 @@ OWNING = (
         killers=(f"{_CLAIMS}::test_a_standby_that_is_woken_claims_at_once",),
     ),
     Mutant(
+        name="clock-believed-that-was-set-back",
+        guarantee="G17",
+        breaks="An owner that died before the database's clock went back counts as connected.",
+        where=function("SubscriptionActor._claimed").condition(mentioning="_must_watch"),
+        change=constant(False),
+        killers=(
+            "tests/acceptance/guarantees/test_clocks.py::test_whoever_will_not_wait_takes_over_from_an_owner_that_died_before_the_clock_went_back",
+        ),
+    ),
+    Mutant(
         name="free-and-not-claimed",
         guarantee="G27",
         breaks="A look that finds a subscription free makes no standby claim it.",

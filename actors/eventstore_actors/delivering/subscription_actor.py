@@ -202,7 +202,8 @@ class SubscriptionActor(SupervisedActor):
             return
         if standing is None:
             raise EndOfSubscription(reasons.lost(self._handle, "was deleted"))
-        if self._claimant.sees(standing):
+        # A caller who waits to hear whether the owner lives hears of it at the next look.
+        if self._claimant.sees(standing) or self._reply is not None:
             self._claim()
 
     def _claim(self) -> None:
@@ -228,6 +229,9 @@ class SubscriptionActor(SupervisedActor):
             self._loop.start_run(claimed, asked_at + self._config.lease)
         elif self._may_stand_by(claimed):
             self._stand_by()
+        elif self._must_watch(claimed):
+            self._stand_by()
+            return
         else:
             self._refuse(reasons.in_use(self._handle, claimed))
         if self._reply is not None:
@@ -239,6 +243,11 @@ class SubscriptionActor(SupervisedActor):
             return self._options.when_owned is WhenOwned.WAIT
         is_ours = held.mark is not None and is_of_this_process(held.mark.owner)
         return self._reply is None or not is_ours
+
+    def _must_watch(self, held: Held) -> bool:
+        """Return whether the caller has to wait up to a lease to hear whether the owner lives."""
+        is_ours = held.mark is not None and is_of_this_process(held.mark.owner)
+        return self._reply is not None and held.clock_set_back and not is_ours
 
     def _stand_by(self) -> None:
         """Have the keeper look at the row, until it may be claimed."""

@@ -233,7 +233,8 @@ _HISTORY_HOLDS = f"""
 
 _CLAIM = f"""
     SELECT granted, created, locked, subscription_id, position_id, owner, epoch, checkpoint, head,
-           paused, owner_name, owned_since AT TIME ZONE 'UTC', renewed_at AT TIME ZONE 'UTC'
+           paused, owner_name, owned_since AT TIME ZONE 'UTC', renewed_at AT TIME ZONE 'UTC',
+           clock_set_back
       FROM {{schema}}.claim_subscription({_parameters(12)})
 """
 

@@ -191,6 +191,7 @@ class _ClaimRow(NamedTuple):
     owner_name: str | None
     owned_since: datetime | None
     renewed_at: datetime | None
+    clock_set_back: bool
 
 
 def _claimed(row: _ClaimRow) -> Claimed | Held:
@@ -206,6 +207,7 @@ def _claimed(row: _ClaimRow) -> Claimed | Held:
         row.owner_name or "",
         utc_or_none(row.owned_since),
         _mark(row.owner, row.epoch, row.renewed_at),
+        row.clock_set_back,
     )
 
 

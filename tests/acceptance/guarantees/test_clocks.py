@@ -9,10 +9,18 @@ from __future__ import annotations
 import time
 
 import psycopg
+import pytest
 from psycopg import sql
 
-from eventstore import EventData, EventStore
+from eventstore import (
+    Config,
+    EventData,
+    EventStore,
+    SubscriptionInUseError,
+    SubscriptionState,
+)
 from tests.acceptance.guarantees.conftest import Settings, Start, wait_for_checkpoint
+from tests.support.recorder import Seen
 from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "sub"
@@ -29,6 +37,50 @@ OVER = """
 UPDATE {schema}.leases SET expires_at = expires_at - interval '1 hour' WHERE epoch = 1
 """
 """What a clock that is set forward makes of the lease of the first owner."""
+
+
+MOVABLE = """
+CREATE TABLE {schema}.clock AS SELECT interval '0' AS ahead;
+CREATE FUNCTION {schema}.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+   SET search_path = {schema} AS 'SELECT pg_catalog.clock_timestamp() + ahead FROM clock';
+"""
+"""A clock for the functions and views of the store that a test can set."""
+
+READS_THE_CLOCK = """
+SELECT p.oid::regprocedure::text FROM pg_proc p
+ WHERE p.pronamespace = %s::regnamespace AND p.prosrc LIKE '%%clock_timestamp()%%'
+   AND p.proname <> 'clock_timestamp'
+"""
+
+
+class Clock:
+    """The clock of the database, as everything in the schema of the store reads it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        schema = settings["schema"]
+        own = sql.SQL("{}.clock_timestamp()").format(sql.Identifier(schema)).as_string(None)
+        bend(settings, MOVABLE)
+        with psycopg.connect(settings["dsn"], autocommit=True) as admin:
+            functions = admin.execute(READS_THE_CLOCK, [schema]).fetchall()
+            assert functions
+            for (function,) in functions:
+                path = f"{schema}, pg_catalog, pg_temp"
+                admin.execute(f"ALTER FUNCTION {function} SET search_path = {path}".encode())
+            view = f"{schema}.subscription_status"
+            [(text,)] = admin.execute("SELECT pg_get_viewdef(%s::regclass)", [view])
+            assert "clock_timestamp()" in text
+            text = text.replace("clock_timestamp()", own)
+            admin.execute(f"CREATE OR REPLACE VIEW {view} AS {text}".encode())
+
+    def set(self, hours: float) -> None:
+        """Set it to so many hours before or after the time of the machine."""
+        bend(self._settings, f"UPDATE {{schema}}.clock SET ahead = interval '{hours} hours'")
+
+
+@pytest.fixture
+def clock(settings: Settings) -> Clock:
+    return Clock(settings)
 
 
 def bend(settings: Settings, statements: str) -> None:
@@ -78,3 +130,95 @@ def test_a_living_owner_whose_lease_seems_to_be_over_is_fenced_not_doubled(
     wait_for_checkpoint(observer, 2)
     assert not successor.reports("lost")
     assert len(owner.positions(NAME)) == 10
+
+
+def test_an_owner_that_died_before_the_clock_went_back_is_not_shown_as_living(
+    settings: Settings, start: Start, observer: EventStore, clock: Clock
+) -> None:
+    """F14, G16, G17, G43: its lease ends in an hour by then, and nobody will renew it."""
+    append(observer)
+    (owner,) = start(1, lease=30.0)
+    owner.do("subscribe", name=NAME).wait_delivered(NAME, 10)
+    wait_for_checkpoint(observer, 10)
+    assert observer.subscription_info("$all", NAME).owner is not None
+    owner.kill9()
+
+    clock.set(hours=-1)
+
+    for info in (observer.subscription_info("$all", NAME), observer.subscriptions()[0]):
+        assert (info.owner, info.since) == (None, None)
+        assert info.state is SubscriptionState.WAITING
+        assert info.checkpoint == 10
+
+
+def test_whoever_will_not_wait_takes_over_from_an_owner_that_died_before_the_clock_went_back(
+    settings: Settings, start: Start, observer: EventStore, clock: Clock
+) -> None:
+    """F14, G16, G17: after a lease without a renewal, by its own clock."""
+    append(observer)
+    (owner,) = start(1)
+    owner.do("subscribe", name=NAME, ack_every=0).wait_delivered(NAME, 10)
+    owner.kill9()
+    clock.set(hours=-1)
+    seen = Seen()
+
+    with EventStore.connect(Config(**settings)) as store:
+        store.subscribe_to_all_streams(NAME, seen.handle, when_owned="error")
+
+        assert seen.wait(10) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("hours", [-1, -0.0001])
+def test_whoever_will_not_wait_hears_that_the_owner_lives_though_the_clock_went_back(
+    settings: Settings, start: Start, observer: EventStore, clock: Clock, hours: float
+) -> None:
+    """F14, G16, G17: as soon as the owner has renewed its lease; which it does, undisturbed."""
+    append(observer)
+    (owner,) = start(1)
+    owner.do("subscribe", name=NAME, ack_every=0).wait_delivered(NAME, 10)
+    epoch = observer.subscription_info("$all", NAME).epoch
+
+    with EventStore.connect(Config(**settings)) as store:
+        clock.set(hours)
+        with pytest.raises(SubscriptionInUseError):
+            store.subscribe_to_all_streams(NAME, Seen().handle, when_owned="error")
+
+    wait_until(lambda: observer.subscription_info("$all", NAME).owner is not None)
+    assert observer.subscription_info("$all", NAME).epoch == epoch
+    owner.do("ack", name=NAME, position=10)
+    wait_for_checkpoint(observer, 10)
+    assert not owner.reports("lost")
+
+
+def test_an_owner_that_lives_is_shown_again_after_the_clock_jumped(
+    settings: Settings, start: Start, observer: EventStore, clock: Clock
+) -> None:
+    """F14, G16, G43: forwards, backwards, and back again."""
+    append(observer)
+    (owner,) = start(1)
+    owner.do("subscribe", name=NAME).wait_delivered(NAME, 10)
+    epoch = observer.subscription_info("$all", NAME).epoch
+
+    for hours in (1, -1, 0):
+        clock.set(hours)
+        wait_until(lambda: observer.subscription_info("$all", NAME).owner is not None)
+
+    assert observer.subscription_info("$all", NAME).epoch == epoch
+    assert not owner.reports("lost")
+
+
+def test_a_standby_follows_an_owner_that_died_before_the_clock_went_back(
+    settings: Settings, start: Start, observer: EventStore, clock: Clock
+) -> None:
+    """F14, G16, G27: it saw no renewal for a lease by its own clock."""
+    append(observer)
+    owner, standby = start(2)
+    owner.do("subscribe", name=NAME).wait_delivered(NAME, 10)
+    standby.do("subscribe", name=NAME).wait("connected")
+    wait_for_checkpoint(observer, 10)
+    owner.kill9()
+    clock.set(hours=-1)
+
+    standby.wait("subscribed")
+
+    wait_until(lambda: observer.subscription_info("$all", NAME).owner is not None)
