@@ -118,7 +118,8 @@ def is_named_by_class(event: EventData) -> bool:
 
 
 # dict: the receipt of its delivery, which is no part of its value.
-class RecordedEvent(msgspec.Struct, frozen=True, dict=True, gc=False):
+class RecordedEvent(msgspec.Struct, frozen=True, dict=True):
+    """An event as it is stored, read from its stream, from a linked stream or from ``$all``."""
 
     event_id: UUID
     event_type: str
