@@ -11,6 +11,7 @@ if sys.platform == "win32":
         "the embedded server needs Linux or macOS: use WSL, or connect to a server by its DSN"
     )
 
+from eventstore.embedded.home import NoServerError
 from eventstore.embedded.server import EmbeddedServer
 
-__all__ = ["EmbeddedServer"]
+__all__ = ["EmbeddedServer", "NoServerError"]

@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,13 +90,11 @@ def _version(folder: Path, identity: Identity) -> int:
     """Return the major version that ``postgres`` reports; 0 if this user cannot run it here."""
     if not (folder / "initdb").exists():
         return 0
-    with tempfile.TemporaryFile() as output:
-        try:
-            code = identity.run([folder / "postgres", "--version"], output=output)
-        except OSError:
-            return 0
-        output.seek(0)
-        match = re.search(rb"\(PostgreSQL\) (\d+)", output.read())
+    try:
+        code, said = identity.ask([folder / "postgres", "--version"])
+    except OSError:
+        return 0
+    match = re.search(r"\(PostgreSQL\) (\d+)", said)
     return int(match[1]) if match and code == 0 else 0
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -15,12 +14,14 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from eventstore.embedded.binaries import find_binaries
+from eventstore.embedded.home import NoServerError
 from eventstore.embedded.identity import choose_identity
 from eventstore.embedded.locks import FileLock
 from eventstore.embedded.sockets import (
     PORT,
     create_socket_folder,
     is_private,
+    listener,
     remove_socket_folder,
 )
 from eventstore.model.errors import StorageError, StorageUnavailableError
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from eventstore.embedded.binaries import Binaries
     from eventstore.embedded.deadline import Deadline
     from eventstore.embedded.home import Home
-    from eventstore.embedded.identity import Identity
 
 _IN_BACKGROUND = ("/bin/sh", "-c", '"$@" &', "sh")
 """Makes the server a child of init, which reaps it: it may outlive this process."""
@@ -50,6 +50,10 @@ RESERVED = frozenset(
 """Settings that the launcher sets itself."""
 
 
+_LOG_SHOWN = 2_000
+"""Most bytes of the log that an error shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Launch:
     """A server that was started and does not answer yet."""
@@ -59,13 +63,22 @@ class _Launch:
     """Offset of its first line in the log."""
 
 
-def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) -> Path:
+def ensure_running(
+    home: Home, settings: Mapping[str, str], deadline: Deadline, *, create: bool
+) -> Path:
     """Attach to the server of *home*, or start it; the caller holds the start lock.
+
+    Args:
+        home: The folder of the server.
+        settings: Settings of a server that is started.
+        deadline: When it must answer.
+        create: Make the data if there are none.
 
     Returns:
         The folder of its socket.
 
     Raises:
+        NoServerError: There are no data, and *create* is False.
         StorageError: The server cannot be started here; the message says why.
         StorageUnavailableError: It runs, but accepted no connection before the deadline.
     """
@@ -79,6 +92,8 @@ def ensure_running(home: Home, settings: Mapping[str, str], deadline: Deadline) 
             if guard.try_exclusive():
                 if launched is not None:
                     raise _ended(home, launched)
+                if not home.data.exists():
+                    _create(home, guard, allowed=create)
                 launched = _launch(home, settings, guard)
         finally:
             # Also after an error: a process that was started may still run and hold the lock.
@@ -90,20 +105,34 @@ def dsn_of(socket_folder: Path) -> str:
     return make_conninfo(host=str(socket_folder), port=PORT, user="postgres", dbname="postgres")
 
 
+def has_ended(home: Home) -> bool:
+    """Return whether no process of the server of *home* is left; one may be about to start it."""
+    with FileLock(home.server_lock) as guard:
+        return guard.try_exclusive()
+
+
 def stop(home: Home, socket_folder: Path, deadline: Deadline) -> None:
     """Stop the server of *home* if it runs, and wait until its last process has ended.
 
     Raises:
         StorageUnavailableError: It did not end before the deadline.
     """
-    postmaster = home.postmaster()
     with FileLock(home.server_lock) as guard:
-        if postmaster is not None and not guard.try_exclusive():
-            with suppress(ProcessLookupError):
-                os.kill(postmaster.pid, signal.SIGINT)  # a fast shutdown
+        if not guard.try_exclusive():
+            ask_to_end(socket_folder)
         while not guard.try_exclusive():
             _pause(home, deadline, None)
         remove_socket_folder(socket_folder)
+
+
+def ask_to_end(socket_folder: Path) -> None:
+    """Ask the server that listens there for a fast shutdown; a no-op if nobody listens.
+
+    The kernel names it: in ``postmaster.pid`` may be the number of another program by now.
+    """
+    if pid := listener(socket_folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
 
 
 def _attach(home: Home) -> tuple[Path | None, psycopg.Error | None]:
@@ -129,8 +158,7 @@ def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> _Launch
     """Start the server without waiting for it."""
     identity = choose_identity(home.data)
     binaries = find_binaries(identity, home.major())
-    if not home.data.exists():
-        _initdb(home, binaries, identity, guard)
+    identity.admit(home.path)
     socket_folder = create_socket_folder(home, identity)
     home.rotate_log()
     stale = home.postmaster()
@@ -151,7 +179,9 @@ def _launch(home: Home, settings: Mapping[str, str], guard: FileLock) -> _Launch
 def _ended(home: Home, launch: _Launch) -> StorageError:
     """Clean up after a server that ended at its start, and return the error to raise."""
     remove_socket_folder(launch.socket_folder)
-    return StorageError(f"the server ended at its start:\n{_tail(home.log, launch.log_start)}")
+    return StorageError(
+        f"the server ended at its start:\n{home.log_from(launch.log_start, _LOG_SHOWN)}"
+    )
 
 
 def _command(
@@ -169,13 +199,17 @@ def _command(
     return [binaries.postgres, "-D", home.data, *chain.from_iterable(options)]
 
 
-def _initdb(home: Home, binaries: Binaries, identity: Identity, guard: FileLock) -> None:
+def _create(home: Home, guard: FileLock, *, allowed: bool) -> None:
     """Create the data in a temporary folder and rename it: a crash leaves no partial data."""
+    if not allowed:
+        raise NoServerError(f"there is no embedded server in {home.path}")
+    identity = choose_identity(home.data)
+    creator = identity.for_initdb()
+    binaries = find_binaries(identity, None)
+    identity.admit(home.path)
     shutil.rmtree(home.unfinished_data, ignore_errors=True)
     home.unfinished_data.mkdir(mode=0o700)
-    identity.own(home.unfinished_data)
-    if identity.user is not None:
-        home.path.chmod(0o711)
+    creator.own(home.unfinished_data)
     command: list[str | Path] = [
         binaries.initdb,
         *("-D", home.unfinished_data),
@@ -187,13 +221,11 @@ def _initdb(home: Home, binaries: Binaries, identity: Identity, guard: FileLock)
         "--data-checksums",
         "--no-instructions",
     ]
-    with tempfile.TemporaryFile() as output:
-        # An initdb that outlives this process holds the lock, so the next start waits for it.
-        if identity.run(command, output=output, pass_fds=(guard.fd,)) != 0:
-            output.seek(0)
-            raise StorageError(
-                f"initdb failed: {output.read().decode(errors='replace').strip()}{identity.hint}"
-            )
+    # An initdb that outlives this process holds the lock, so the next start waits for it.
+    code, said = creator.ask(command, pass_fds=(guard.fd,))
+    if code != 0:
+        raise StorageError(f"initdb failed: {said}{identity.hint}")
+    identity.own_all(home.unfinished_data)
     home.adopt(home.unfinished_data)
 
 
@@ -206,9 +238,3 @@ def _pause(home: Home, deadline: Deadline, reason: psycopg.Error | None) -> None
         f"{process} of the server in {home.path} runs, but neither answers nor ends within"
         f" {deadline.timeout:g} s; see {home.log}"
     ) from reason
-
-
-def _tail(log: Path, start: int, limit: int = 2_000) -> str:
-    with log.open("rb") as file:
-        file.seek(max(start, log.stat().st_size - limit))
-        return file.read().decode(errors="replace").strip()

@@ -6,6 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Self
 
+from eventstore.embedded.own_files import open_own
 from eventstore.model.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self.path = path
-        self.fd = os.open(path, flags, 0o600)
+        self.fd = open_own(path, os.O_RDWR | os.O_CREAT)
         _open.add(self)
 
     @classmethod

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -114,15 +117,31 @@ def test_a_folder_that_is_used_otherwise_is_refused_and_not_touched(tmp_path: Pa
     assert [each.name for each in photos.iterdir()] == ["cat.png"]
 
 
-def test_a_socket_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
-    with EmbeddedServer.start(prepare(tmp_path)) as server:
-        usual = socket_folder_of(server)
-    usual.mkdir(mode=0o755)  # anybody could have put a socket of their own here
-    try:
-        with pytest.raises(StorageError, match="not private"):
-            EmbeddedServer.start(tmp_path)
-    finally:
-        usual.rmdir()
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with room for the path of a socket; that of pytest is long."""
+    path = Path(tempfile.mkdtemp(prefix="es-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def test_a_socket_folder_of_somebody_else_is_not_used(tmp_path: Path, short_path: Path) -> None:
+    """F51: the socket goes into the folder of the server then, if its path is short enough."""
+    long_path = tmp_path / ("long" * 20)
+    for path in (long_path, short_path):
+        with EmbeddedServer.start(prepare(path)) as server:
+            usual = socket_folder_of(server)
+        usual.mkdir(mode=0o755)  # anybody could have put a socket of their own here
+        try:
+            if path == long_path:
+                with pytest.raises(StorageError, match="not private"):
+                    EmbeddedServer.start(path)
+            else:
+                with EmbeddedServer.start(path) as server:
+                    assert socket_folder_of(server).parent == path
+                    assert setting(server, "listen_addresses") == ""
+        finally:
+            usual.rmdir()
 
 
 def test_a_start_in_a_private_working_folder_finds_its_own_socket(

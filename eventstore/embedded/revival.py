@@ -1,0 +1,92 @@
+"""Starts a server that died under its users again: one attempt at a time, with growing pauses."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from eventstore.model.errors import StorageError, StorageUnavailableError
+from eventstore.model.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+_CALM = 60.0
+"""Seconds without an attempt after which the pauses begin anew."""
+
+_log = get_logger(part="embedded server")
+
+
+class Revival:
+    """Starts one server again, however many threads notice its death. Used from any thread."""
+
+    def __init__(self, has_ended: Callable[[], bool], start: Callable[[], bool]) -> None:
+        """Prepare.
+
+        Args:
+            has_ended: Whether no process of the server is left. Cheap: called for every connection
+                that fails.
+            start: Starts the server, or raises `StorageError` or `OSError`. Returns False if it is
+                not needed any more.
+        """
+        self._has_ended = has_ended
+        self._start = start
+        self._lock = threading.Lock()
+        self._revived = 0
+        self._pause = 0.0
+        self._attempted_at = -_CALM
+        self._failure: str | None = None
+
+    def revive(self) -> bool:
+        """Start the server if it has ended.
+
+        Returns:
+            Whether it was started since this call began: connecting again is worth it.
+
+        Raises:
+            StorageUnavailableError: It cannot be started now. Not tried again before a pause.
+        """
+        before = self._revived
+        with self._lock:
+            if self._revived != before:
+                return True
+            try:
+                if not (self._has_ended() and self._attempt()):
+                    return False
+            except (StorageError, OSError) as error:
+                raise self._failed(error) from error
+            self._revived += 1
+            self._failure = None
+            _log.warning("the server had died and was started again")
+            return True
+
+    def _attempt(self) -> bool:
+        """Start the server, unless the last attempt ended a moment ago."""
+        quiet = time.monotonic() - self._attempted_at
+        if quiet < self._pause:
+            raise _TooEarlyError(
+                self._failure or "the server died again, it is started in a moment"
+            )
+        grown = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._pause = _FIRST_PAUSE if quiet >= _CALM else grown
+        try:
+            return self._start()
+        finally:
+            self._attempted_at = time.monotonic()
+
+    def _failed(self, error: StorageError | OSError) -> StorageUnavailableError:
+        """Return the error to raise. The first of a row is logged."""
+        if isinstance(error, _TooEarlyError):
+            return error
+        reason = f"the server died and cannot be started again: {error}"
+        if self._failure is None:
+            _log.error("the server died and cannot be started again", reason=str(error))
+        self._failure = reason
+        return StorageUnavailableError(reason)
+
+
+class _TooEarlyError(StorageUnavailableError):
+    """The last attempt was a moment ago."""
