@@ -71,7 +71,7 @@ def _append(options: Namespace, config: Config, out: Output) -> None:
     Bad data is refused before a database is needed.
     """
     events = _read_events(options.event_type, options.data, options.metadata, options.event_id)
-    with opened(config) as store:
+    with opened(config, creates=True) as store:
         result = store.append_to_stream(options.stream, options.expected_version, events)
         out.show(result, _text(result))
 

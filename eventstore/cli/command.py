@@ -43,12 +43,15 @@ class Command:
 
 
 def on_store(run: Callable[[argparse.Namespace, EventStore, Output], None]) -> Run:
-    """Return a command's `run` that opens the store, calls *run* with it, and closes it."""
+    """Return a command's `run` that opens the store, calls *run* with it, and closes it.
+
+    A store that is missing is not created: the user may have mistyped its place.
+    """
 
     def opening(options: argparse.Namespace, config: Config, out: Output) -> None:
         from eventstore.cli.store_options import opened
 
-        with opened(config) as store:
+        with opened(config, creates=False) as store:
             run(options, store, out)
 
     return opening

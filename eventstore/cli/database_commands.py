@@ -32,7 +32,7 @@ def _create(_options: Namespace, config: Config, out: Output) -> None:
     from eventstore.storages.postgres.admin.database import create_database, database_name
 
     if is_embedded(config):
-        with _storage(config):
+        with _storage(config, create=True):
             _say(out, "exists", f"the server in {_place(config)} is there, with its database")
         return
     name = printable(database_name(config.dsn))
@@ -48,7 +48,7 @@ def _init(_options: Namespace, config: Config, out: Output) -> None:
     Raises:
         SchemaVersionError: A schema of another version is installed.
     """
-    with _storage(config) as storage:
+    with _storage(config, create=True) as storage:
         if _version_problem(storage, config, missing_ok=True) is None:
             _say(out, "exists", f"the store in schema {_schema(config)} is there already")
         else:
@@ -92,15 +92,16 @@ def _drop(options: Namespace, config: Config, out: Output) -> None:
     if options.database:
         _drop_database(config, out, asked=asked)
         return
-    with _storage(config) as storage:
-        contents = _contents(storage, config)
-        if contents is None:
-            _say(out, "missing", f"there is no store in schema {_schema(config)}")
-            return
-        if asked:
-            _ask(f"Drop the store in schema {_schema(config)} of {_place(config)}, {contents}?")
-        storage.drop(_later(_CHANGE_SECONDS))
-        _say(out, "dropped", f"store in schema {_schema(config)} dropped")
+    try:
+        with _storage(config) as storage:
+            contents = _contents(storage, config)
+            if asked:
+                _ask(f"Drop the store in schema {_schema(config)} of {_place(config)}, {contents}?")
+            storage.drop(_later(_CHANGE_SECONDS))
+            _say(out, "dropped", f"store in schema {_schema(config)} dropped")
+    except SchemaVersionError:
+        store = f"there is no store in schema {_schema(config)} of {_place(config)}"
+        _say(out, "missing", store)
 
 
 def _drop_database(config: Config, out: Output, *, asked: bool) -> None:
@@ -126,12 +127,18 @@ def _ask(question: str) -> None:
         raise RefusedError("nothing was dropped")
 
 
-def _contents(storage: PostgresStorage, config: Config) -> str | None:
-    """Describe the contents of the store, or its version if that differs; None: no store."""
+def _contents(storage: PostgresStorage, config: Config) -> str:
+    """Describe the contents of the store, or its version if that differs.
+
+    Raises:
+        SchemaVersionError: There is no store.
+    """
     try:
         storage.open(init=False, deadline=_later(config.connect_timeout))
     except SchemaVersionError as error:
-        return None if error.found is None else f"which has version {error.found}"
+        if error.found is None:
+            raise
+        return f"which has version {error.found}"
     head = storage.stream_info(ALL_STREAMS, _later(config.connect_timeout)).stream_version
     streams = storage.stream_count(_later(config.connect_timeout))
     return f"with {_counted(head, 'event')} in {_counted(streams, 'stream')}"
@@ -157,8 +164,9 @@ def _version_problem(
 
 
 @contextmanager
-def _storage(config: Config) -> Iterator[PostgresStorage]:
-    storage = cast("PostgresStorage", storage_for(config))
+def _storage(config: Config, *, create: bool = False) -> Iterator[PostgresStorage]:
+    """Lend the storage; *create* the server of an embedded one that is missing."""
+    storage = cast("PostgresStorage", storage_for(config, create=create))
     try:
         yield storage
     finally:

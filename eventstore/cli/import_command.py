@@ -18,11 +18,12 @@ from typing import BinaryIO, cast
 from eventstore import (
     AppendError,
     AppendResult,
+    Config,
     EventStore,
     SerializationError,
     StreamDeletedError,
 )
-from eventstore.cli.command import Command, on_store
+from eventstore.cli.command import Command
 from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.import_lines import (
     OPTIONAL,
@@ -33,6 +34,7 @@ from eventstore.cli.import_lines import (
     parts,
 )
 from eventstore.cli.output import Output
+from eventstore.cli.store_options import opened
 from eventstore.model.names import ALL_STREAMS
 
 __all__ = ["IMPORT", "Lines", "opened_lines", "progress"]
@@ -165,23 +167,27 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="may be gzipped; '-' is the standard input")
 
 
-def _import(options: Namespace, store: EventStore, out: Output) -> None:
+def _import(options: Namespace, config: Config, out: Output) -> None:
     """Append every line of a file, in order, many in one commit; ``-`` is the standard input.
 
     Raises:
         UsageError: The file cannot be opened.
         BadLineError: A line cannot be stored. The lines before it are stored.
     """
+    with opened_lines(options.file) as source, opened(config, creates=True) as store:
+        _append(source, store, out)
+
+
+def _append(source: Lines, store: EventStore, out: Output) -> None:
     tally = _Tally(store.stream_info(ALL_STREAMS).stream_version)
     began = time.monotonic()
-    with opened_lines(options.file) as source:
-        try:
-            with progress(source) as advance:
-                for run in commits(parse_lines(source)):
-                    _store(store, run, tally)
-                    advance(tally.lines)
-        finally:
-            _summarise(out, tally, time.monotonic() - began)
+    try:
+        with progress(source) as advance:
+            for run in commits(parse_lines(source)):
+                _store(store, run, tally)
+                advance(tally.lines)
+    finally:
+        _summarise(out, tally, time.monotonic() - began)
 
 
 def _store(store: EventStore, lines: list[ImportLine], tally: _Tally) -> None:
@@ -232,5 +238,5 @@ IMPORT = Command(
     about="append the events of a file of JSON lines",
     details=_FORMAT,
     add_arguments=_add_arguments,
-    run=on_store(_import),
+    run=_import,
 )

@@ -51,14 +51,20 @@ def _check_url(dsn: str) -> None:
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[EventStore]:
+def opened(config: Config, *, creates: bool) -> Iterator[EventStore]:
     """Connect to the store, and close it at the end of the block.
+
+    Args:
+        config: Where it is.
+        creates: Create an embedded store that is missing.
 
     Raises:
         SchemaVersionError: The schema is missing, or of another version.
         StorageUnavailableError: The database is unreachable.
     """
-    with EventStore.connect(config, runtime=CallerRuntime) as store:
+    with EventStore.connect(
+        config, runtime=CallerRuntime, init=None if creates else False
+    ) as store:
         yield store
 
 

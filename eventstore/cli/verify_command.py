@@ -36,7 +36,7 @@ def _verify(_options: Namespace, config: Config, out: Output) -> None:
         number += 1
         out.show(finding, _text(finding))
 
-    with closing(cast("PostgresStorage", storage_for(config))) as storage:
+    with closing(cast("PostgresStorage", storage_for(config, create=False))) as storage:
         storage.open(init=False, deadline=time.monotonic() + config.connect_timeout)
         checked = storage.verify(show, time.monotonic() + _LONGEST)
     if number:

@@ -41,7 +41,7 @@ class CallerRuntime:
     @classmethod
     def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
         """Open the storage; see `Runtime.start`."""
-        storage = storage_for(config, pool=pool)
+        storage = storage_for(config, pool=pool, create=init)
         try:
             storage.open(init=init, deadline=time.monotonic() + config.connect_timeout)
         except BaseException:

@@ -21,7 +21,7 @@ from eventstore.client.paging import (
     pages,
     wait_for_checkpoint,
 )
-from eventstore.client.targets import installs_itself, registered_runtime
+from eventstore.client.targets import installs, registered_runtime
 from eventstore.model.awaited import position_in
 from eventstore.model.checks import check_int, check_timeout
 from eventstore.model.config import Config
@@ -68,7 +68,7 @@ class EventStore:
         target: str | Config,
         *,
         runtime: type[Runtime] | None = None,
-        init: bool = False,
+        init: bool | None = None,
         pool: object | None = None,
     ) -> Self:
         """Connect to a store and start its runtime.
@@ -78,8 +78,9 @@ class EventStore:
                 `Config`.
             runtime: The class that runs the store; the installed actors unless given.
                 `CallerRuntime` starts no thread, appends and reads only.
-            init: Install or migrate the schema, under a lock. Always so for ``embedded:`` and
-                ``memory:``.
+            init: Install or migrate the schema, under a lock, and create the folder and server of
+                ``embedded:``. False: create nothing, also if the path is mistyped. Defaults to
+                True for ``embedded:`` and ``memory:``, else to False.
             pool: A `psycopg_pool.ConnectionPool` of the service, open, to the same database; reads
                 and catch-ups go over it, and `close` leaves it open. Defaults to one of the
                 store's own.
@@ -87,13 +88,14 @@ class EventStore:
         Raises:
             StorageUnavailableError: The database cannot be reached within `connect_timeout`.
             TypeError: *pool* is something else.
-            SchemaVersionError: The schema is missing or of another version.
+            SchemaVersionError: The schema is missing or of another version, or the embedded server
+                is missing.
             StorageError: The server is refused: it would lose commits, or is too old. Or *pool*
                 leads to another store, to a standby, or does not speak UTF-8.
         """
         config = target if isinstance(target, Config) else Config(target)
         chosen = runtime or registered_runtime()
-        running = chosen.start(config, init=init or installs_itself(config), pool=pool)
+        running = chosen.start(config, init=installs(config, init), pool=pool)
         try:
             return cls(running)
         except BaseException:

@@ -7,11 +7,11 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from eventstore.model.config import Config
-from eventstore.model.errors import NotRunningError
+from eventstore.model.errors import NotRunningError, SchemaVersionError
 from eventstore.ports.runtime import Runtime
 from eventstore.ports.storage import Storage
 
-__all__ = ["installs_itself", "registered_runtime", "storage_for"]
+__all__ = ["installs", "registered_runtime", "storage_for"]
 
 _GROUP = "eventstore.runtimes"
 
@@ -34,21 +34,23 @@ _MEMORY = "memory:"
 _EMBEDDED = "embedded:"
 
 
-def installs_itself(config: Config) -> bool:
-    """Tell whether the schema is installed without ``init=True``, as the target is private."""
-    return config.dsn.startswith((_MEMORY, _EMBEDDED))
+def installs(config: Config, init: bool | None) -> bool:
+    """Tell whether a store that is missing is created: as *init* says, else if it is private."""
+    return config.dsn.startswith((_MEMORY, _EMBEDDED)) if init is None else init
 
 
-def storage_for(config: Config, *, pool: object | None = None) -> Storage:
+def storage_for(config: Config, *, pool: object | None = None, create: bool = True) -> Storage:
     """Return the storage that *config* names, not opened yet; an embedded server is started.
 
     Args:
         config: The settings of the store.
         pool: A `psycopg_pool.ConnectionPool` of the service to read by.
+        create: Create an embedded server that is missing.
 
     Raises:
         TypeError: *pool* is something else.
         ValueError: *pool* is given for a store in memory.
+        SchemaVersionError: The embedded server is missing, and *create* is False.
         StorageError: The embedded server cannot be started; the message says what to do.
     """
     if config.dsn.startswith(_MEMORY):
@@ -58,20 +60,25 @@ def storage_for(config: Config, *, pool: object | None = None) -> Storage:
 
         return MemoryStorage(config)
     if config.dsn.startswith(_EMBEDDED):
-        return _embedded(config, pool)
+        return _embedded(config, pool, create=create)
     from eventstore.storages.postgres import PostgresStorage
 
     return PostgresStorage(config, pool=pool)
 
 
-def _embedded(config: Config, pool: object | None) -> Storage:
-    from eventstore.embedded import EmbeddedServer
+def _embedded(config: Config, pool: object | None, *, create: bool) -> Storage:
+    from eventstore.embedded import EmbeddedServer, NoServerError
     from eventstore.storages.postgres import PostgresStorage
+    from eventstore.storages.postgres.admin.store_schema import SCRIPTS
 
     path = config.dsn.removeprefix(_EMBEDDED)
     if not path:
         raise ValueError("dsn 'embedded:' needs a path, as in 'embedded:./shop'")
-    server = EmbeddedServer.start(path)
+    try:
+        server = EmbeddedServer.start(path, create=create)
+    except NoServerError as error:
+        problem = f"{error}, and so no store; run: eventstore init"
+        raise SchemaVersionError(problem, found=None, expected=SCRIPTS.version) from error
     try:
         config = replace(config, dsn=server.dsn)
         return PostgresStorage(config, on_close=server.close, pool=pool)

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from eventstore.client.targets import installs_itself, storage_for
+from eventstore.client.targets import installs, storage_for
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.ports.storage import Storage
@@ -42,7 +42,7 @@ class Opener(threading.Thread):
         tree: StoreState,
         supervisor: Ref,
         *,
-        init: bool,
+        init: bool | None,
         give_up_after: float | None,
         pool: object | None,
     ) -> None:
@@ -51,14 +51,14 @@ class Opener(threading.Thread):
         Args:
             tree: Keeps the last error for callers that wait.
             supervisor: Gets the result.
-            init: Install or migrate the schema.
+            init: Install or migrate the schema; None: if the store is private.
             give_up_after: Seconds after which an unreachable storage is a failure; None: never.
             pool: The application's own pool to read by, if any.
         """
         super().__init__(name="eventstore-opener", daemon=True)
         self._tree = tree
         self._supervisor = supervisor
-        self._init = init or installs_itself(tree.config)
+        self._init = installs(tree.config, init)
         self._give_up_after = give_up_after
         self._pool = pool
         self._cancelled = threading.Event()
@@ -69,7 +69,7 @@ class Opener(threading.Thread):
 
     def run(self) -> None:
         try:
-            storage = storage_for(self._tree.config, pool=self._pool)
+            storage = storage_for(self._tree.config, pool=self._pool, create=self._init)
         except BaseException as error:  # noqa: BLE001 - the supervisor decides what it means
             self._refused(error)
             return

@@ -55,7 +55,7 @@ class StoreSupervisor(SupervisedActor):
         config: Config,
         parent: pykka.ActorRef[Any] | None = None,
         *,
-        init: bool = False,
+        init: bool | None = None,
         open_timeout: float | None = None,
         pool: object | None = None,
     ) -> None:
@@ -64,7 +64,8 @@ class StoreSupervisor(SupervisedActor):
         Args:
             config: The settings of the store.
             parent: Is sent `StoreFailed` when the supervisor gives up.
-            init: Install or migrate the schema if needed.
+            init: Install or migrate the schema if needed. Defaults to True for ``embedded:`` and
+                ``memory:``, else to False.
             open_timeout: Seconds after which an unreachable database is a failure.
                 Defaults to None: retry without a limit.
             pool: A `psycopg_pool.ConnectionPool` of the application to read by; it stays open.

@@ -173,6 +173,8 @@ def test_an_embedded_store_needs_no_server(tmp_path: Path) -> None:
     assert shell.json("status")[0]["head"] == 1
     assert "folder" in shell.refused("drop", "--yes", "--database", code=2)
     shell.run("drop", "--yes")
+    shell.refused("status", code=4)
+    shell.run("init")
     assert shell.json("status")[0]["head"] == 0
 
 
