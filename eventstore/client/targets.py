@@ -81,7 +81,7 @@ def _embedded(config: Config, pool: object | None, *, create: bool) -> Storage:
         raise SchemaVersionError(problem, found=None, expected=SCRIPTS.version) from error
     try:
         config = replace(config, dsn=server.dsn)
-        return PostgresStorage(config, on_close=server.close, pool=pool)
+        return PostgresStorage(config, on_close=server.close, pool=pool, revive=server.revive)
     except BaseException:
         server.close()
         raise

@@ -38,7 +38,7 @@ from eventstore.storages.postgres.announce_session import (
 )
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.connector import Connector
+from eventstore.storages.postgres.connecting.connector import Connector, Revive
 from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.connecting.pool import Pool
 from eventstore.storages.postgres.connecting.precedence import Precedence
@@ -75,6 +75,7 @@ class PostgresStorage:
         on_close: Callable[[], object] | None = None,
         *,
         pool: object | None = None,
+        revive: Revive | None = None,
     ) -> None:
         """Prepare; `open` connects.
 
@@ -83,6 +84,7 @@ class PostgresStorage:
             on_close: Called after the last connection was closed.
             pool: A `psycopg_pool.ConnectionPool` of the service for reads; it stays open.
                 Defaults to one of our own.
+            revive: Called when `dsn` cannot be connected to; see `Connector`.
 
         Raises:
             ValueError: A connection string cannot be read.
@@ -94,7 +96,7 @@ class PostgresStorage:
         self._closed = False
         self._watchdog = Watchdog()
         self._precedence = Precedence()
-        self._connector = self._connector_to(config.dsn)
+        self._connector = self._connector_to(config.dsn, revive)
         self._listen_connector = (
             self._connector_to(config.listen_dsn) if config.listen_dsn else self._connector
         )
@@ -364,10 +366,11 @@ class PostgresStorage:
             session.close()
         return session
 
-    def _connector_to(self, dsn: str) -> Connector:
+    def _connector_to(self, dsn: str, revive: Revive | None = None) -> Connector:
         return Connector(
             dsn,
             self._watchdog,
             self._precedence,
             allow_unsafe_durability=self._config.allow_unsafe_durability,
+            revive=revive,
         )

@@ -19,7 +19,7 @@ from eventstore.storages.postgres.connecting.precedence import Precedence
 from eventstore.storages.postgres.connecting.sqlstates import translated
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 
-__all__ = ["Connector"]
+__all__ = ["Connector", "Revive"]
 
 OLDEST_SERVER = 15
 
@@ -44,6 +44,8 @@ _PLANNING = b"""
 
 Raw = TypeVar("Raw", bound=psycopg.Connection[Any])
 
+Revive = Callable[[], bool]
+
 _DEFAULTS: dict[str, str | int] = {
     "fallback_application_name": "eventstore",
     # After a failover, connect only to the server that takes writes.
@@ -65,6 +67,7 @@ class Connector:
         precedence: Precedence,
         *,
         allow_unsafe_durability: bool,
+        revive: Revive | None = None,
     ) -> None:
         """Prepare; connects later.
 
@@ -73,6 +76,8 @@ class Connector:
             watchdog: Ends calls on the connections at their deadlines.
             precedence: Told when the server refuses a connection that is not for a pool.
             allow_unsafe_durability: See `Config`.
+            revive: Called when no connection can be made, in the thread of the attempt. True: the
+                server was started again, so it is tried once more. For a server of our own.
 
         Raises:
             ValueError: *dsn* is no connection string.
@@ -82,6 +87,7 @@ class Connector:
         self._watchdog = watchdog
         self._precedence = precedence
         self._allow_unsafe_durability = allow_unsafe_durability
+        self._revive = revive
         self._prepares = True
         self._lock = threading.Lock()
         self._stops: list[Callable[[], None]] = []
@@ -133,7 +139,7 @@ class Connector:
         left = deadline - time.monotonic()
         if left <= 0:
             raise StorageUnavailableError("the deadline passed before a connection was made")
-        attempt = _Attempt(connect, self._conninfo, left / self._hosts)
+        attempt = _Attempt(_reviving(connect, self._revive), self._conninfo, left / self._hosts)
         with self._stoppable(attempt.abandon):
             attempt.start()
             raw = attempt.result(left)
@@ -254,6 +260,22 @@ class _Attempt(threading.Thread, Generic[Raw]):
                 self._raw = raw
                 return
         raw.close()
+
+
+def _reviving(connect: Callable[..., Raw], revive: Revive | None) -> Callable[..., Raw]:
+    """Return *connect*, which tries once more after *revive* has started the server again."""
+    if revive is None:
+        return connect
+
+    def connect_or_revive(conninfo: str, **options: Any) -> Raw:
+        try:
+            return connect(conninfo, **options)
+        except psycopg.OperationalError:
+            if not revive():
+                raise
+            return connect(conninfo, **options)
+
+    return connect_or_revive
 
 
 def _with_defaults(dsn: str) -> str:
