@@ -37,7 +37,7 @@ def pins(lock: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_holds_pins_and_hashes_alone(lock: str) -> None:
-    """No address of a registry and no path: the one who installs chooses where from."""
+    """F58: no address of a registry and no path: the one who installs chooses where from."""
     strange = [
         line for line in lines(lock) if not _PIN.fullmatch(line) and not _HASH.fullmatch(line)
     ]
@@ -46,6 +46,7 @@ def test_a_lock_holds_pins_and_hashes_alone(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_pin_has_a_hash(lock: str) -> None:
+    """F58: a machine of a later day installs what the tests passed with, or nothing."""
     for line, following in zip(lines(lock), [*lines(lock)[1:], ""], strict=True):
         if _PIN.fullmatch(line):
             assert _HASH.fullmatch(following), line
@@ -53,7 +54,7 @@ def test_every_pin_has_a_hash(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_satisfies_every_requirement(lock: str) -> None:
-    """One that does not is out of date: run ``make lock``."""
+    """F58: one that does not is out of date: run ``make lock``."""
     wanted = [*PROJECT["dependencies"], *(each for extra in LOCKS[lock] for each in EXTRAS[extra])]
     locked = pins(lock)
     for requirement in map(Requirement, wanted):
@@ -71,10 +72,27 @@ def test_the_locks_agree_on_what_they_share() -> None:
 
 
 def test_the_build_backend_is_locked() -> None:
-    """The project is installed without build isolation."""
+    """F58: the project is installed without build isolation."""
     [backend] = map(
         Requirement,
         tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"],
     )
     [version] = pins("dev.lock")[canonicalize_name(backend.name)]
     assert backend.specifier.contains(version)
+
+
+def test_make_installs_nothing_but_what_is_locked() -> None:
+    """F58: `make check` and `make test` on a fresh machine; only uv, for the locks, is not."""
+    text = (ROOT / "Makefile").read_text("utf-8").replace("\\\n", " ")
+    recipes = [recipe for recipe in text.split("\n\n") if "STAMP):" in recipe]
+    installs = [
+        line for recipe in recipes for line in recipe.splitlines() if "$(PIP) install" in line
+    ]
+    assert len(installs) >= len(LOCKS) + 1
+    assert [line for line in installs if not _TAKES_WHAT_IS_LOCKED.search(line)] == []
+
+
+_TAKES_WHAT_IS_LOCKED = re.compile(
+    r"--require-hashes --requirement requirements/(dev|bench)\.lock$"
+    r"|--no-deps --no-build-isolation --editable \.$"
+)

@@ -176,6 +176,7 @@ def workshop() -> Iterator[Workshop]:
 def test_no_run_of_a_mutants_tests_meets_another(
     workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """F59: neither its temporary folders nor what it remembers, whatever the settings are."""
     notes = tmp_path / "notes"
     probe = workshop.tree / "probe" / "test_probe.py"
     probe.parent.mkdir()

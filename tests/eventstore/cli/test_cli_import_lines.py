@@ -160,6 +160,7 @@ def test_what_a_line_leaves_out_has_the_default_of_an_event() -> None:
     ],
 )
 def test_a_bad_line_is_named_after_the_good_ones_before_it(bad: bytes, reason: str) -> None:
+    """F58: the reason is in our words, whatever the library that decodes says."""
     parsed = parse_lines([NO_ID, b"\n", bad, NO_ID])
     assert next(parsed).number == 1
     with pytest.raises(BadLineError, match="^line 3: .*" + re.escape(reason)) as caught:

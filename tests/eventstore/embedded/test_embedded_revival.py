@@ -189,7 +189,7 @@ def test_a_server_that_cannot_be_started_is_tried_seldom_and_told_once(
     good = settings.read_text()
 
     def attempts() -> int:
-        return (home / "server.log").read_text().count("unrecognized configuration parameter")
+        return (home / "server.log").read_text().count("no_such_setting")
 
     def told() -> list[str]:
         return [text for text in caplog.messages if "cannot be started again" in text]
