@@ -118,21 +118,25 @@ def stop(home: Home, socket_folder: Path, deadline: Deadline) -> None:
         StorageUnavailableError: It did not end before the deadline.
     """
     with FileLock(home.server_lock) as guard:
-        if not guard.try_exclusive():
-            ask_to_end(socket_folder)
+        postmaster = home.postmaster()
+        # Only orphans may be left of it: then its process id may be that of another program.
+        if postmaster is not None and listener(postmaster.socket_folder) == postmaster.pid:
+            _ask_to_end(postmaster.pid)
         while not guard.try_exclusive():
             _pause(home, deadline, None)
         remove_socket_folder(socket_folder)
 
 
-def ask_to_end(socket_folder: Path) -> None:
-    """Ask the server that listens there for a fast shutdown; a no-op if nobody listens.
-
-    The kernel names it: in ``postmaster.pid`` may be the number of another program by now.
-    """
+def stop_lost(socket_folder: Path) -> None:
+    """Ask the server that listens there to end; its folder is gone, so nobody else can find it."""
     if pid := listener(socket_folder):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+        _ask_to_end(pid)
+
+
+def _ask_to_end(pid: int) -> None:
+    """Ask a server for a fast shutdown."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
 
 
 def _attach(home: Home) -> tuple[Path | None, psycopg.Error | None]:

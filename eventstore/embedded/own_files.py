@@ -79,9 +79,9 @@ def check_folder(folder: Path) -> None:
             f" {name_of(uid)}: run as its owner, or choose another folder"
         )
     if _others_may_write(found):
-        raise StorageError(
-            f"other users may write in {folder}: choose a folder in it, or run: chmod go-w {folder}"
-        )
+        # Not for a folder like /tmp, which is meant to be open.
+        remedy = "" if found.st_mode & stat.S_ISVTX else f", or run: chmod go-w {folder}"
+        raise StorageError(f"other users may write in {folder}: choose a folder in it{remedy}")
 
 
 def check_way(path: Path) -> None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
-_CALM = 60.0
-"""Seconds without an attempt after which the pauses begin anew."""
 
 _log = get_logger(part="embedded server")
 
@@ -37,7 +35,7 @@ class Revival:
         self._lock = threading.Lock()
         self._revived = 0
         self._pause = 0.0
-        self._attempted_at = -_CALM
+        self._attempted_at = 0.0
         self._failure: str | None = None
 
     def revive(self) -> bool:
@@ -59,19 +57,16 @@ class Revival:
             except (StorageError, OSError) as error:
                 raise self._failed(error) from error
             self._revived += 1
-            self._failure = None
+            self._failure, self._pause = None, _FIRST_PAUSE
             _log.warning("the server had died and was started again")
             return True
 
     def _attempt(self) -> bool:
         """Start the server, unless the last attempt ended a moment ago."""
-        quiet = time.monotonic() - self._attempted_at
-        if quiet < self._pause:
+        if time.monotonic() < self._attempted_at + self._pause:
             raise _TooEarlyError(
                 self._failure or "the server died again, it is started in a moment"
             )
-        grown = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self._pause = _FIRST_PAUSE if quiet >= _CALM else grown
         try:
             return self._start()
         finally:
@@ -81,11 +76,11 @@ class Revival:
         """Return the error to raise. The first of a row is logged."""
         if isinstance(error, _TooEarlyError):
             return error
-        reason = f"the server died and cannot be started again: {error}"
         if self._failure is None:
             _log.error("the server died and cannot be started again", reason=str(error))
-        self._failure = reason
-        return StorageUnavailableError(reason)
+        self._failure = f"the server died and cannot be started again: {error}"
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        return StorageUnavailableError(self._failure)
 
 
 class _TooEarlyError(StorageUnavailableError):

@@ -11,11 +11,11 @@ from eventstore.embedded.deadline import Deadline
 from eventstore.embedded.home import Home
 from eventstore.embedded.launch import (
     RESERVED,
-    ask_to_end,
     dsn_of,
     ensure_running,
     has_ended,
     stop,
+    stop_lost,
 )
 from eventstore.embedded.locks import FileLock
 from eventstore.embedded.revival import Revival
@@ -174,7 +174,7 @@ class EmbeddedServer:
             if found == self._data:
                 self._leave(Deadline(timeout))
             elif found is None and self._use.try_exclusive():
-                ask_to_end(self._socket_folder)  # it would notice within a minute
+                stop_lost(self._socket_folder)
         finally:
             self._use.release()
 
