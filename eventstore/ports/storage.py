@@ -25,6 +25,7 @@ __all__ = [
     "HeadListener",
     "Heard",
     "KeeperSession",
+    "KnownEvent",
     "ReadDirection",
     "Storage",
 ]
@@ -133,20 +134,32 @@ class Heard:
     """The connection is new: earlier announcements may have been missed."""
     touched: frozenset[int] = frozenset()
     """Ids of subscriptions that were released, paused, resumed, reset or deleted somewhere."""
-    announced: bool = False
-    """Somebody else announced new events."""
     deaf: bool = False
-    """Announcements do not arrive, for instance through a pooler: new events are polled for."""
+    """Whether announcements arrive is not proved, or they do not, for instance through a pooler.
+    New events are found by polling."""
     newest: UUID | None = None
     """Id of the event at the head; None if it was deleted or the store is empty."""
     deletion_no: int = 0
     """Number of the newest deletion. If it grew, drop the events held in memory."""
+    holds: bool = True
+    """The event that was asked for is still at its position, or was deleted there. False: the
+    database was set back in time."""
+
+
+KnownEvent = tuple[int, UUID]
+"""Global position and id of an event."""
 
 
 class HeadListener(Protocol):
-    """A connection that learns of new events. Used by one thread, woken from any."""
+    """Learns of new events. Used by one thread, woken from any.
 
-    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
+    It reads as every other part of the storage does. Where announcements come from is another
+    matter: they are hints to look, and it looks without them, too.
+    """
+
+    def wait(
+        self, timeout: float, *, prompt: bool = True, known: KnownEvent | None = None
+    ) -> Heard:
         """Block until something was announced, `wake` was called or *timeout* seconds passed.
 
         Reconnects if the connection is lost. An announcement is only a hint to look: the head is
@@ -158,16 +171,16 @@ class HeadListener(Protocol):
             prompt: Whether to listen. False: nobody is in a hurry, so new events are noticed only
                 after *timeout*. The first prompt call after such a call returns at once, as after
                 a reconnect.
+            known: An event that was at its position before; see `Heard.holds`.
 
         Raises:
-            StorageUnavailableError: Not connected, and could not connect within *timeout*. Call
-                again.
+            StorageUnavailableError: The head could not be read. Call again.
         """
 
     def read_all(
         self, after: int, count: int, max_bytes: int, deadline: float
     ) -> list[StoredEvent]:
-        """Do `Storage.read_after` of ``$all``, over the listener's own connection."""
+        """Do `Storage.read_after` of ``$all``, over the listener's own connection if possible."""
 
     def wake(self) -> None:
         """Make `wait` return at once, from any thread."""

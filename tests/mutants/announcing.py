@@ -9,6 +9,8 @@ from tests.mutants.places.python_place import function
 __all__ = ["ANNOUNCING"]
 
 _FAULTS = "tests/eventstore/postgres/test_listening_faults.py"
+_EARS = "tests/eventstore/postgres/test_ears.py"
+_OVERTAKEN = "tests/acceptance/guarantees/test_restored_and_overtaken.py"
 _HISTORY = "tests/eventstore/postgres/test_listening_history.py"
 _ANNOUNCER = "tests/actors/announcing/test_announcer.py"
 _ANNOUNCED = "tests/eventstore/postgres/test_announce_session.py"
@@ -22,11 +24,6 @@ _GONE = "tests/acceptance/guarantees/test_deletions.py"
 _NOT_DELIVERED = (
     f"{_GONE}::test_what_waits_in_memory_is_not_delivered_once_its_hard_delete_was_seen",
 )
-
-_NEWS_ONLY = """
-if not {}:
-    return Heard(0, reconnected=False)
-"""
 
 ANNOUNCING = (
     Mutant(
@@ -171,15 +168,15 @@ ANNOUNCING = (
         name="fallen-head-not-compared",
         guarantee="G31",
         breaks="A head that fell is taken for an old announcement.",
-        where=function("History.is_doubtful").literal(True),
-        change=constant(False),
+        where=function("History.is_doubtful").comparison(">"),
+        change=operator("!="),
         killers=(f"{_LISTENING}::test_a_head_that_falls_is_compared_with_the_history",),
     ),
     Mutant(
         name="history-that-grew-again",
         guarantee="G31",
         breaks="A database set back is not noticed when its head has come as far again.",
-        where=function("History.is_doubtful").returned(mentioning="found"),
+        where=function("History.is_doubtful").returned(mentioning="newest"),
         change=constant(False),
         killers=(f"{_LISTENING}::test_another_event_at_the_head_is_compared_with_the_history",),
     ),
@@ -235,7 +232,7 @@ ANNOUNCING = (
         name="announced-to-nobody",
         guarantee="G22",
         breaks="A runtime without subscriptions is woken by every append.",
-        where=function("PostgresHeadListener._attend").condition(mentioning="_prompt"),
+        where=function("Ears.attend").assigned("wanted").condition(),
         change=constant(True),
         killers=(f"{_ANNOUNCED}::test_who_is_in_no_hurry_is_not_woken_by_what_others_are_told",),
     ),
@@ -243,7 +240,7 @@ ANNOUNCING = (
         name="announced-to-the-unhurried",
         guarantee="G22",
         breaks="Commits are announced though nobody who listens is in a hurry.",
-        where=function("PostgresHeadListener._attend").assigned("names").part(mentioning="_prompt"),
+        where=function("Ears.attend").assigned("name").condition(),
         change=constant(True),
         killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
     ),
@@ -251,7 +248,7 @@ ANNOUNCING = (
         name="listening-in-secret",
         guarantee="G23",
         breaks="Other processes do not see that somebody listens, and announce nothing.",
-        where=function("PostgresHeadListener._attend").condition(mentioning="listening"),
+        where=function("Ears.attend").condition(mentioning="hearing"),
         change=constant(False),
         killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
     ),
@@ -325,15 +322,15 @@ ANNOUNCING = (
         name="our-own-announcement",
         guarantee="G22",
         breaks="A process is woken by what it announces itself.",
-        where=function("PostgresHeadListener._hear").condition().part(mentioning="announcing"),
-        change=remove,
+        where=function("Ears._hear").condition(mentioning="announcing"),
+        change=constant(True),
         killers=(f"{_ANNOUNCED}::test_nobody_is_woken_by_what_he_announces_himself",),
     ),
     Mutant(
         name="announced-to-oneself",
         guarantee="G22",
         breaks="A process that is alone announces each of its commits to itself.",
-        where=function("PostgresHeadListener._attend").assignment("listening"),
+        where=function("Ears.attend").assignment("listening"),
         change=remove,
         killers=(f"{_ANNOUNCED}::test_where_nobody_else_listens_events_are_not_announced",),
     ),
@@ -341,7 +338,7 @@ ANNOUNCING = (
         name="listening-not-taken-up",
         guarantee="G23",
         breaks="Who is in a hurry now hears of appends at its timeouts only.",
-        where=function("PostgresHeadListener.wait").condition(mentioning="changed"),
+        where=function("PostgresHeadListener._listen").condition(mentioning="_prompt"),
         change=constant(False),
         killers=(
             f"{_NEWS}::test_who_is_in_a_hurry_now_hears_at_once_what_is_there_and_then_of_every_append",
@@ -359,15 +356,15 @@ ANNOUNCING = (
         name="deaf-and-waiting",
         guarantee="G23",
         breaks="Where no announcement arrives, nobody looks.",
-        where=function("PostgresHeadListener.wait").call("_receive").statement(),
-        change=replace(_NEWS_ONLY),
+        where=function("PostgresHeadListener.wait").returned(),
+        change=replace("self._last"),
         killers=(f"{_FAULTS}::test_a_deaf_listener_looks_at_every_timeout",),
     ),
     Mutant(
         name="forged-announcement-crashes",
         guarantee="G23",
         breaks="Whoever sends something odd on the channel crashes every listener.",
-        where=function("_News.take_in").call("fullmatch", mentioning="_SUBSCRIPTIONS"),
+        where=function("Hints.take_in").call("fullmatch", mentioning="_SUBSCRIPTIONS"),
         change=calls("match"),
         killers=(f"{_HISTORY}::test_an_announcement_is_a_hint_to_look_and_nothing_else",),
     ),
@@ -375,7 +372,7 @@ ANNOUNCING = (
         name="deaf-and-unaware",
         guarantee="G23",
         breaks="LISTEN through a pooler counts as working.",
-        where=function("PostgresHeadListener._listen").assigned("listening"),
+        where=function("Ears.prove").assigned("hearing"),
         change=constant(True),
         killers=(f"{_FAULTS}::test_listening_that_does_not_hear_itself_is_no_listening",),
     ),
@@ -383,17 +380,76 @@ ANNOUNCING = (
         name="news-of-another-store",
         guarantee="G34",
         breaks="Changes of subscriptions in another schema are taken for ours.",
-        where=function("PostgresHeadListener._hear").condition().part(mentioning="channel"),
-        change=remove,
+        where=function("Ears._hear").condition(mentioning="channel"),
+        change=constant(False),
         killers=(f"{_FAULTS}::test_what_another_store_announces_is_not_heard",),
     ),
     Mutant(
         name="no-listener-beside-a-full-queue",
         guarantee="G23",
         breaks="A full notification queue of the server ends every runtime that begins to listen.",
-        where=function("PostgresHeadListener._probe_returns").caught(),
-        change=replace("psycopg.errors.LockNotAvailable"),
+        where=function("PostgresHeadListener._is_anew").caught(),
+        change=replace("StorageError"),
         killers=(f"{_QUEUE}::test_a_full_notification_queue_refuses_no_append",),
+    ),
+    Mutant(
+        name="read-where-it-listens",
+        guarantee="G34",
+        breaks="Events are read from the database that listen_dsn leads to.",
+        where=function("PostgresHeadListener._see").assigned("connection"),
+        change=replace("self._line.current"),
+        killers=(f"{_EARS}::test_what_happens_in_the_database_of_listen_dsn_is_never_read",),
+    ),
+    Mutant(
+        name="proved-to-oneself",
+        guarantee="G23",
+        breaks="That another database is listened to is not noticed.",
+        where=function("PostgresHeadListener._announce").assigned("eyes"),
+        change=replace("self._ears.connection"),
+        killers=(f"{_EARS}::test_what_happens_in_the_database_of_listen_dsn_is_never_read",),
+    ),
+    Mutant(
+        name="proved-once-for-ever",
+        guarantee="G23",
+        breaks="After dsn was moved to another server, the old one is listened to.",
+        where=function("PostgresHeadListener._is_anew").call("doubt"),
+        change=remove,
+        killers=(f"{_EARS}::test_the_proof_is_made_again_for_another_server",),
+    ),
+    Mutant(
+        name="woken-and-deaf",
+        guarantee="G23",
+        breaks="Whoever is woken while it tries whether it hears is deaf.",
+        where=function("Ears.prove").call("receive").keyword("heed_bell"),
+        change=constant(True),
+        killers=(f"{_EARS}::test_a_wake_up_during_the_probe_is_no_deafness",),
+    ),
+    Mutant(
+        name="blind-without-ears",
+        guarantee="G23",
+        breaks="Where no connection of its own can be made, no new event is found.",
+        where=function("PostgresHeadListener._see").returned(1),
+        change=replace("work(self._line.current)"),
+        killers=(f"{_EARS}::test_a_connection_of_its_own_is_no_condition_for_polling",),
+    ),
+    Mutant(
+        name="looked-at-every-shout",
+        guarantee="G22",
+        breaks="Whoever shouts on the channel takes a processor.",
+        where=function("PostgresHeadListener._is_time").condition(mentioning="hinted"),
+        change=constant(False),
+        killers=(f"{_EARS}::test_two_looks_for_nothing_have_a_pause_between_them",),
+    ),
+    Mutant(
+        name="loss-hidden-by-our-own",
+        guarantee="G31",
+        breaks="An append of our own right behind what was lost hides the loss.",
+        where=function("History.verify").condition(),
+        change=constant(False),
+        killers=(
+            f"{_LISTENING}::test_what_was_at_the_head_of_the_last_look_has_to_be_there_still",
+            f"{_OVERTAKEN}::test_an_append_of_its_own_hides_no_loss_though_nothing_was_announced",
+        ),
     ),
     Mutant(
         name="deleted-and-queued",

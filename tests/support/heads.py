@@ -8,7 +8,7 @@ from uuid import UUID
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.ports.storage import HeadListener, Heard
+from eventstore.ports.storage import HeadListener, Heard, KnownEvent
 from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.memory import MemoryStorage
 
@@ -26,6 +26,8 @@ class ScriptedHeads:
         """The position after which each read began."""
         self.prompt: bool | None = None
         """The argument `prompt` of the last call."""
+        self.known: KnownEvent | None = None
+        """The argument `known` of the last call."""
         self.before_reading: Callable[[], object] = lambda: None
         self.closed = False
 
@@ -41,8 +43,10 @@ class ScriptedHeads:
     def lose_connection() -> None:
         raise away()
 
-    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
-        self.prompt = prompt
+    def wait(
+        self, timeout: float, *, prompt: bool = True, known: KnownEvent | None = None
+    ) -> Heard:
+        self.prompt, self.known = prompt, known
         said = self._said.get()
         if isinstance(said, BaseException):
             raise said

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode: each transaction may run in another session."""
+"""PgBouncer, unless told otherwise in transaction mode: each one may run in another session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTINGS = """
 {dbname} = host={host} port={port} user={user}
 
 [pgbouncer]
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = {sessions}
 auth_type = any
 listen_port = 6432
@@ -34,13 +34,15 @@ unix_socket_dir = {folder}
 class Pooler:
     """A pooler in front of a server, with fewer sessions than there are clients."""
 
-    def __init__(self, dsn: str, sessions: int = 2) -> None:
+    def __init__(self, dsn: str, sessions: int = 2, mode: str = "transaction") -> None:
         assert PROGRAM is not None
         self._folder = Path(tempfile.mkdtemp(prefix="eventstore-pooler-"))
         identity().own(self._folder)
         settings = self._folder / "pgbouncer.ini"
         names = conninfo_to_dict(dsn)
-        settings.write_text(_SETTINGS.format(**names, sessions=sessions, folder=self._folder))
+        settings.write_text(
+            _SETTINGS.format(**names, sessions=sessions, folder=self._folder, mode=mode)
+        )
         self.dsn = make_conninfo(dsn, host=str(self._folder), port=6432)
         self._log = (self._folder / "log").open("wb")
         self._process = subprocess.Popen(

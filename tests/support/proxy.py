@@ -35,6 +35,7 @@ class Proxy:
         self._pause = threading.Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._closed = False
+        self._refusing = False
         self._threads: list[threading.Thread] = []
         self._accepting = self._start(self._accept)
 
@@ -46,6 +47,19 @@ class Proxy:
         """
         with self._changed:
             self._swallowed = after_bytes_to_server
+
+    def lead_to(self, dsn: str) -> None:
+        """Lead to another server from now on, as a name does that is moved; old connections end."""
+        self._target = conninfo_to_dict(dsn)
+        self.cut()
+
+    def refuse(self) -> None:
+        """Close every new connection at once, until `accept`."""
+        self._refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        self._refusing = False
 
     def delay(self, seconds: float) -> None:
         """Delay everything by *seconds*, in both directions."""
@@ -112,6 +126,8 @@ class Proxy:
             except OSError:
                 return
             try:
+                if self._refusing:
+                    raise ConnectionRefusedError
                 server = self._connect()
             except OSError:  # the server is down
                 client.close()

@@ -209,7 +209,13 @@ class Service:
 
     def health(self) -> None:
         health = self._store.health()
-        report("health", running=health.running, listening=health.listening, failure=health.failure)
+        report(
+            "health",
+            running=health.running,
+            reached=health.database_reachable,
+            listening=health.listening,
+            failure=health.failure,
+        )
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 

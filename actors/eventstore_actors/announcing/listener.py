@@ -42,7 +42,8 @@ class Listener(threading.Thread):
     soon. If there are more new events than the memory holds, only the newest one is sent.
 
     It also detects that the database was set back in time. The newest known event is its mark: new
-    events are read together with the mark, or the mark is checked afterwards.
+    events are read together with the mark, or the mark is checked afterwards. And every look checks
+    the event that was at the head of the one before.
     """
 
     def __init__(self, context: Context, publisher: Ref) -> None:
@@ -55,6 +56,8 @@ class Listener(threading.Thread):
         self._ended = threading.Event()
         self._look = threading.Event()
         self._connected = False
+        self._deaf = False
+        """What the publisher was told last of announcements."""
         self._deletion_no = 0
         self._told = 0
         """Newest position that was sent to the publisher."""
@@ -85,9 +88,13 @@ class Listener(threading.Thread):
 
     def _turn(self) -> None:
         try:
-            heard = self._heads.wait(self._patience(), prompt=self._recent.watched)
+            heard = self._heads.wait(
+                self._patience(), prompt=self._recent.watched, known=self._history.seen
+            )
             if not self._ended.is_set():
+                self._history.verify(heard)
                 self._tell_of(heard)
+                self._history.see(heard)
         except HistoryRewoundError as error:
             try_tell(self._shared.supervisor, HistoryRewound(error))
             self._ended.set()
@@ -114,7 +121,7 @@ class Listener(threading.Thread):
                 self._tell_of_news(heard)
             else:
                 self._tell_of_head(heard)
-        elif heard.touched:
+        elif heard.touched or heard.deaf is not self._deaf:
             self._tell(heard)
 
     def _known(self) -> int:
@@ -142,7 +149,7 @@ class Listener(threading.Thread):
         self._history.check()
         self._deletion_no = heard.deletion_no
         self._tell(replace(heard, reconnected=True), newest)
-        self._told = self._history.head = heard.head
+        self._told = heard.head
         self._connected = True
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
@@ -194,6 +201,7 @@ class Listener(threading.Thread):
         return self._heads.read_all(max(after, 0), count, max_bytes, self._deadline())
 
     def _tell(self, heard: Heard, events: list[StoredEvent] | None = None) -> None:
+        self._deaf = heard.deaf
         try_tell(self._publisher, HeadHeard(heard, tuple(events or ())))
         self._told = max(self._told, heard.head)
         if events:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard
+from eventstore.ports.storage import Heard, KnownEvent
 from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.state.context import Context
 
@@ -30,9 +30,10 @@ class Mark:
 
 
 class History:
-    """The newest known event and the newest known head. Used by one thread.
+    """The newest known event, and the one at the head of the last look. Used by one thread.
 
-    A head that does not grow, or another event at the head, is doubtful; `check` asks the storage.
+    Every look tells whether the event of the look before is still there. A head that is not beyond
+    the newest known event, and is another event, is doubtful; `check` asks the storage.
     """
 
     def __init__(self, context: Context) -> None:
@@ -40,8 +41,8 @@ class History:
         self._recent = context.recent
         self._told: Mark | None = None
         """The newest event sent to the publisher; the memory may not have it yet."""
-        self.head = 0
-        """The head as it was read last."""
+        self.seen: KnownEvent | None = None
+        """The event at the head of the last look that was dealt with."""
 
     def tell_of(self, event: StoredEvent) -> None:
         """Remember *event* as the newest."""
@@ -55,19 +56,29 @@ class History:
         held = self._held(mark[0])
         return Mark(*mark, held.size if held is not None else 0)
 
+    def see(self, heard: Heard) -> None:
+        """Remember the event at the head, for the next look."""
+        if heard.newest is not None:
+            self.seen = (heard.head, heard.newest)
+
     def is_doubtful(self, heard: Heard) -> bool:
         """Return whether the database may have been set back (and have grown again since)."""
-        before, self.head = self.head, heard.head
-        if heard.newest is None and heard.head > before:
-            return False
         mark = self.mark()
-        if mark is None:
+        if mark is None or heard.head > mark.position:
             return False
-        # What somebody else announced is behind what is known, or was read already.
-        if heard.newest is None or (heard.announced and heard.head <= mark.position):
-            return True
-        found = Mark(heard.head, heard.newest)
-        return found != mark and heard.head <= max(before, mark.position)
+        return (heard.head, heard.newest) != (mark.position, mark.event_id)
+
+    def verify(self, heard: Heard) -> None:
+        """Check that the event of the look before is still there.
+
+        An append of our own may have filled the position after what was lost, so that nothing else
+        looks odd.
+
+        Raises:
+            HistoryRewoundError: It is not.
+        """
+        if not heard.holds and self.seen is not None:
+            raise _lost(*self.seen)
 
     def check(self, head: int | None = None) -> None:
         """Check with the storage that the known events are still at their positions.
@@ -78,9 +89,7 @@ class History:
         for position, event_id in self._evidence(head):
             deadline = time.monotonic() + self._shared.config.connect_timeout
             if not self._shared.storage.history_holds(position, event_id, deadline):
-                raise HistoryRewoundError(
-                    f"the database lost event {event_id} at position {position}: it was set back"
-                )
+                raise _lost(position, event_id)
 
     def _evidence(self, head: int | None) -> Iterator[tuple[int, UUID]]:
         """Yield the mark, the newest event that was read, and the event in memory at *head*.
@@ -99,3 +108,9 @@ class History:
         """Return the event in memory at *position*."""
         held = self._recent.after(ALL_STREAMS, position - 1, 1, 0) if position > 0 else None
         return held[0] if held else None
+
+
+def _lost(position: int, event_id: UUID) -> HistoryRewoundError:
+    return HistoryRewoundError(
+        f"the database lost event {event_id} at position {position}: it was set back"
+    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from eventstore.model.names import ALL_STREAMS
 from eventstore.ports.ownership import Fence, Kept, Progress, Standing
-from eventstore.ports.storage import Announced, Heard
+from eventstore.ports.storage import Announced, Heard, KnownEvent
 from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 from eventstore.storages.memory.shared_store import SharedStore
 from eventstore.storages.memory.subscription_table import Moment
@@ -86,14 +86,16 @@ class MemoryListener:
         self._head = 0
         self._change = 0
 
-    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
+    def wait(
+        self, timeout: float, *, prompt: bool = True, known: KnownEvent | None = None
+    ) -> Heard:
         """Wait as `HeadListener` documents; the first call returns at once."""
         with self._store.listening() as changed:
             if prompt is not self._prompt:
                 self._prompt, self._connected = prompt, False
             if self._connected:
                 changed.wait_for(self._has_news if prompt else self._was_woken, timeout)
-            return self._heard()
+            return self._heard(known)
 
     def read_all(
         self, after: int, count: int, max_bytes: int, deadline: float
@@ -116,13 +118,14 @@ class MemoryListener:
     def _was_woken(self) -> bool:
         return self._woken
 
-    def _heard(self) -> Heard:
+    def _heard(self, known: KnownEvent | None) -> Heard:
         store = self._store
         heard = Heard(
             head=store.log.head,
             reconnected=not self._connected,
             touched=store.touched_after(self._change) if self._connected else frozenset(),
             newest=store.log.newest_id,
+            holds=known is None or store.log.holds(*known),
         )
         self._head, self._change = store.log.head, store.newest_change
         self._connected, self._woken = True, False

@@ -159,4 +159,10 @@ def send_news(
     """
     wait = max(1, min(lock_wait(deadline), int(1000 * longest_wait)))
     arguments = (f"{wait}ms", statements.channel, payload)
-    connection.execute(statements.notify, arguments, deadline)
+    try:
+        connection.execute(statements.notify, arguments, deadline)
+    except psycopg.errors.ProgramLimitExceeded:
+        # The server's queue is full. What everybody has read meanwhile leaves it only for a page
+        # that is full, which no longer happens, or for this question.
+        connection.execute(statements.queue_usage, (), deadline)
+        raise

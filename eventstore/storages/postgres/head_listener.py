@@ -1,189 +1,125 @@
-"""The connection that learns of new events: by LISTEN, or by polling where LISTEN is deaf."""
+"""Learns of new events: reads them through `dsn`, by hints of a session that LISTENs or by polling.
+
+Eyes and ears are apart. What is read never comes from where LISTEN leads to, and a look never waits
+for it. Without `listen_dsn` both use one connection while there is one.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import re
-import selectors
-import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from uuid import uuid4
 
 import psycopg
-from psycopg.pq import PGnotify
 
-from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.model.log import get_logger
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard
+from eventstore.ports.storage import Heard, KnownEvent
 from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.postgres.announce_session import OwnSessions, send_news
+from eventstore.storages.postgres.background_connection import BackgroundConnection
+from eventstore.storages.postgres.bell import Bell
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.connector import Connector
-from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.connecting.lender import Lender, Result, Work
+from eventstore.storages.postgres.connecting.pool import Pool
+from eventstore.storages.postgres.ears import Ears
 from eventstore.storages.postgres.reader import Reader
 from eventstore.storages.postgres.statements import Statements
 
-__all__ = ["Bell", "PostgresHeadListener"]
+__all__ = ["PostgresHeadListener"]
 
-_Selector = getattr(selectors, "PollSelector", selectors.DefaultSelector)
-"""Needs no kernel object as epoll does: a third of the cost, which is paid per commit."""
-
-
-class Bell:
-    """Wakes a thread that waits on a socket. Rings until it is cleared."""
-
-    def __init__(self) -> None:
-        self._writer, self._reader = socket.socketpair()
-        self._writer.setblocking(False)
-        self._reader.setblocking(False)
-
-    def ring(self) -> None:
-        # A full socket rings already; a closed one has no waiter.
-        with contextlib.suppress(OSError):
-            self._writer.send(b"!")
-
-    def clear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._reader.recv(1024):
-                pass
-
-    def wait(
-        self, timeout: float, other: int | None = None, *, heed_bell: bool = True
-    ) -> tuple[bool, bool]:
-        """Block until the bell rings or *other* is readable.
-
-        Args:
-            timeout: Longest wait in seconds. With 0 or less it does not block.
-            other: File number of a socket to wait for as well.
-            heed_bell: Whether to wait for the bell. False: only for *other*.
-
-        Returns:
-            Whether the bell rings, and whether *other* is readable.
-        """
-        with _Selector() as selector:
-            if heed_bell:
-                selector.register(self._reader, selectors.EVENT_READ)
-            if other is not None:
-                selector.register(other, selectors.EVENT_READ)
-            ready = {key.fd for key, _ in selector.select(max(0.0, timeout))}
-        return self._reader.fileno() in ready, other in ready
-
-    def close(self) -> None:
-        self._writer.close()
-        self._reader.close()
-
-
-_FIRST_PAUSE = 0.02
-_LONGEST_PAUSE = 0.5
-_PROBE_TIMEOUT = 1.0
-_LOOK_TIMEOUT = 3.0
+_SHORTEST_LOAN = 2.0
+"""Seconds for a look over a lent connection; the pool holds back one second for others."""
+_SHORTEST_HEARING = 1.0
+"""Seconds for statements of the ears, also where looks are more frequent."""
+_REST = 0.005
+"""Seconds between two looks by hints, of which the first found nothing."""
 
 _log = get_logger()
 
 
-@dataclass(slots=True)
-class _News:
-    """Notifications that were received and not reported yet. They are hints where to look."""
-
-    events: bool = False
-    touched: set[int] = field(default_factory=set)
-    probes: set[str] = field(default_factory=set)
-
-    def take_in(self, payload: str) -> None:
-        """Record a payload: ``s`` and subscription ids, ``p`` and a probe; others mean events."""
-        if _PROBE.fullmatch(payload):
-            self.probes.add(payload)
-        elif _SUBSCRIPTIONS.fullmatch(payload):
-            self.touched.update(map(int, payload[1:].split(",")))
-        else:
-            self.events = True
-
-    def any(self) -> bool:
-        return self.events or bool(self.touched)
-
-
-_PROBE = re.compile(r"p[0-9a-f-]{36}", re.ASCII)
-_SUBSCRIPTIONS = re.compile(r"s[0-9]{1,18}(,[0-9]{1,18})*", re.ASCII)
-
-
 class PostgresHeadListener:
-    """Waits for announcements and reads the head. Used by one thread; woken and closed from any.
-
-    LISTEN counts as working only after a probe came back: through a pooler the statement succeeds,
-    but no notification arrives. Then the head is read at every timeout, which costs only a delay.
-    """
+    """Waits for hints and reads the head. Used by one thread; woken and closed from any."""
 
     def __init__(
         self,
-        connector: Connector,
-        reader: Reader,
         statements: Statements,
         own: OwnSessions,
+        *,
+        connector: Connector,
+        listen_connector: Connector | None,
+        pool: Pool,
+        readers: Lender,
+        connect_timeout: float,
     ) -> None:
         """Prepare; connects later.
 
         Args:
-            connector: Connects to the server that sends notifications.
-            reader: Reads the events.
             statements: The statements of the store.
             own: The sessions of this storage, whose notifications are ignored.
+            connector: Connects through `dsn`; used and closed by the listener alone.
+            listen_connector: Connects to where LISTEN works, if not through `dsn`; the same.
+            pool: Connections through `dsn`.
+            readers: Lends connections for a look while there is none of its own.
+            connect_timeout: Longest time in seconds to connect, and for a look.
         """
-        self._connector = connector
-        self._events = reader
         self._statements = statements
-        self._own = own
-        self._connection: GuardedConnection | None = None
-        self._news = _News()
+        self._reader = Reader(statements)
+        self._pool = pool
+        self._readers = readers
+        self._timeout = connect_timeout
         self._bell = Bell()
+        self._ears = Ears(statements, own, self._bell)
+        self._eyes = BackgroundConnection(connector, connect_timeout, self._bell.ring)
+        self._line = self._eyes
+        """The connection of the ears."""
+        if listen_connector is not None:
+            self._line = BackgroundConnection(listen_connector, connect_timeout, self._bell.ring)
         self._in_use = threading.Lock()
+        self._closed = False
+        self._woken = False
         self._prompt = True
         """Whether we want announcements; `listening` says whether they arrive."""
-        self._own_name = ""
-        self._closed = False
-        self.listening = False
-        """Whether announcements arrive; otherwise new events are found by polling."""
+        self._mark = ""
+        """End of the name of each session that listens to this store."""
+        self._anew = True
+        """Something may have been missed since the last look."""
+        self._away = False
+        self._deafness_told = False
+        self._last = Heard(0, reconnected=True, deaf=True)
+        self._rests_until = 0.0
 
-    def wait(self, timeout: float, *, prompt: bool = True) -> Heard:
+    @property
+    def listening(self) -> bool:
+        """Whether announcements arrive; otherwise new events are found by polling."""
+        return self._ears.hearing
+
+    def wait(
+        self, timeout: float, *, prompt: bool = True, known: KnownEvent | None = None
+    ) -> Heard:
         """Block until there is something new; see `HeadListener.wait`."""
         deadline = time.monotonic() + timeout
         with self._in_use:
-            if self._closed:
-                raise StorageUnavailableError("the listener is closed")
-            changed, self._prompt = prompt is not self._prompt, prompt
-            if self._connection is not None:
-                try:
-                    if changed:
-                        self._attend(self._connection, time.monotonic() + _LOOK_TIMEOUT)
-                    else:
-                        self._receive(self._connection, deadline, self._news.any)
-                        self._bell.clear()
-                    return self._look(self._connection, reconnected=changed)
-                except (psycopg.Error, StorageUnavailableError) as error:
-                    _log.info("the listening connection was lost", reason=str(error))
-                    self._drop()
-            return self._connect(deadline)
+            self._anew |= prompt is not self._prompt
+            self._prompt = prompt
+            while not (self._is_anew(deadline) or self._is_time(deadline)):
+                pass
+            return self._look(known, max(timeout, _SHORTEST_LOAN))
 
     def read_all(
         self, after: int, count: int, max_bytes: int, deadline: float
     ) -> list[StoredEvent]:
-        """Read new events on this connection; see `HeadListener.read_all`."""
+        """Read new events; see `HeadListener.read_all`."""
         with self._in_use:
-            if self._connection is None:
-                raise StorageUnavailableError("the listener is not connected")
-            try:
-                return self._events.after(
-                    self._connection, ALL_STREAMS, after, count, max_bytes, deadline
-                )
-            except psycopg.Error as error:
-                self._drop()
-                raise translated(error, "reading new events failed") from error
+            return self._see(
+                lambda c: self._reader.after(c, ALL_STREAMS, after, count, max_bytes, deadline),
+                deadline,
+            )
 
     def wake(self) -> None:
         """Make `wait` return at once, from any thread."""
+        self._woken = True
         self._bell.ring()
 
     @property
@@ -191,164 +127,164 @@ class PostgresHeadListener:
         return self._closed
 
     def close(self) -> None:
-        """Make `wait` end, and close the connection. Idempotent."""
+        """Make `wait` end, and close the connections. Idempotent."""
         self._closed = True
         self._bell.ring()
-        connection = self._connection
-        if connection is not None:
-            connection.interrupt()
+        for each in (self._eyes, self._line):
+            each.interrupt()
         with self._in_use:
-            self._drop()
+            for each in (self._eyes, self._line):
+                each.close()
+            self._ears.attach(None)
             self._bell.close()
 
-    # ── connected ────────────────────────────────────────────────────────────────────────────────
+    # ── when to look ─────────────────────────────────────────────────────────────────────────────
 
-    def _look(self, connection: GuardedConnection, *, reconnected: bool) -> Heard:
-        """Read the head. Return it with the notifications that arrived before."""
-        news, self._news = self._news, _News()
-        deadline = time.monotonic() + _LOOK_TIMEOUT
-        row = connection.execute(self._statements.newest, (), deadline)[0]
-        head, newest, deletion_no = row
-        return Heard(
-            head,
-            reconnected=reconnected,
-            touched=frozenset(news.touched),
-            announced=news.events,
-            deaf=not self.listening,
-            newest=newest,
-            deletion_no=deletion_no,
-        )
-
-    def _receive(
-        self,
-        connection: GuardedConnection,
-        deadline: float,
-        enough: Callable[[], bool],
-        *,
-        heed_bell: bool = True,
-    ) -> bool:
-        """Receive announcements until *enough*.
-
-        Returns:
-            False if the bell rang or *deadline* passed first.
-        """
-        while True:
-            # Some may have come together with the answer to a statement.
-            while notify := connection.raw.pgconn.notifies():
-                self._hear(_decoded(notify))
-            if enough():
-                return True
-            left = deadline - time.monotonic()
-            rings, readable = self._bell.wait(left, connection.raw.fileno(), heed_bell=heed_bell)
-            if readable:
-                connection.raw.pgconn.consume_input()
-            elif rings or left <= 0:
-                return False
-
-    def _hear(self, notify: psycopg.Notify) -> None:
-        # A session shared through a pooler may still listen to the channels of others.
-        if notify.channel == self._statements.channel and notify.pid not in self._own.announcing:
-            self._news.take_in(notify.payload)
-
-    # ── connecting ───────────────────────────────────────────────────────────────────────────────
-
-    def _connect(self, deadline: float) -> Heard:
-        """Try to connect until *deadline*, or until the bell rings."""
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return self._try_to_connect(deadline)
-            except StorageUnavailableError as error:
-                reason = error
-            rings, _ = self._bell.wait(min(pause, deadline - time.monotonic()))
-            self._bell.clear()
-            if rings or time.monotonic() >= deadline:
-                raise reason
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _try_to_connect(self, deadline: float) -> Heard:
+    def _is_anew(self, deadline: float) -> bool:
+        """Take over what has connected. Return whether to look at once."""
         if self._closed:
             raise StorageUnavailableError("the listener is closed")
-        connection = self._connection = self._connector.connect(deadline)
-        connection.raw.add_notify_handler(self._hear)
+        if self._eyes.advance():
+            self._anew = True
+            # They may see another server than before.
+            self._ears.doubt()
+        if self._line is not self._eyes:
+            self._line.advance()
         try:
-            self._listen(connection, deadline)
-            return self._look(connection, reconnected=True)
-        except psycopg.Error as error:
-            self._drop()
-            raise translated(error, "listening failed") from error
-        except BaseException:
-            self._drop()
-            raise
+            self._listen(deadline)
+        except (psycopg.Error, StorageError) as error:
+            self._ears.stumble(error)
+        hearing_changed = self.listening is self._last.deaf
+        return (self._anew or hearing_changed) and self._eyes.settled
 
-    def _listen(self, connection: GuardedConnection, deadline: float) -> None:
-        status = connection.raw.pgconn.parameter_status(b"application_name") or b"eventstore"
-        self._own_name = status.decode()
-        connection.execute(self._statements.listen, (), deadline)
-        self.listening = self._probe_returns(connection, deadline)
-        self._attend(connection, deadline)
+    def _is_time(self, deadline: float) -> bool:
+        """Block until a hint, a wake-up, *deadline*, or news of a connection.
 
-    def _attend(self, connection: GuardedConnection, deadline: float) -> None:
-        """Start or stop to listen, and show in the application name whether we do.
-
-        The caller reads the head afterwards. Later commits are announced, so earlier announcements
-        are dropped.
+        Returns:
+            Whether to look now. False: there may be a connection for it.
         """
-        wanted = self._statements.listen if self._prompt else self._statements.unlisten
-        connection.execute(wanted, (), deadline)
-        self._own.listening = {connection.raw.info.backend_pid}
-        if self.listening:
-            names = (self._prompt, self._own_name, self._own_name)
-            connection.execute(self._statements.listening_as, names, deadline)
-        self._news = _News()
-
-    def _probe_returns(self, connection: GuardedConnection, deadline: float) -> bool:
-        probe = f"p{uuid4()}"
+        # Until the first attempt ends, it is likely to give a connection soon.
+        settled = self._eyes.settled
         try:
-            self._announce(probe, connection, deadline)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.ProgramLimitExceeded):
-            # Somebody's commit that notifies takes long, or somebody who listens takes nothing in
-            # and the queue is full. In a session of our own LISTEN works.
-            return not connection.pooled
-        until = min(deadline, time.monotonic() + _PROBE_TIMEOUT)
-        returned = self._receive(
-            connection, until, lambda: probe in self._news.probes or self._closed, heed_bell=False
-        )
-        if not returned:
-            _log.warning(
-                "LISTEN is deaf, new events are found by polling; is there a pooler in between?"
-                " Config(listen_dsn=...) can go around it"
-            )
-        return returned
+            hinted = self._ears.receive(deadline, lambda: settled and self._ears.has_hints())
+        except psycopg.Error as error:
+            _log.info("the listening connection was lost", reason=str(error))
+            self._ears.lose()
+            return False
+        now = time.monotonic()
+        if hinted and now < self._rests_until:
+            self._bell.wait(min(self._rests_until, deadline) - now)
+        self._bell.clear()
+        if self._eyes.current is not None or now >= deadline:
+            return True
+        return hinted or (settled and self._was_woken())
 
-    def _announce(self, probe: str, connection: GuardedConnection, deadline: float) -> None:
-        """Send *probe*; through a pooler over another client connection.
+    def _was_woken(self) -> bool:
+        woken, self._woken = self._woken, False
+        return woken
+
+    # ── the eyes ─────────────────────────────────────────────────────────────────────────────────
+
+    def _look(self, known: KnownEvent | None, patience: float) -> Heard:
+        """Read the head. Return it with the hints that arrived before."""
+        hints = self._ears.take()
+        deadline = time.monotonic() + self._timeout
+        try:
+            seen = self._see(lambda c: self._reader.look(c, known, deadline), deadline, patience)
+        except StorageError:
+            self._away = True
+            raise
+        heard = Heard(
+            seen.head,
+            reconnected=self._anew,
+            touched=frozenset(hints.touched),
+            deaf=not self.listening,
+            newest=seen.newest,
+            deletion_no=seen.deletion_no,
+            holds=seen.holds,
+        )
+        self._note(heard)
+        return heard
+
+    def _note(self, heard: Heard) -> None:
+        """Draw the conclusions from a look that succeeded."""
+        self._anew = False
+        if (heard.head, heard.deletion_no) == (self._last.head, self._last.deletion_no):
+            self._rests_until = time.monotonic() + _REST
+        self._last = heard
+        if self._away:
+            self._away = False
+            for each in (self._eyes, self._line):
+                each.hurry()
+        self._tell_of_deafness()
+
+    def _see(self, work: Work[Result], deadline: float, patience: float | None = None) -> Result:
+        """Read over the own connection, else over a lent one.
+
+        Raises:
+            StorageUnavailableError: Not done before *deadline*, or not within *patience* seconds
+                over a lent connection.
+            StorageError: The database refused.
+        """
+        connection = self._eyes.current
+        if connection is not None:
+            try:
+                return work(connection)
+            except (psycopg.Error, StorageUnavailableError) as error:
+                _log.info("the connection that reads new events was lost", reason=str(error))
+                self._eyes.drop()
+                self._attach()
+                self._anew = True
+        until = deadline if patience is None else min(deadline, time.monotonic() + patience)
+        return self._readers.run(work, until, "reading new events failed")
+
+    # ── the ears ─────────────────────────────────────────────────────────────────────────────────
+
+    def _attach(self) -> None:
+        """Let the ears use the connection that is theirs now, or none."""
+        if self._line.current is not self._ears.connection:
+            self._ears.attach(self._line.current)
+
+    def _listen(self, until: float) -> None:
+        """Listen as is wanted, and prove that the ears hear what is announced through `dsn`."""
+        self._attach()
+        if self._ears.connection is None:
+            return
+        if self._ears.must_prove:
+            deadline = self._deadline_of_ears(until)
+            self._ears.prove(lambda probe: self._announce(probe, deadline), until, deadline)
+        if self._ears.prompt is not self._prompt:
+            deadline = self._deadline_of_ears(until)
+            self._ears.attend(self._mark, prompt=self._prompt, deadline=deadline)
+
+    def _deadline_of_ears(self, until: float) -> float:
+        # The eyes wait meanwhile: no longer than for their next look, or a moment.
+        now = time.monotonic()
+        return min(now + self._timeout, max(until, now + _SHORTEST_HEARING))
+
+    def _announce(self, probe: str, deadline: float) -> None:
+        """Announce *probe* through `dsn`; through a pooler over another connection.
 
         Over our own connection the pooler may choose the session that listens, and the probe comes
         back. Later announcements would arrive while the session is not ours, and be lost.
         """
-        if not connection.pooled:
+
+        def send(connection: GuardedConnection) -> None:
+            ((self._mark,),) = connection.execute(self._statements.listener_mark, (), deadline)
             send_news(connection, self._statements, probe, deadline)
+
+        eyes = self._eyes.current
+        if eyes is None or (eyes is self._ears.connection and eyes.pooled):
+            self._pool.run_once(send, deadline)
+        else:
+            send(eyes)
+
+    def _tell_of_deafness(self) -> None:
+        """Say once why new events are found by polling only, though they can be read."""
+        if self.listening:
+            self._deafness_told = False
             return
-        another = self._connector.connect(deadline)
-        try:
-            send_news(another, self._statements, probe, deadline)
-        finally:
-            another.close()
-
-    def _drop(self) -> None:
-        self.listening = False
-        self._own.listening = set()
-        self._news = _News()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-
-def _decoded(notify: PGnotify) -> psycopg.Notify:
-    """Decode a notification. Anybody may send on the channel, in any encoding."""
-    return psycopg.Notify(
-        notify.relname.decode(errors="replace"),
-        notify.extra.decode(errors="replace"),
-        notify.be_pid,
-    )
+        trouble = self._line.failure or self._ears.trouble
+        if trouble is not None and not self._deafness_told:
+            self._deafness_told = True
+            _log.warning(f"LISTEN is deaf, new events are found by polling: {trouble}")

@@ -96,10 +96,9 @@ class PostgresStorage:
         self._closed = False
         self._watchdog = Watchdog()
         self._precedence = Precedence()
-        self._connector = self._connector_to(config.dsn, revive)
-        self._listen_connector = (
-            self._connector_to(config.listen_dsn) if config.listen_dsn else self._connector
-        )
+        self._connector = self._connector_to(config.dsn, self._precedence, revive)
+        if config.listen_dsn:
+            self._listen_connector()  # refuses what is no connection string
         self._statements = Statements(config.schema)
         self._schema = StoreSchema(config.schema)
         self._reader = Reader(self._statements)
@@ -176,13 +175,13 @@ class PostgresStorage:
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
-        for connector in {self._connector, self._listen_connector}:
-            connector.close()
-        for session in self._sessions:
-            session.close()
+        self._connector.close()
+        # Before the sessions: a listener may be waiting for a connection of theirs.
         self._pool.close()
         if self._service_pool is not None:
             self._service_pool.close()
+        for session in self._sessions:
+            session.close()
         self._watchdog.close()
         if self._on_close is not None:
             self._on_close()
@@ -200,9 +199,18 @@ class PostgresStorage:
         return self._joined(PostgresKeeperSession(connection, self._statements))
 
     def head_listener(self) -> HeadListener:
-        """Return a listener with a connection of its own, to `Config.listen_dsn` if set."""
+        """Return a listener with a connection of its own, and one to `Config.listen_dsn` if set."""
+        config = self._config
         return self._joined(
-            PostgresHeadListener(self._listen_connector, self._reader, self._statements, self._own)
+            PostgresHeadListener(
+                self._statements,
+                self._own,
+                connector=self._connector_to(config.dsn, self._precedence),
+                listen_connector=self._listen_connector() if config.listen_dsn else None,
+                pool=self._pool,
+                readers=self._readers,
+                connect_timeout=config.connect_timeout,
+            )
         )
 
     def announce_session(self) -> AnnounceSession:
@@ -366,11 +374,17 @@ class PostgresStorage:
             session.close()
         return session
 
-    def _connector_to(self, dsn: str, revive: Revive | None = None) -> Connector:
+    def _listen_connector(self) -> Connector:
+        # With a precedence of its own: a failure to listen takes no connection from the readers.
+        return self._connector_to(self._config.listen_dsn or "", Precedence())
+
+    def _connector_to(
+        self, dsn: str, precedence: Precedence, revive: Revive | None = None
+    ) -> Connector:
         return Connector(
             dsn,
             self._watchdog,
-            self._precedence,
+            precedence,
             allow_unsafe_durability=self._config.allow_unsafe_durability,
             revive=revive,
         )

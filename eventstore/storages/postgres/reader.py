@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.types.numeric import Int8
@@ -12,13 +12,25 @@ from psycopg.types.numeric import Int8
 from eventstore.model.errors import StreamDeletedError, StreamNotFoundError
 from eventstore.model.events import StreamInfo
 from eventstore.model.names import ALL_STREAMS, MAX_POSITION
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.storage import KnownEvent, ReadDirection
 from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.moments import utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
 
-__all__ = ["Reader"]
+__all__ = ["Look", "Reader"]
+
+
+_NO_EVENT = UUID(int=0)
+
+
+class Look(NamedTuple):
+    """What a look at the head finds; see `Heard`."""
+
+    head: int
+    newest: UUID | None
+    deletion_no: int
+    holds: bool
 
 
 class Reader:
@@ -113,6 +125,16 @@ class Reader:
         """Return the newest global position that was ever assigned."""
         head: int = connection.execute(self._statements.head, (), deadline)[0][0]
         return head
+
+    def look(
+        self, connection: GuardedConnection, known: KnownEvent | None, deadline: float
+    ) -> Look:
+        """Read the head, and whether the event *known* is still at its position."""
+        position, event_id = known or (0, _NO_EVENT)
+        at = _int8(position)
+        row = connection.execute(self._statements.newest, (at, event_id, at, at), deadline)[0]
+        head, newest, deletion_no, holds = row
+        return Look(head, newest, deletion_no, holds or known is None)
 
     def history_holds(
         self,

@@ -49,7 +49,7 @@ class Statements:
         )
         self.head = made("SELECT {schema}.store_head()")
         self.newest = made(_NEWEST)
-        self.history_holds = made(_HISTORY_HOLDS)
+        self.history_holds = made(f"SELECT {_HOLDS}")
 
         self.claim = made(_CLAIM)
         self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(9)})")
@@ -64,9 +64,11 @@ class Statements:
         self.channel = channel_of(schema)
         self.listen = _composed("LISTEN {channel}", channel=self.channel)
         self.unlisten = _composed("UNLISTEN {channel}", channel=self.channel)
-        self.listening_as = made(_LISTENING_AS)
+        self.listener_mark = made(f"SELECT {_LISTENER_MARK}")
+        self.name_session = _NAME_SESSION
         self.others_listen = made(_OTHERS_LISTEN)
         self.notify = _NOTIFY
+        self.queue_usage = b"SELECT pg_catalog.pg_notification_queue_usage()"
 
 
 def _composed(template: str, **names: str) -> bytes:
@@ -195,17 +197,19 @@ _LISTENER_MARK = """
 """
 _MARK_LENGTH = len(" listens:") + 13
 
-_LISTENING_AS = f"""
-    SELECT pg_catalog.set_config(
-             'application_name',
-             CASE WHEN %b THEN pg_catalog."left"(%b, 40) OPERATOR(pg_catalog.||) {_LISTENER_MARK}
-                  ELSE %b END, false)
+_NAME_SESSION = b"SELECT pg_catalog.set_config('application_name', %b, false)"
+
+_HOLDS = f"""
+    EXISTS (SELECT FROM {{schema}}.events
+             WHERE global_position {_EQUALS} %b AND event_id {_EQUALS} %b)
+        OR coalesce((SELECT first_position {_AT_MOST} %b FROM {{schema}}.tombstones
+                      WHERE last_position {_AT_LEAST} %b ORDER BY last_position LIMIT 1), false)
 """
 
 _NEWEST = f"""
     SELECT h.head, (SELECT e.event_id FROM {{schema}}.events e
                      WHERE e.global_position {_EQUALS} h.head),
-           coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0)
+           coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0), {_HOLDS}
       FROM {{schema}}.store_head() h(head)
 """
 
@@ -222,13 +226,6 @@ _OTHERS_LISTEN = f"""
 _NOTIFY = b"""
     SELECT pg_catalog.set_config('synchronous_commit', 'off', true),
            pg_catalog.set_config('lock_timeout', %b, true), pg_catalog.pg_notify(%b, %b)
-"""
-
-_HISTORY_HOLDS = f"""
-    SELECT EXISTS (SELECT FROM {{schema}}.events
-                    WHERE global_position {_EQUALS} %b AND event_id {_EQUALS} %b)
-        OR coalesce((SELECT first_position {_AT_MOST} %b FROM {{schema}}.tombstones
-                      WHERE last_position {_AT_LEAST} %b ORDER BY last_position LIMIT 1), false)
 """
 
 _CLAIM = f"""

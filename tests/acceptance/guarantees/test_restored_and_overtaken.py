@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from eventstore import CallerRuntime, Config, EventData, EventStore, ExpectedVersion
+from eventstore.storages.postgres.statements import channel_of
 from tests.acceptance.guarantees.conftest import Settings, installed, wait_for_checkpoint
 from tests.support.pgserver import TestServer
+from tests.support.plain_sql import Sql
 from tests.support.pooler import PROGRAM, Pooler
 from tests.support.processes import Service
 from tests.support.programs import dump, restore
@@ -95,6 +98,25 @@ def test_an_append_of_its_own_right_behind_does_not_hide_the_loss(
         append(others, LOST)
         service.do("write", streams=["b"], seed=7, appends=1, most_events=1)
         assert service.wait("appended")["places"] == {"b": [1, BEFORE + LOST + 1]}
+        service.wait("lost", name="all")
+
+
+def test_an_append_of_its_own_hides_no_loss_though_nothing_was_announced(
+    server: TestServer, tmp_path: Path
+) -> None:
+    """F3, G31: what the head was at the last look is known, whoever made it grow since."""
+    settings = {**installed(server.dsn, "hidden_by_itself"), **NO_LOOK}
+    with (
+        EventStore.connect(Config(**settings), runtime=CallerRuntime) as others,
+        subscriber(settings) as service,
+        psycopg.connect(server.dsn, autocommit=True) as somebody,
+    ):
+        deliver_and_set_back(server, service, others, tmp_path / "dump")
+        Sql(somebody, "hidden_by_itself").append("c", LOST)
+        service.do("write", streams=["b"], seed=7, appends=1, most_events=1)
+        assert service.wait("appended")["places"] == {"b": [1, BEFORE + LOST + 1]}
+        # A hint that makes it look, and says nothing of events.
+        somebody.execute("SELECT pg_notify(%s, 's1')", [channel_of("hidden_by_itself")])
         service.wait("lost", name="all")
 
 

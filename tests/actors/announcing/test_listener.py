@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace as replace_heard
 from uuid import UUID, uuid4
 
 import pytest
@@ -207,6 +208,32 @@ def test_another_event_at_the_head_is_compared_with_the_history(scene: Scene) ->
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
     scene.listener.join(10)
     assert scene.publisher.so_far() == []
+
+
+def test_what_was_at_the_head_of_the_last_look_has_to_be_there_still(scene: Scene) -> None:
+    """G31: an append of our own has come right behind what was lost, and is at the head now."""
+    scene.append(3)
+    events = scene.storage.read_after(ALL_STREAMS, 0, 10, 10**6, soon())
+    scene.heads.say(replace_heard(connected(3), newest=events[-1].event_id))
+    scene.told()
+    scene.append(1)
+    (own,) = scene.storage.read_after(ALL_STREAMS, 3, 10, 10**6, soon())
+    scene.rooms.shared.recent.extend([own])
+    scene.heads.say(replace_heard(looked(4, own.event_id), holds=False))
+    assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
+    scene.listener.join(10)
+    assert scene.heads.known == (3, events[-1].event_id)
+    assert scene.publisher.so_far() == []
+
+
+def test_whether_announcements_arrive_is_told_without_news(scene: Scene) -> None:
+    """G43, G32: health shows it, though nothing is appended."""
+    scene.heads.say(connected(0))
+    scene.told()
+    scene.heads.say(replace_heard(moved(0), deaf=True))
+    assert scene.told()[0].heard.deaf
+    scene.heads.say(moved(0))
+    assert not scene.told()[0].heard.deaf
 
 
 def test_what_does_not_follow_the_newest_known_event_is_not_told(scene: Scene) -> None:

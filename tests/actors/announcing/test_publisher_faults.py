@@ -66,8 +66,8 @@ def kill_listening(rooms: Rooms) -> None:
     (listener,) = (
         each for each in rooms.storage._sessions if isinstance(each, PostgresHeadListener)
     )
-    wait_until(lambda: listener._connection is not None)
-    connection = listener._connection
+    wait_until(lambda: listener._ears.connection is not None)
+    connection = listener._ears.connection
     assert connection is not None
     with psycopg.connect(rooms.storage.dsn, autocommit=True) as admin:
         admin.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.raw.info.backend_pid])

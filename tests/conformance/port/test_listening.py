@@ -182,3 +182,16 @@ def test_a_listener_reads_what_it_heard_of(listener: HeadListener, other: User) 
     assert [e.position for e in everything] == [3, 4, 5]
     assert everything[0] == first[0]
     assert len(first) == 1
+
+
+def test_a_look_tells_whether_a_known_event_is_still_there(
+    listener: HeadListener, other: User
+) -> None:
+    """G31: every look, in the same read as the head."""
+    other.store("a", 2)
+    first, second = listener.read_all(0, 10, 1_000, soon())
+
+    assert listener.wait(0.01).holds
+    assert listener.wait(0.01, known=(1, first.event_id)).holds
+    assert not listener.wait(0.01, known=(1, second.event_id)).holds
+    assert not listener.wait(0.01, known=(3, second.event_id)).holds

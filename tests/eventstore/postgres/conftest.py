@@ -12,6 +12,10 @@ from psycopg import sql
 
 from eventstore.model.config import Config
 from eventstore.storages.postgres import PostgresStorage
+from eventstore.storages.postgres.announce_session import OwnSessions
+from eventstore.storages.postgres.connecting.precedence import Precedence
+from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore.storages.postgres.statements import Statements
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 
@@ -29,6 +33,20 @@ class Psql:
         text = statement.replace("{}", name).encode()
         cursor = self.connection.execute(text, parameters or None)
         return cursor.fetchall() if cursor.description is not None else []
+
+
+def listener_with(statements: Statements, storage: PostgresStorage) -> PostgresHeadListener:
+    """Return a listener of *storage* that runs *statements*; the test closes it."""
+    config = storage._config
+    return PostgresHeadListener(
+        statements,
+        OwnSessions(),
+        connector=storage._connector_to(config.dsn, Precedence()),
+        listen_connector=None,
+        pool=storage._pool,
+        readers=storage._readers,
+        connect_timeout=config.connect_timeout,
+    )
 
 
 @pytest.fixture

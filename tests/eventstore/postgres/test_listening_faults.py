@@ -14,14 +14,13 @@ from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.storages.postgres import PostgresStorage
-from eventstore.storages.postgres.announce_session import OwnSessions
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.statements import Statements
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
-from tests.eventstore.postgres.conftest import Psql
+from tests.eventstore.postgres.conftest import Psql, listener_with
 from tests.support.pgserver import TestServer
 from tests.support.waiting import AGES, PATIENCE, wait_until
 
@@ -60,8 +59,8 @@ def test_a_deaf_listener_looks_at_every_timeout(
     listener: PostgresHeadListener, user: User, psql: Psql
 ) -> None:
     """G23: an announcement that never comes costs the timeout, nothing more."""
-    assert listener._connection is not None
-    listener._connection.raw.execute("UNLISTEN *")
+    assert listener._ears.connection is not None
+    listener._ears.connection.raw.execute("UNLISTEN *")
     user.store("order-1")
     assert listener.wait(0.05).head == 1
 
@@ -78,9 +77,7 @@ def test_listening_that_does_not_hear_itself_is_no_listening(
     storage: PostgresStorage, user: User, schema: str
 ) -> None:
     """G23: its own probe did not come back."""
-    listener = PostgresHeadListener(
-        storage._connector, storage._reader, DeafStatements(schema), OwnSessions()
-    )
+    listener = listener_with(DeafStatements(schema), storage)
     try:
         heard = listener.wait(5)
         assert heard.reconnected
@@ -166,12 +163,12 @@ def test_what_another_store_announces_is_not_heard(
     listener: PostgresHeadListener, other: User, psql: Psql
 ) -> None:
     """G34: a session that a pooler lends to several clients may listen for all of them."""
-    assert listener._connection is not None
-    listener._connection.raw.execute("LISTEN another_events")
+    assert listener._ears.connection is not None
+    listener._ears.connection.raw.execute("LISTEN another_events")
     psql("NOTIFY another_events, 's500'")
     assert not listener.wait(0.2).touched
     # Also what comes with the answer to a statement of ours.
-    listener._connection.raw.execute("NOTIFY another_events, 's500'")
+    listener._ears.connection.raw.execute("NOTIFY another_events, 's500'")
     assert not listener.wait(0.2).touched
     other.announce(1)
     assert listener.wait(AGES).touched == {1}

@@ -9,12 +9,11 @@ import pytest
 
 from eventstore.ports.storage import ReadDirection
 from eventstore.storages.postgres import PostgresStorage
-from eventstore.storages.postgres.announce_session import OwnSessions
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.statements import Statements, channel_of
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
-from tests.eventstore.postgres.conftest import Psql
+from tests.eventstore.postgres.conftest import Psql, listener_with
 from tests.support.waiting import wait_until
 
 
@@ -44,7 +43,7 @@ def test_a_look_tells_which_event_is_at_the_head(
 def test_an_announcement_is_a_hint_to_look_and_nothing_else(
     listener: PostgresHeadListener, user: User, psql: Psql, schema: str, payload: str
 ) -> None:
-    """G23: whatever somebody says on the channel, the head is what the store says."""
+    """F1, F2, G23: whatever somebody says on the channel, the head is what the store says."""
     user.store("order-1", 2)
 
     psql("SELECT pg_notify(%s, %s)", channel_of(schema), payload)
@@ -65,9 +64,7 @@ def test_what_is_committed_while_a_new_connection_reads_the_head_is_heard(
     storage: PostgresStorage, user: User, psql: Psql, schema: str
 ) -> None:
     """G23: it is announced together with the answer, which does not know of it."""
-    listener = PostgresHeadListener(
-        storage._connector, storage._reader, SlowLook(schema), OwnSessions()
-    )
+    listener = listener_with(SlowLook(schema), storage)
     try:
         with ThreadPoolExecutor(1) as threads:
             connecting = threads.submit(listener.wait, 5)
