@@ -14,6 +14,8 @@ __all__ = ["BackgroundConnection"]
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 10.0
+_SHORT_LIFE = 1.0
+"""Seconds; a connection that was lost that soon is made again after a pause."""
 
 
 class BackgroundConnection:
@@ -34,6 +36,8 @@ class BackgroundConnection:
         self._timeout = timeout
         self._ring = ring
         self._attempts: _Attempts | None = None
+        self._made_at = 0.0
+        self._pause = 0.0
         self.current: GuardedConnection | None = None
         """The connection, while there is one."""
         self.failure: StorageError | None = None
@@ -55,13 +59,13 @@ class BackgroundConnection:
                 return False
             self.drop()
         if self._attempts is None:
-            self._attempts = _Attempts(self._connect, self._ring)
+            self._attempts = _Attempts(self._connect, self._ring, self._pause)
             self._attempts.start()
             return False
         failed_before = self.failure is not None
         self.current, self.failure = self._attempts.outcome()
         if self.current is not None:
-            self._attempts = None
+            self._attempts, self._made_at = None, time.monotonic()
         return self.settled and not (failed_before and self.current is None)
 
     def hurry(self) -> None:
@@ -73,6 +77,8 @@ class BackgroundConnection:
         """Close the connection, which was lost. `advance` makes another one."""
         if self.current is not None:
             self.current.close()
+            early = time.monotonic() < self._made_at + _SHORT_LIFE
+            self._pause = _grown(self._pause) if early else 0.0
         self.current = self.failure = None
 
     def interrupt(self) -> None:
@@ -96,19 +102,23 @@ class _Attempts(threading.Thread):
     """Attempts to connect until one succeeds."""
 
     def __init__(
-        self, connect: Callable[[], GuardedConnection], ring: Callable[[], object]
+        self,
+        connect: Callable[[], GuardedConnection],
+        ring: Callable[[], object],
+        pause: float,
     ) -> None:
         super().__init__(name="eventstore-listen", daemon=True)
         self._connect = connect
         self._ring = ring
+        self._pause = pause
         self._made: GuardedConnection | None = None
         self._failure: BaseException | None = None
         self._hurried = threading.Event()
         self._ended = False
 
     def run(self) -> None:
-        pause = _FIRST_PAUSE
         while not self._ended:
+            hurried = self._hurried.wait(self._pause)
             self._hurried.clear()
             try:
                 self._made = self._connect()
@@ -117,7 +127,7 @@ class _Attempts(threading.Thread):
             self._ring()
             if self._made is not None or not isinstance(self._failure, StorageError):
                 return
-            pause = _FIRST_PAUSE if self._hurried.wait(pause) else min(2 * pause, _LONGEST_PAUSE)
+            self._pause = _FIRST_PAUSE if hurried else _grown(self._pause)
 
     def outcome(self) -> tuple[GuardedConnection | None, StorageError | None]:
         """Return the connection, or why the last attempt failed; neither during the first one."""
@@ -138,3 +148,7 @@ class _Attempts(threading.Thread):
         self.join()
         if self._made is not None:
             self._made.close()
+
+
+def _grown(pause: float) -> float:
+    return min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)

@@ -75,11 +75,13 @@ class Ears:
         self._hints = Hints()
         self._own_name = ""
         self._probe: str | None = None
+        self._listened = False
+        """Whether LISTEN succeeded on this connection."""
         self._pause = _FIRST_PAUSE
         self._prove_at = 0.0
+        self._prompt: bool | None = None
+        """Whether it listens; None: `attend` is due."""
         self.connection: GuardedConnection | None = None
-        self.prompt: bool | None = None
-        """Whether it listens; None: not as wanted, `attend` is due."""
         self.hearing = False
         """Whether announcements arrive, as far as is proved."""
         self.trouble: str | None = None
@@ -88,24 +90,21 @@ class Ears:
     def attach(self, connection: GuardedConnection | None) -> None:
         """Use *connection* from now on, or none."""
         self.connection = connection
+        self.hearing = False
+        self._listened = False
         self._hints = Hints()
         self._own.listening = set()
         if connection is None:
-            self.doubt()
             return
         # A server that was restarted gives the same process ids to others.
         self._own.announcing = set()
         status = connection.raw.pgconn.parameter_status(b"application_name") or b"eventstore"
         self._own_name = status.decode()
         connection.raw.add_notify_handler(self._hear)
-        self.prompt = None
-        self.doubt()
 
     def doubt(self) -> None:
-        """Prove again soon: announcements may come from somewhere else now."""
+        """Prove again now: announcements may come from somewhere else."""
         self.hearing = False
-        self.trouble = None
-        self._pause = _FIRST_PAUSE
         self._prove_at = 0.0
 
     @property
@@ -116,29 +115,41 @@ class Ears:
     def prove(self, announce: Callable[[str], None], until: float, deadline: float) -> None:
         """Listen, and find out whether what *announce* sends is heard. The bell is not heeded.
 
+        If it fails, it is tried again after a pause. `attend` is due afterwards.
+
         Args:
             announce: Announces a text where events are read.
             until: When to stop waiting for the probe.
             deadline: Of the statements.
 
         Raises:
-            psycopg.Error, StorageUnavailableError: It could not listen or announce: not proved.
+            psycopg.Error, StorageError: It could not listen, or nothing could be announced, which
+                proves nothing.
         """
         assert self.connection is not None
         self._prove_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        self.prompt = None
         self.connection.execute(self._statements.listen, (), deadline)
+        self._listened, self._prompt = True, None
         self._probe = f"p{uuid4()}"
         try:
             announce(self._probe)
-            now = time.monotonic()
-            patience = min(now + _PROBE_TIMEOUT, max(now + _SHORTEST_PROBE, until))
-            self.hearing = self.receive(patience, self._probe_returned, heed_bell=False)
+            self._wait_for_probe(until)
         finally:
             # Heard later, it may have come with the answer to a statement, through a pooler.
             self._probe = None
+
+    def _wait_for_probe(self, until: float) -> None:
+        now = time.monotonic()
+        patience = min(now + _PROBE_TIMEOUT, max(now + _SHORTEST_PROBE, until))
+        self.hearing = self.receive(patience, lambda: self._probe is None, heed_bell=False)
         self.trouble = None if self.hearing else _SILENCE
+        if self.hearing:
+            self._pause, self._prove_at = _FIRST_PAUSE, 0.0
+
+    def must_attend(self, *, prompt: bool) -> bool:
+        """Whether it listens otherwise than as wanted."""
+        return self._listened and self._prompt is not prompt
 
     def attend(self, mark: str, *, prompt: bool, deadline: float) -> None:
         """Start or stop to listen, and show in the application name whether we do.
@@ -158,7 +169,7 @@ class Ears:
         if self.hearing:
             name = self._own_name[:40] + mark if prompt else self._own_name
             self.connection.execute(self._statements.name_session, (name,), deadline)
-        self.prompt = prompt
+        self._prompt = prompt
 
     def stumble(self, error: Exception) -> None:
         """Note that listening failed; it is tried again after a pause."""
@@ -203,9 +214,6 @@ class Ears:
         """Return what was heard, and forget it."""
         hints, self._hints = self._hints, Hints()
         return hints
-
-    def _probe_returned(self) -> bool:
-        return self._probe is None
 
     def _hear(self, notify: psycopg.Notify) -> None:
         # A session shared through a pooler may still listen to the channels of others.

@@ -253,7 +253,7 @@ class PostgresHeadListener:
         if self._ears.must_prove:
             deadline = self._deadline_of_ears(until)
             self._ears.prove(lambda probe: self._announce(probe, deadline), until, deadline)
-        if self._ears.prompt is not self._prompt:
+        if self._ears.must_attend(prompt=self._prompt):
             deadline = self._deadline_of_ears(until)
             self._ears.attend(self._mark, prompt=self._prompt, deadline=deadline)
 
