@@ -82,6 +82,8 @@ class Keeper(SupervisedActor):
         """Standbys of this runtime, by position."""
         self._releases: list[Release] = []
         """Ownerships that end with the next `Flush`."""
+        self._touched = set[int]()
+        """Subscriptions to look at with the next `Flush`."""
         self._locked: list[_Locked] = []
         """Ownerships that end when somebody else's transaction does."""
         self._session: KeeperSession | None = None
@@ -104,8 +106,9 @@ class Keeper(SupervisedActor):
                 self._release_soon(message)
             case Flush():
                 self._release()
+                self._look_at_touched()
             case Touched(subscription_ids):
-                self._look_at_touched(subscription_ids)
+                self._touch(subscription_ids)
             case Tick():
                 if self._alarm.rang():
                     self._work()
@@ -268,11 +271,21 @@ class Keeper(SupervisedActor):
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
-    def _look_at_touched(self, subscription_ids: frozenset[int]) -> None:
-        """Look at the rows of those of these subscriptions that run here."""
+    def _touch(self, subscription_ids: frozenset[int]) -> None:
+        """Collect changes: all that are in the inbox before the `Flush` share one look.
+
+        Anybody may announce changes, as often as they like: that must not delay a renewal.
+        """
+        if not self._touched:
+            self.actor_ref.tell(Flush())
+        self._touched |= subscription_ids
+
+    def _look_at_touched(self) -> None:
+        """Look at the rows of those of the changed subscriptions that run here."""
+        touched, self._touched = self._touched, set()
         self._look(
-            [e for e in self._entries.values() if e.subscription_id in subscription_ids],
-            [s for s in self._standbys.values() if s.subscription_id in subscription_ids],
+            [e for e in self._entries.values() if e.subscription_id in touched],
+            [s for s in self._standbys.values() if s.subscription_id in touched],
         )
         if self._away:
             self._alarm.at(self._look_at())

@@ -131,8 +131,8 @@ class Reader:
     ) -> Look:
         """Read the head, and whether the event *known* is still at its position."""
         position, event_id = known or (0, _NO_EVENT)
-        at = _int8(position)
-        row = connection.execute(self._statements.newest, (at, event_id, at, at), deadline)[0]
+        arguments = (_int8(position), event_id)
+        row = connection.execute(self._statements.newest, arguments, deadline)[0]
         head, newest, deletion_no, holds = row
         return Look(head, newest, deletion_no, holds or known is None)
 
@@ -144,8 +144,7 @@ class Reader:
         deadline: float,
     ) -> bool:
         """Return whether an event is still at its position, or was deleted there."""
-        position = _int8(global_position)
-        arguments = (position, event_id, position, position)
+        arguments = (_int8(global_position), event_id)
         holds: bool = connection.execute(self._statements.history_holds, arguments, deadline)[0][0]
         return holds
 

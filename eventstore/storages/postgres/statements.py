@@ -49,7 +49,7 @@ class Statements:
         )
         self.head = made("SELECT {schema}.store_head()")
         self.newest = made(_NEWEST)
-        self.history_holds = made(f"SELECT {_HOLDS}")
+        self.history_holds = made(f"SELECT {_HOLDS} FROM {_KNOWN}")
 
         self.claim = made(_CLAIM)
         self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(9)})")
@@ -199,18 +199,21 @@ _MARK_LENGTH = len(" listens:") + 13
 
 _NAME_SESSION = b"SELECT pg_catalog.set_config('application_name', %b, false)"
 
+_KNOWN = "(SELECT %b::pg_catalog.int8 AS position, %b::pg_catalog.uuid AS event_id) k"
+
 _HOLDS = f"""
-    EXISTS (SELECT FROM {{schema}}.events
-             WHERE global_position {_EQUALS} %b AND event_id {_EQUALS} %b)
-        OR coalesce((SELECT first_position {_AT_MOST} %b FROM {{schema}}.tombstones
-                      WHERE last_position {_AT_LEAST} %b ORDER BY last_position LIMIT 1), false)
+    EXISTS (SELECT FROM {{schema}}.events e
+             WHERE e.global_position {_EQUALS} k.position AND e.event_id {_EQUALS} k.event_id)
+        OR coalesce((SELECT t.first_position {_AT_MOST} k.position FROM {{schema}}.tombstones t
+                      WHERE t.last_position {_AT_LEAST} k.position
+                      ORDER BY t.last_position LIMIT 1), false)
 """
 
 _NEWEST = f"""
     SELECT h.head, (SELECT e.event_id FROM {{schema}}.events e
                      WHERE e.global_position {_EQUALS} h.head),
            coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0), {_HOLDS}
-      FROM {{schema}}.store_head() h(head)
+      FROM {_KNOWN}, {{schema}}.store_head() h(head)
 """
 
 _OTHERS_LISTEN = f"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import pykka
 import pytest
@@ -18,7 +19,7 @@ from eventstore.ports.storage import KeeperSession, Storage
 from eventstore_actors.kernel.messages import Keep, Release, Renewed, Seen, StandBy, Tick, Touched
 from eventstore_actors.owning.keeper import Keeper
 from tests.actors.seated import Seated, start_keeper
-from tests.support.rooms import LONG, Ear, Rooms, claim, rooms_over, soon
+from tests.support.rooms import LONG, Ear, Rooms, claim, rooms_over, soon, stop
 from tests.support.waiting import wait_until
 
 HOUR = 3_600.0
@@ -192,3 +193,51 @@ def test_who_did_not_hear_that_its_claim_was_granted_is_not_kept_waiting_by_its_
         subscriber.next(Subscribed)
 
         assert lost.is_set()
+
+
+class SlowSession:
+    """A session whose looks wait until the test lets them go."""
+
+    def __init__(self, real: KeeperSession, gate: threading.Event) -> None:
+        self._real = real
+        self._gate = gate
+        self.looks: list[int] = []
+
+    def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
+        self.looks.append(len(position_ids))
+        assert self._gate.wait(LONG)
+        return self._real.look(position_ids, deadline)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_a_flood_of_changes_costs_one_look_after_the_other() -> None:
+    """F1, G16, G22: whoever says that something changed delays no renewal by it."""
+    gate = threading.Event()
+    sessions: list[SlowSession] = []
+
+    def slow(storage: Storage) -> Storage:
+        real = storage.keeper_session
+
+        def session() -> KeeperSession:
+            sessions.append(SlowSession(real(), gate))
+            return sessions[-1]
+
+        storage.keeper_session = session  # type: ignore[method-assign]
+        return storage
+
+    with rooms_over(Config("memory:", lease=HOUR, poll_interval=HOUR), slow) as rooms:
+        keeper, subscription = start_keeper(rooms), Ear()
+        mine = owned(rooms)
+        keeper.tell(Keep(mine.subscription_id, progress(mine.fence), subscription.ref))
+        subscription.next(Renewed)
+        for _ in range(200):
+            keeper.tell(Touched(frozenset({mine.subscription_id, 999})))
+            wait_until(lambda: sessions[0].looks)
+        keeper.tell(Keep(mine.subscription_id, progress(mine.fence), subscription.ref, urgent=True))
+        gate.set()
+        subscription.next(Renewed)
+        wait_until(lambda: len(sessions[0].looks) > 1)
+        stop(keeper)
+        assert sessions[0].looks == [1, 1]
