@@ -67,8 +67,9 @@ class Config:
         max_restarts: Crashes of one part within `restart_window` before the runtime stops.
             Defaults to 5.
         restart_window: Period over which `max_restarts` counts. Defaults to 30.
-        listen_dsn: Connection string for LISTEN when `dsn` goes through a pooler.
-            Defaults to `dsn`.
+        listen_dsn: Connection string for LISTEN when `dsn` goes through a pooler. It must lead to
+            the same database, and nothing is read through it: what is announced there only makes
+            the store look through `dsn`. Defaults to `dsn`.
         enable_hard_deletes: Whether streams may be deleted for good. Defaults to False.
         types: Payload classes, by event type or as a list; unregistered types stay dicts.
             Defaults to none.

@@ -296,6 +296,20 @@ def test_a_black_hole_behind_the_ears_delays_no_look(listen: Listen, dsn: str, o
             assert poll_until(listener, lambda heard, n=number: heard.head == n).head == number  # type: ignore[misc]
 
 
+def test_a_look_may_take_as_long_as_a_connect(
+    listen: Listen, config: Config, other: User, dsn: str
+) -> None:
+    """G23, G25: a slow link is no dead one."""
+    with Proxy(dsn) as network:
+        listener = listen(dsn=network.dsn, connect_timeout=AGES)
+        assert listener.wait(5).reconnected
+        other.store("a")
+        network.delay(1.6)
+        heard = listener.wait(POLL)
+        assert (heard.head, heard.reconnected, heard.deaf) == (1, False, False)
+        network.delay(0)
+
+
 # ── what is a proof ──────────────────────────────────────────────────────────────────────────────
 
 
