@@ -15,7 +15,7 @@ from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.output import Output, printable
 from eventstore.cli.store_options import is_embedded
 from eventstore.client.targets import storage_for
-from eventstore.model.config import masked
+from eventstore.model.dsn import masked
 from eventstore.model.names import ALL_STREAMS
 
 if TYPE_CHECKING:

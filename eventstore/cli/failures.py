@@ -6,7 +6,7 @@ import sys
 from enum import IntEnum
 
 from eventstore.cli.output import one_line
-from eventstore.model.config import masked
+from eventstore.model.dsn import scrubbed
 from eventstore.model.errors import (
     EventStoreError,
     OutcomeUnknownError,
@@ -64,4 +64,4 @@ def reason(error: Exception) -> str:
 
 def complain(message: str) -> None:
     """Print *message* as one line on the standard error, without passwords."""
-    print(f"eventstore: {one_line(masked(message))}", file=sys.stderr)
+    print(f"eventstore: {one_line(scrubbed(message))}", file=sys.stderr)

@@ -12,7 +12,7 @@ from eventstore import EventStore, RecordedEvent, StreamInfo
 from eventstore.cli.command import Command, on_store, one_or_more
 from eventstore.cli.output import Output, event_text, printable
 from eventstore.cli.subscription_commands import show_subscriptions
-from eventstore.model.config import masked
+from eventstore.model.dsn import masked
 from eventstore.model.names import ALL_STREAMS
 
 __all__ = ["READ", "STATUS", "STREAMS", "TAIL"]

@@ -33,21 +33,12 @@ def configured(dsn: str | None, schema: str | None) -> Config:
             " postgresql:///shop or embedded:./shop"
         )
     config = Config.from_env(**given)
-    _check_url(config.dsn)
     if config.dsn.startswith("memory:"):
         raise UsageError(
             "memory: lives and dies with one process, so there is nothing to see from here:"
             " use a PostgreSQL connection string or embedded:PATH"
         )
     return config
-
-
-def _check_url(dsn: str) -> None:
-    """Refuse a URL whose password would be parsed, and shown in errors, as part of the host."""
-    if dsn.startswith(("postgresql://", "postgres://")):
-        authority = dsn.partition("://")[2].partition("/")[0]
-        if authority.count("@") > 1:
-            raise UsageError("dsn has more than one '@' before its path: write '%40' in a password")
 
 
 @contextmanager

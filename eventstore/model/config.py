@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -16,24 +15,15 @@ from eventstore.model.checks import (
     check_text,
     shown,
 )
+from eventstore.model.dsn import masked, misplaced_at
 from eventstore.model.serializer import JsonSerializer, Serializer, Types
 
-__all__ = ["MAX_SCHEMA_BYTES", "Config", "masked"]
+__all__ = ["MAX_SCHEMA_BYTES", "Config"]
 
 MIB = 1024 * 1024
 
 MAX_SCHEMA_BYTES = 56
 """The notification channel is ``SCHEMA_events``, and a name has at most 63 bytes in PostgreSQL."""
-
-_SECRET = re.compile(
-    r"""(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+) | (://[^:/@\s]*:)([^@\s]*)(@)""",
-    re.VERBOSE | re.IGNORECASE,
-)
-
-
-def masked(dsn: str) -> str:
-    """Return *dsn* with every password replaced by stars."""
-    return _SECRET.sub(lambda m: f"{m[1]}***" if m[1] else f"{m[3]}***{m[5]}", dsn)
 
 
 @dataclass(frozen=True)
@@ -203,6 +193,11 @@ def _check_dsn(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
     if not value or "\x00" in value:
         raise ValueError(f"{name} must be text without NUL, not empty")
+    if misplaced_at(value):
+        raise ValueError(
+            f"{name} has more than one '@' before its options, or one in its path: write '%40' for"
+            " '@' and '%2F' for '/' in a password"
+        )
 
 
 def _check_schema(value: object) -> None:

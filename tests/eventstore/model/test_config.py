@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eventstore import Config
-from eventstore.model.config import masked
+from eventstore.model.dsn import masked
 
 
 @pytest.mark.parametrize(

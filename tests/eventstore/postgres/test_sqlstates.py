@@ -61,8 +61,8 @@ def test_only_what_may_succeed_later_is_unavailable(
 
 
 def test_no_password_gets_into_an_error() -> None:
-    """G25: whatever the driver puts into its own."""
-    error = psycopg.OperationalError("bad postgresql://me:topsecret@host/db\n and\tmore")
-    assert str(translated(error, "cannot connect")) == (
-        "cannot connect: bad postgresql://me:***@host/db and more"
+    """G25, F39: whatever the driver puts into its own; nobody knows where a password ends."""
+    error = psycopg.OperationalError("bad\n or\tworse postgresql://me:top@secret@host/db and more")
+    assert (
+        str(translated(error, "cannot connect")) == "cannot connect: bad or worse postgresql://***"
     )

@@ -6,7 +6,7 @@ from enum import Enum
 
 import psycopg
 
-from eventstore.model.config import masked
+from eventstore.model.dsn import scrubbed
 from eventstore.model.errors import StorageError, StorageUnavailableError
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Reaction", "reaction_to", "translated"]
@@ -76,7 +76,7 @@ def translated(error: psycopg.Error, doing: str) -> StorageError:
         error: As psycopg raised it.
         doing: What failed, for the message.
     """
-    text = f"{doing}: {masked(_one_line(error))}"
+    text = f"{doing}: {scrubbed(_one_line(error))}"
     match reaction_to(error):
         case Reaction.LOST | Reaction.RETRY | Reaction.RECONNECT:
             return StorageUnavailableError(text)
