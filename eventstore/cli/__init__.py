@@ -46,7 +46,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         options = parse(arguments)
         out = Output(as_json=options.json)
         config = configured(options.dsn, options.schema)
-        with naming_what_is_missing(config):
+        with naming_what_is_missing():
             options.run(options, config, out)
     except SystemExit as ended:
         _flush()

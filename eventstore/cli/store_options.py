@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from eventstore import CallerRuntime, Config, EventStore, StorageUnavailableError
+from eventstore import CallerRuntime, Config, EventStore, StorageError, StorageUnavailableError
 from eventstore.cli.failures import UsageError
 
 __all__ = ["configured", "is_embedded", "naming_what_is_missing", "opened"]
 
 _EMBEDDED = "embedded:"
 
-_LOOK_SECONDS = 2.0
-"""Time to find out whether the server lacks the database."""
+_NO_DATABASE = "3D000"
+"""The server's code for a database that it does not have."""
 
 
 def configured(dsn: str | None, schema: str | None) -> Config:
@@ -60,18 +60,12 @@ def opened(config: Config, *, creates: bool) -> Iterator[EventStore]:
 
 
 @contextmanager
-def naming_what_is_missing(config: Config) -> Iterator[None]:
-    """Name the command to run, if the block fails because the server lacks the database.
-
-    A refused connection carries no error code, only words in the server's language; so ask the
-    server.
-    """
+def naming_what_is_missing() -> Iterator[None]:
+    """Name the command to run, if the block fails because the server lacks the database."""
     try:
         yield
-    except StorageUnavailableError as error:
-        from eventstore.storages.postgres.admin.database import is_missing
-
-        if is_embedded(config) or not is_missing(config.dsn, _LOOK_SECONDS):
+    except StorageError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _NO_DATABASE:
             raise
         raise StorageUnavailableError(f"{error}; run: eventstore create") from error
 

@@ -23,6 +23,8 @@ from eventstore.ports.stored_events import Append, Committed, Outcome
 __all__ = ["CallerRuntime"]
 
 _RETRY_PAUSE = 0.1
+_LONGEST_PAUSE = 1.0
+"""Seconds; the pause between two attempts doubles up to it."""
 
 _ANNOUNCE_WAIT = 0.02
 """Seconds that an append, which is stored already, waits for other commits that announce."""
@@ -134,6 +136,7 @@ def _appended(
     """Send *append* until it is answered or *deadline* has passed; its ids make it idempotent."""
     maybe_stored: OutcomeUnknownError | None = None
     reason: EventStoreError
+    pause = _RETRY_PAUSE
     while True:
         try:
             return session.append([append], deadline)[0]
@@ -141,5 +144,8 @@ def _appended(
             maybe_stored = reason = error
         except StorageUnavailableError as error:
             reason = maybe_stored or error
-        if closed.wait(_RETRY_PAUSE) or time.monotonic() >= deadline:
+        if closed.wait(min(pause, max(0.0, deadline - time.monotonic()))):
             raise reason
+        if time.monotonic() >= deadline:
+            raise reason
+        pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""PgBouncer, unless told otherwise in transaction mode: each one may run in another session."""
+"""PgBouncer, by default in transaction mode: each transaction may run in another session."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Pooler:
         settings = self._folder / "pgbouncer.ini"
         names = conninfo_to_dict(dsn)
         settings.write_text(
-            _SETTINGS.format(**names, sessions=sessions, folder=self._folder, mode=mode)
+            _SETTINGS.format(**names, sessions=sessions, mode=mode, folder=self._folder)
         )
         self.dsn = make_conninfo(dsn, host=str(self._folder), port=6432)
         self._log = (self._folder / "log").open("wb")

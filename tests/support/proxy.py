@@ -21,12 +21,12 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class Proxy:
     """Forwards bytes in both directions until it is told to interfere. One per test."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, address: str = "127.0.0.1", port: int = 0) -> None:
         """Listen on loopback, in front of the server that *dsn* names."""
         self._target = conninfo_to_dict(dsn)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        port = self._listening.getsockname()[1]
-        self.dsn = make_conninfo(dsn, host="127.0.0.1", port=port, sslmode="disable")
+        self._listening = socket.create_server((address, port))
+        self.port = self._listening.getsockname()[1]
+        self.dsn = make_conninfo(dsn, host=address, port=self.port, sslmode="disable")
         self._changed = threading.Lock()
         self._swallowed: int | None = None
         self.lost_bytes = 0

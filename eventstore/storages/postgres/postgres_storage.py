@@ -37,13 +37,14 @@ from eventstore.storages.postgres.announce_session import (
     send_news,
 )
 from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.connecting.connect_attempt import Revive
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.connector import Connector, Revive
+from eventstore.storages.postgres.connecting.connector import Connector
 from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.connecting.pool import Pool
 from eventstore.storages.postgres.connecting.precedence import Precedence
 from eventstore.storages.postgres.connecting.service_pool import ServicePool
-from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.connecting.sqlstates import at_once, refused
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.reader import Reader
@@ -124,7 +125,10 @@ class PostgresStorage:
 
     def open(self, *, init: bool, deadline: float) -> None:
         """Check server and schema over one connection; see `Storage.open`."""
-        connection = self._connector.connect(deadline)
+        try:
+            connection = self._connector.connect(deadline)
+        except StorageUnavailableError as error:
+            raise at_once(error) from error.__cause__
         try:
             self._prove(connection, init=init, deadline=deadline)
         finally:
@@ -141,7 +145,7 @@ class PostgresStorage:
             if self._service_pool is not None:
                 self._prove_same_store(connection, self._service_pool, deadline)
         except psycopg.Error as error:
-            raise translated(error, "looking at the server failed") from error
+            raise refused(error, "looking at the server failed") from error
 
     def _prove_same_store(
         self, connection: GuardedConnection, pool: ServicePool, deadline: float
@@ -168,7 +172,7 @@ class PostgresStorage:
         try:
             return self._pool.run_once(lambda c: check.run(c, found, deadline), deadline)
         except psycopg.Error as error:
-            raise translated(error, "verifying the store failed") from error
+            raise refused(error, "verifying the store failed") from error
 
     def close(self) -> None:
         """Close every connection. After a fork do nothing: they belong to the parent."""

@@ -32,7 +32,12 @@ from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction
         (errors.ProgramLimitExceeded("x"), Reaction.SINGLY),
         (psycopg.DataError("cannot dump"), Reaction.SINGLY),
         (errors.UndefinedTable("x"), Reaction.REFUSE),
-        (errors.InsufficientPrivilege("x"), Reaction.REFUSE),
+        (errors.InvalidSchemaName("x"), Reaction.REFUSE),
+        (errors.InsufficientPrivilege("x"), Reaction.DENIED),
+        (errors.InvalidPassword("x"), Reaction.DENIED),
+        (errors.InvalidAuthorizationSpecification("x"), Reaction.DENIED),
+        (errors.InvalidCatalogName("x"), Reaction.DENIED),
+        (errors.CannotConnectNow("x"), Reaction.RETRY),
     ],
 )
 def test_every_kind_of_error_has_its_reaction(error: psycopg.Error, reaction: Reaction) -> None:

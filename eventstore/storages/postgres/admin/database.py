@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-from psycopg import pq, sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
-from eventstore.model.errors import StorageError
-from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.model.errors import StorageError, StorageUnavailableError
+from eventstore.storages.postgres.connecting.connect_attempt import Attempt, Attempts
+from eventstore.storages.postgres.connecting.connector import complete_dsn, parsed
+from eventstore.storages.postgres.connecting.servers import options
+from eventstore.storages.postgres.connecting.sqlstates import at_once, refused
 
-__all__ = ["create_database", "database_name", "drop_database", "is_missing"]
+__all__ = ["create_database", "database_name", "drop_database"]
 
 _MAINTENANCE = ("postgres", "template1")
 """Databases that every server has."""
+
+_NOT_THIS_ONE = {"3D000", "42501", "55000"}
+"""Codes of a database that is missing, or takes no connections or not ours."""
 
 
 def database_name(dsn: str) -> str:
     """Return the database that libpq would connect to.
 
     Raises:
-        ValueError: *dsn* is no connection string, or only a service file has the name.
+        ValueError: *dsn* is no connection string, or no service file has its service.
     """
-    try:
-        given = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        raise ValueError(
-            "dsn is no libpq connection string; it looks like postgresql://user@host/database"
-            " or host=... dbname=..."
-        ) from None
-    if "service" in given and "dbname" not in given:
-        raise ValueError("dsn must name the database: the one of a service file is not known")
-    defaults = {o.keyword.decode(): os.fsdecode(o.val or b"") for o in pq.Conninfo.get_defaults()}
-    name = given.get("dbname") or defaults["dbname"] or given.get("user") or defaults["user"]
+    given = parsed(dsn)
+    name = given.get("dbname") or options(dsn).get("dbname")
+    if name is None:
+        raise ValueError("dsn must name the database: no service file has its service")
     return str(name)
 
 
@@ -44,7 +43,7 @@ def create_database(dsn: str, timeout: float) -> bool:
     """Create the database of *dsn*, in UTF-8. Return False if it exists.
 
     Raises:
-        StorageUnavailableError: The server cannot be reached within about *timeout* seconds.
+        StorageUnavailableError: The server cannot be reached within *timeout* seconds.
         StorageError: The server refuses, for instance because a right is missing.
     """
     name = database_name(dsn)
@@ -64,7 +63,7 @@ def drop_database(dsn: str, timeout: float) -> bool:
     """Drop the database of *dsn* with everything in it. Return False if it does not exist.
 
     Raises:
-        StorageUnavailableError: The server cannot be reached within about *timeout* seconds.
+        StorageUnavailableError: The server cannot be reached within *timeout* seconds.
         StorageError: The server refuses, for instance because a session is connected to it.
     """
     name = database_name(dsn)
@@ -75,41 +74,32 @@ def drop_database(dsn: str, timeout: float) -> bool:
     return True
 
 
-def is_missing(dsn: str, timeout: float) -> bool:
-    """Return whether the server lacks the database of *dsn*. False if it cannot be asked."""
-    try:
-        name = database_name(dsn)
-        with _connected(dsn, timeout) as connection:
-            return not _exists(connection, name)
-    except (ValueError, psycopg.Error):
-        return False
-
-
 def _exists(connection: psycopg.Connection[Any], name: str) -> bool:
     found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
     return found.rowcount > 0
 
 
-@contextlib.contextmanager
-def _neighbour(dsn: str, timeout: float) -> Iterator[psycopg.Connection[Any]]:
-    with _explained("cannot connect"), _connected(dsn, timeout) as connection:
-        yield connection
-
-
-def _connected(dsn: str, timeout: float) -> psycopg.Connection[Any]:
-    """Connect to the first maintenance database that accepts us."""
-    first_error: psycopg.Error | None = None
-    for name in _MAINTENANCE:
+def _neighbour(dsn: str, timeout: float) -> psycopg.Connection[Any]:
+    """Connect to the first maintenance database that is there and accepts us."""
+    attempts, deadline = Attempts(), time.monotonic() + timeout
+    *others, last = _MAINTENANCE
+    for name in others:
         try:
-            return psycopg.connect(
-                make_conninfo(dsn, dbname=name, client_encoding="UTF8"),
-                autocommit=True,
-                connect_timeout=max(2, round(timeout)),
-            )
-        except psycopg.OperationalError as error:
-            first_error = first_error or error
-    assert first_error is not None, "there are maintenance databases"
-    raise first_error
+            return _connected(dsn, name, attempts, deadline)
+        except StorageError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in _NOT_THIS_ONE:
+                raise
+    return _connected(dsn, last, attempts, deadline)
+
+
+def _connected(dsn: str, name: str, attempts: Attempts, deadline: float) -> psycopg.Connection[Any]:
+    conninfo = make_conninfo(complete_dsn(dsn), dbname=name)
+    attempt = Attempt(psycopg.Connection[Any], conninfo, deadline, attempts)
+    attempt.start()
+    try:
+        return attempt.result()
+    except StorageUnavailableError as error:
+        raise at_once(error) from error.__cause__
 
 
 @contextlib.contextmanager
@@ -119,4 +109,4 @@ def _explained(doing: str) -> Iterator[None]:
     except psycopg.Error as error:
         if isinstance(error, psycopg.errors.ObjectInUse):
             raise StorageError(f"{doing}: somebody is connected to it") from error
-        raise translated(error, doing) from error
+        raise refused(error, doing) from error

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from eventstore.model.errors import SchemaVersionError, StorageError
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.connecting.sqlstates import refused
 from eventstore.storages.postgres.statements import NO_SEARCH_PATH
 
 __all__ = ["SchemaScripts", "SchemaVersion", "StoreSchema"]
@@ -193,4 +193,4 @@ def _explained(doing: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise translated(error, doing) from error
+        raise refused(error, doing) from error

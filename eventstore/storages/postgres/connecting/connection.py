@@ -66,10 +66,13 @@ class GuardedConnection:
 
         Raises:
             psycopg.Error: As the driver raises it; see `lost`.
-            StorageUnavailableError: The deadline had passed; nothing was sent.
+            StorageUnavailableError: The deadline had passed, or the connection was lost before;
+                nothing was sent.
         """
         if time.monotonic() >= deadline:
             raise StorageUnavailableError("the deadline passed before the statement was sent")
+        if self.lost:
+            raise StorageUnavailableError("the connection was lost before the statement was sent")
         self._doubtful = False
         try:
             return self._run(statement, parameters, deadline)

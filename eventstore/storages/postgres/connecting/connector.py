@@ -6,28 +6,31 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.storages.postgres.arrays import register_arrays
+from eventstore.storages.postgres.connecting.connect_attempt import Attempt, Attempts, Revive
 from eventstore.storages.postgres.connecting.connection import GuardedConnection, PooledConnection
 from eventstore.storages.postgres.connecting.patience import Patience
 from eventstore.storages.postgres.connecting.precedence import Precedence
+from eventstore.storages.postgres.connecting.servers import check, servers
 from eventstore.storages.postgres.connecting.sqlstates import translated
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 
-__all__ = ["Connector", "Revive"]
+__all__ = ["Connector", "complete_dsn", "parsed"]
 
 OLDEST_SERVER = 15
 
 _PREPARE_THRESHOLD = 5
-_SHORTEST_TIMEOUT = 2
-"""Seconds; the shortest that the driver accepts."""
 _FIRST_ATTEMPT = 1.0
 """Seconds for the first attempt of a pool; without an answer the next one gets more."""
+
+_PROTOCOL_VIOLATION = "08P01"
+"""Code of PgBouncer for what its mode does not allow."""
 
 _CHECK = b"""
     SELECT pg_catalog.current_setting('server_version_num'),
@@ -43,8 +46,6 @@ _PLANNING = b"""
 """
 
 Raw = TypeVar("Raw", bound=psycopg.Connection[Any])
-
-Revive = Callable[[], bool]
 
 _DEFAULTS: dict[str, str | int] = {
     "fallback_application_name": "eventstore",
@@ -80,10 +81,10 @@ class Connector:
                 server was started again, so it is tried once more. For a server of our own.
 
         Raises:
-            ValueError: *dsn* is no connection string.
+            ValueError: *dsn* is no connection string, or has a value that libpq does not know.
         """
-        self._conninfo = _with_defaults(dsn)
-        self._hosts = str(conninfo_to_dict(self._conninfo).get("host", "")).count(",") + 1
+        self._conninfo = complete_dsn(dsn)
+        self._attempts = Attempts()
         self._watchdog = watchdog
         self._precedence = precedence
         self._allow_unsafe_durability = allow_unsafe_durability
@@ -101,9 +102,8 @@ class Connector:
             StorageError: The server is too old, is not in UTF-8, or could lose commits.
         """
         try:
-            connection = self._guarded(
-                self._connect(psycopg.Connection.connect, deadline), deadline
-            )
+            raw = self._connect(psycopg.Connection[Any], deadline)
+            connection = self._guarded(raw, deadline)
         except StorageError as error:
             if isinstance(error.__cause__, psycopg.Error):
                 self._precedence.refused()
@@ -113,17 +113,17 @@ class Connector:
 
     def connect_pooled(self, deadline: float) -> PooledConnection:
         """Do what `connect` does, for a pool."""
-        raw = self._connect(PooledConnection.connect, deadline)
+        raw = self._connect(PooledConnection, deadline)
         raw.guarded = self._guarded(raw, deadline)
         return raw
 
     def patience(self, connect_timeout: float) -> Patience:
         """Return the time limits for connects of a pool whose callers wait *connect_timeout* s.
 
-        With one host, at least two attempts fit into that time. With several hosts, the driver
-        tries one after the other within one attempt.
+        With one server, at least two attempts fit into that time. Several servers are tried one
+        after the other within one attempt.
         """
-        if self._hosts > 1:
+        if len(servers(self._conninfo)) > 1:
             return Patience(connect_timeout, connect_timeout)
         return Patience(min(_FIRST_ATTEMPT, connect_timeout / 2), connect_timeout / 2)
 
@@ -135,14 +135,13 @@ class Connector:
         for stop in stops:
             stop()
 
-    def _connect(self, connect: Callable[..., Raw], deadline: float) -> Raw:
-        left = deadline - time.monotonic()
-        if left <= 0:
+    def _connect(self, kind: type[Raw], deadline: float) -> Raw:
+        if time.monotonic() >= deadline:
             raise StorageUnavailableError("the deadline passed before a connection was made")
-        attempt = _Attempt(_reviving(connect, self._revive), self._conninfo, left / self._hosts)
+        attempt = Attempt(kind, self._conninfo, deadline, self._attempts, self._revive)
         with self._stoppable(attempt.abandon):
             attempt.start()
-            raw = attempt.result(left)
+            raw = attempt.result()
         register_arrays(raw)
         return raw
 
@@ -155,6 +154,8 @@ class Connector:
                 *properties, session = connection.execute(_CHECK, (), deadline)[0]
                 self._check(properties)
                 connection.pooled = session != raw.info.backend_pid
+                if connection.pooled:
+                    _check_transactions(connection, deadline)
                 self._prepare(connection, deadline)
         except psycopg.Error as error:
             connection.close()
@@ -207,90 +208,45 @@ class Connector:
                 )
 
 
-class _Attempt(threading.Thread, Generic[Raw]):
-    """An attempt to connect, in a thread: name resolution and libpq's timeouts obey no deadline."""
-
-    def __init__(self, connect: Callable[..., Raw], conninfo: str, timeout: float) -> None:
-        super().__init__(name="eventstore-connect", daemon=True)
-        self._connect = connect
-        self._conninfo = conninfo
-        self._timeout = timeout
-        self._settled = threading.Lock()
-        self._done = threading.Event()
-        self._abandoned = False
-        self._raw: Raw | None = None
-        self._error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            raw = self._connect(
-                self._conninfo,
-                autocommit=True,
-                connect_timeout=max(_SHORTEST_TIMEOUT, int(self._timeout)),
-                prepare_threshold=None,
-            )
-        except Exception as error:  # noqa: BLE001 - raised again where the result is waited for
-            self._error = error
-        else:
-            self._hand_over(raw)
-        self._done.set()
-
-    def result(self, timeout: float) -> Raw:
-        """Return the connection. Raise after *timeout* seconds without one."""
-        self._done.wait(timeout)
-        with self._settled:
-            self._abandoned = True
-            if self._raw is not None:
-                return self._raw
-        match self._error:
-            case psycopg.Error() as error:
-                raise translated(error, "cannot connect") from error
-            case Exception() as error:
-                raise error
-            case None:
-                raise StorageUnavailableError("cannot connect: no answer before the deadline")
-
-    def abandon(self) -> None:
-        """Make `result` give up now."""
-        self._done.set()
-
-    def _hand_over(self, raw: Raw) -> None:
-        with self._settled:
-            if not self._abandoned:
-                self._raw = raw
-                return
-        raw.close()
+def _check_transactions(connection: GuardedConnection, deadline: float) -> None:
+    """Check that the pooler lends one session to all statements of a transaction."""
+    try:
+        with connection.transaction(deadline) as raw:
+            raw.execute("SELECT")
+    except psycopg.Error as error:
+        if error.sqlstate != _PROTOCOL_VIOLATION:
+            raise
+        raise StorageError(
+            "the pooler between us and the server allows no transactions (is it in statement"
+            f" mode?): {error.diag.message_primary}"
+        ) from error
 
 
-def _reviving(connect: Callable[..., Raw], revive: Revive | None) -> Callable[..., Raw]:
-    """Return *connect*, which tries once more after *revive* has started the server again."""
-    if revive is None:
-        return connect
-
-    def connect_or_revive(conninfo: str, **options: Any) -> Raw:
-        try:
-            return connect(conninfo, **options)
-        except psycopg.OperationalError:
-            if not revive():
-                raise
-            return connect(conninfo, **options)
-
-    return connect_or_revive
-
-
-def _with_defaults(dsn: str) -> str:
-    """Return *dsn* with defaults for what it does not set.
+def parsed(dsn: str) -> dict[str, Any]:
+    """Return the options in *dsn*.
 
     Raises:
         ValueError: It is no connection string. Not shown, because it may hold a password.
     """
     try:
-        given = conninfo_to_dict(dsn)
-        missing = {key: value for key, value in _DEFAULTS.items() if key not in given}
-        # The arrays are in UTF-8, whatever the environment says.
-        return make_conninfo(dsn, **missing, client_encoding="UTF8")
-    except psycopg.ProgrammingError:
+        return conninfo_to_dict(dsn)
+    except (psycopg.ProgrammingError, UnicodeError):
         raise ValueError(
             "dsn is no libpq connection string; it looks like postgresql://user@host/database"
             " or host=... dbname=..."
         ) from None
+
+
+def complete_dsn(dsn: str) -> str:
+    """Return *dsn* with defaults for what it does not set.
+
+    Raises:
+        ValueError: It is no connection string, or libpq cannot use it.
+    """
+    # The arrays are in UTF-8, whatever the environment says.
+    conninfo = make_conninfo(**{**_DEFAULTS, **parsed(dsn), "client_encoding": "UTF8"})
+    try:
+        check(conninfo)
+    except ValueError as error:
+        raise ValueError(f"dsn cannot be used: {error}") from None
+    return conninfo

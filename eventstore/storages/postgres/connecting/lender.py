@@ -24,7 +24,7 @@ __all__ = ["Lender", "Result", "Work"]
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 
-_PASSING = {Reaction.LOST, Reaction.RETRY, Reaction.RECONNECT}
+_PASSING = {Reaction.LOST, Reaction.RETRY, Reaction.RECONNECT, Reaction.DENIED}
 
 Result = TypeVar("Result")
 

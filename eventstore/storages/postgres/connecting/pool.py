@@ -7,7 +7,6 @@ reason.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 
@@ -60,7 +59,6 @@ class Pool(Lender):
         self._lock = threading.Lock()
         self._lent: set[PooledConnection] = set()
         self._failure: StorageError | None = None
-        self._failed_at = -math.inf
         take_over_log()
         self._pool = self._new_pool()
         precedence.readers(self.give_back)
@@ -103,7 +101,6 @@ class Pool(Lender):
     # ── lending ──────────────────────────────────────────────────────────────────────────────────
 
     def _borrow(self, deadline: float) -> tuple[_Connections, PooledConnection]:
-        began = time.monotonic()
         while True:
             pool = self._pool
             try:
@@ -113,7 +110,7 @@ class Pool(Lender):
                 self._open()
                 continue
             except PoolTimeout as error:
-                raise self._unserved(since=began) from error
+                raise self._unserved() from error
             except Exception:
                 raise
             except BaseException:
@@ -159,10 +156,10 @@ class Pool(Lender):
             num_workers=_WORKERS,
         )
 
-    def _unserved(self, since: float) -> StorageError:
-        """Return why there was no connection in time: the last failure of the pool's threads."""
+    def _unserved(self) -> StorageError:
+        """Return why there was no connection in time: the failure since the last success."""
         failure = self._failure
-        if failure is None or self._failed_at < since:
+        if failure is None:
             return StorageUnavailableError(f"all {self._size} connections are in use")
         return type(failure)(str(failure))
 
@@ -184,8 +181,8 @@ class Pool(Lender):
         try:
             raw = self._connector.connect_pooled(began + self._patience.seconds)
         except StorageError as error:
-            self._failure, self._failed_at = error, time.monotonic()
-            self._patience.failed(self._failed_at - began)
+            self._failure = error
+            self._patience.failed(time.monotonic() - began)
             raise
         self._failure = None
         self._patience.succeeded()

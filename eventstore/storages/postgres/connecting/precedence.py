@@ -16,8 +16,7 @@ _HOLD = 1.0
 class Precedence:
     """Makes the pool close idle connections and wait after another connection was refused.
 
-    Every reason counts: for a failed connect the driver has the server's message, which may be
-    translated, but no code. Used from any thread.
+    Every reason counts: a pooler in between gives codes of its own. Used from any thread.
     """
 
     def __init__(self) -> None:

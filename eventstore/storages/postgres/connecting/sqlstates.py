@@ -9,7 +9,7 @@ import psycopg
 from eventstore.model.dsn import scrubbed
 from eventstore.model.errors import StorageError, StorageUnavailableError
 
-__all__ = ["LOCK_NOT_AVAILABLE", "Reaction", "reaction_to", "translated"]
+__all__ = ["LOCK_NOT_AVAILABLE", "Reaction", "at_once", "reaction_to", "refused", "translated"]
 
 
 LOCK_NOT_AVAILABLE = "55P03"
@@ -28,6 +28,8 @@ class Reaction(Enum):
     """A pooler mixed up prepared statements: send it again, and prepare nothing any more."""
     SINGLY = "singly"
     """One of several items that were sent together may be the cause: try them one by one."""
+    DENIED = "denied"
+    """It may succeed later, but only if somebody lets us in, or gives us the right."""
     REFUSE = "refuse"
     """It cannot succeed until the server or the schema is changed."""
 
@@ -37,8 +39,8 @@ _REACTIONS = {
     "57P01": Reaction.LOST,  # admin_shutdown, also a terminated backend
     "57P02": Reaction.LOST,  # crash_shutdown
     "57P03": Reaction.RETRY,  # cannot_connect_now: it is starting up
-    "57P05": Reaction.LOST,  # idle_session_timeout
-    "25P03": Reaction.LOST,  # idle_in_transaction_session_timeout
+    "57P05": Reaction.RECONNECT,  # idle_session_timeout
+    "25P03": Reaction.RECONNECT,  # idle_in_transaction_session_timeout
     "25006": Reaction.RECONNECT,  # read_only_sql_transaction: after a failover
     "26000": Reaction.UNPREPARED,  # invalid_sql_statement_name
     "42P05": Reaction.UNPREPARED,  # duplicate_prepared_statement
@@ -47,15 +49,22 @@ _REACTIONS = {
     "57014": Reaction.RETRY,  # query_canceled, by statement_timeout or by hand
     "55000": Reaction.RETRY,  # object_not_in_prerequisite_state
     "58030": Reaction.RETRY,  # io_error
+    "42501": Reaction.DENIED,  # insufficient_privilege
     "ES010": Reaction.REFUSE,  # ours: not under read committed
     "ES011": Reaction.REFUSE,  # ours: the row of write_lock is missing
     "08": Reaction.LOST,  # connection exceptions
+    "0P": Reaction.DENIED,  # invalid role specification
     "22": Reaction.SINGLY,  # data exceptions
     "23": Reaction.SINGLY,  # integrity constraints
+    "28": Reaction.DENIED,  # invalid authorization: password, role, pg_hba.conf
+    "3D": Reaction.DENIED,  # invalid catalog name: no such database
     "40": Reaction.RETRY,  # transaction rollback: deadlock, serialization
     "53": Reaction.RETRY,  # insufficient resources: disk, memory, connections
     "54": Reaction.SINGLY,  # program limits: too large
 }
+
+_BEFORE_THE_STATEMENT = {"57P03", "57P05", "25P03"}
+"""Codes that end a session only while it waits for a statement, and so before it reads ours."""
 
 
 def reaction_to(error: psycopg.Error) -> Reaction:
@@ -64,7 +73,8 @@ def reaction_to(error: psycopg.Error) -> Reaction:
     if code is None:
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         return Reaction.LOST if lost else Reaction.SINGLY
-    if error.diag.severity_nonlocalized in {"FATAL", "PANIC"} and code != "57P03":
+    fatal = error.diag.severity_nonlocalized in {"FATAL", "PANIC"}
+    if fatal and code not in _BEFORE_THE_STATEMENT:
         return Reaction.LOST
     return _REACTIONS.get(code) or _REACTIONS.get(code[:2]) or Reaction.REFUSE
 
@@ -72,16 +82,31 @@ def reaction_to(error: psycopg.Error) -> Reaction:
 def translated(error: psycopg.Error, doing: str) -> StorageError:
     """Return *error* as an error of the library, to raise ``from error``.
 
+    A store that has worked waits until it is let in again, so a denial is unavailability.
+
     Args:
         error: As psycopg raised it.
         doing: What failed, for the message.
     """
     text = f"{doing}: {scrubbed(_one_line(error))}"
     match reaction_to(error):
-        case Reaction.LOST | Reaction.RETRY | Reaction.RECONNECT:
+        case Reaction.LOST | Reaction.RETRY | Reaction.RECONNECT | Reaction.DENIED:
             return StorageUnavailableError(text)
         case Reaction.UNPREPARED | Reaction.SINGLY | Reaction.REFUSE:
             return StorageError(text)
+
+
+def refused(error: psycopg.Error, doing: str) -> StorageError:
+    """Do what `translated` does for a call that is told of a denial instead of waiting."""
+    ours = translated(error, doing)
+    return StorageError(str(ours)) if reaction_to(error) is Reaction.DENIED else ours
+
+
+def at_once(error: StorageUnavailableError) -> StorageError:
+    """Return *error* for who opens the store: a denial is told instead of waited out."""
+    cause = error.__cause__
+    denied = isinstance(cause, psycopg.Error) and reaction_to(cause) is Reaction.DENIED
+    return StorageError(str(error)) if denied else error
 
 
 def _one_line(error: psycopg.Error) -> str:
