@@ -34,6 +34,18 @@ __all__ = [
 class AppendSession(Protocol):
     """A connection for appends. Used by one thread at a time; reconnects by itself."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether an append would be sent at once."""
+
+    def connect(self, deadline: float) -> None:
+        """Connect, so that the next append is sent at once.
+
+        Raises:
+            StorageUnavailableError: There is no connection.
+            StorageError: The server is refused.
+        """
+
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
         """Store several appends in one commit. Each is atomic and independent of the others.
 

@@ -208,8 +208,8 @@ WRITING = (
         name="crash-called-unsent",
         guarantee="G24",
         breaks="When the writer crashes in an attempt, callers are told that nothing was stored.",
-        where=function("Writer.teardown").keyword("was_sent"),
-        change=constant(False),
+        where=function("Writer._attempt").assignment("under_way"),
+        change=remove,
         killers=(f"{_WRITER}::test_a_crash_says_which_appends_may_be_stored",),
     ),
     Mutant(

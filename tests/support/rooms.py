@@ -249,6 +249,13 @@ class ScriptedSession:
         self.attempts: list[list[Append]] = []
         self.closed = False
 
+    @property
+    def connected(self) -> bool:
+        return self._real.connected
+
+    def connect(self, deadline: float) -> None:
+        self._real.connect(deadline)
+
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
         self.attempts.append(list(appends))
         if self.steps.empty():

@@ -39,6 +39,8 @@ class Job:
     group: Group
     maybe_stored: bool = False
     """The outcome of an attempt is not known."""
+    under_way: bool = False
+    """An attempt was sent and has no outcome yet."""
     attempts: int = 0
     """Failed attempts."""
     error: BaseException | None = None
@@ -77,6 +79,7 @@ class Job:
     def failed(self, error: EventStoreError, now: float) -> float:
         """Note a failed attempt; return the seconds to wait before the next."""
         self.attempts += 1
+        self.under_way = False
         self.error = error
         self.maybe_stored = self.maybe_stored or isinstance(error, OutcomeUnknownError)
         self.wait_again()
@@ -100,15 +103,14 @@ class Job:
         certain = isinstance(error, EventStoreError) and not self.maybe_stored
         request.reply.answer(error if certain else self._unknown(error))
 
-    def give_up(self, crash: BaseException | None, *, was_sent: bool) -> None:
+    def give_up(self, crash: BaseException | None) -> None:
         """Answer all requests when the writer ends.
 
         Args:
             crash: The writer's crash; None if it was stopped.
-            was_sent: An attempt was under way.
         """
         for request in self.group.requests:
-            if self.maybe_stored or was_sent:
+            if self.maybe_stored or self.under_way:
                 request.reply.answer(self._unknown(crash or self.error))
             else:
                 request.reply.answer(not_sent_error(crash))

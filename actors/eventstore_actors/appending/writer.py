@@ -73,8 +73,8 @@ class Writer(SupervisedActor):
         self._go_on()
 
     def teardown(self, error: BaseException | None) -> None:
-        for place, job in enumerate(self._jobs):
-            job.give_up(error, was_sent=error is not None and place == 0)
+        for job in self._jobs:
+            job.give_up(error)
         self._jobs.clear()
         for request in self._plan.drain():
             request.reply.answer(not_sent_error(error))
@@ -140,10 +140,13 @@ class Writer(SupervisedActor):
 
     def _attempt(self, job: Job) -> None:
         assert self._session is not None
-        appends = [item.append for item in job.group.items]
         recent = self._shared.recent
         recent.writing = True
         try:
+            if not self._session.connected and not self._connect(self._session, job):
+                return
+            appends = [item.append for item in job.group.items]
+            job.under_way = True
             outcomes = self._session.append(appends, self._attempt_deadline(job))
         except (OutcomeUnknownError, StorageUnavailableError) as error:
             self._try_again(job, error)
@@ -153,6 +156,19 @@ class Writer(SupervisedActor):
             self._settle(job, appends, outcomes)
         finally:
             recent.writing = False
+
+    def _connect(self, session: AppendSession, job: Job) -> bool:
+        """Connect before the append counts as sent.
+
+        Returns:
+            False if all its callers have given up meanwhile.
+        """
+        job.wait_again()
+        session.connect(self._attempt_deadline(job))
+        if job.drop_expired(time.monotonic()):
+            return True
+        self._jobs.popleft()
+        return False
 
     def _attempt_deadline(self, job: Job) -> float:
         until = job.attempt_deadline(time.monotonic(), self._shared.config.connect_timeout)
@@ -200,6 +216,7 @@ class Writer(SupervisedActor):
     def _refused(self, job: Job, error: Exception) -> None:
         """Retry each append alone; an append that was alone is refused."""
         self._jobs.popleft()
+        job.under_way = False
         job.maybe_stored = job.maybe_stored or not isinstance(error, EventStoreError)
         job.wait_again()
         requests = job.requests

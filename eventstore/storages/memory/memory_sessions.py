@@ -21,6 +21,13 @@ class MemoryAppendSession:
     def __init__(self, store: SharedStore) -> None:
         self._store = store
 
+    @property
+    def connected(self) -> bool:
+        return True
+
+    def connect(self, deadline: float) -> None:
+        """Nothing to connect to."""
+
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
         with self._store.changing(deadline):
             now = datetime.now(UTC)

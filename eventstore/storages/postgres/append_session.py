@@ -17,6 +17,7 @@ from psycopg.types.numeric import Int4
 from eventstore.model.errors import (
     DuplicateEventError,
     OutcomeUnknownError,
+    StorageError,
     StorageUnavailableError,
     StreamDeletedError,
     WrongExpectedVersionError,
@@ -63,9 +64,20 @@ class PostgresAppendSession:
         self._audience = audience
         self._looks = 0
 
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    def connect(self, deadline: float) -> None:
+        """Connect; see `AppendSession.connect`."""
+        self._connection.connect(deadline)
+
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
         """Store *appends* in one commit; see `AppendSession.append`."""
-        arguments = append_arguments(appends)
+        try:
+            arguments = append_arguments(appends)
+        except Exception as error:
+            raise StorageError(f"the append cannot be sent: {error!r}") from error
 
         def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
             try:

@@ -32,6 +32,16 @@ class KeptConnection(Lender):
             return work(self._connected(deadline))
 
     @property
+    def connected(self) -> bool:
+        """Whether `run_once` would not connect first."""
+        return self._connection is not None and not self._connection.is_stale()
+
+    def connect(self, deadline: float) -> None:
+        """Connect unless connected; see `run_once`."""
+        with self._in_use:
+            self._connected(deadline)
+
+    @property
     def closed(self) -> bool:
         return self._closed.is_set()
 
