@@ -90,8 +90,9 @@ class EventStore:
             TypeError: *pool* is something else.
             SchemaVersionError: The schema is missing or of another version, or the embedded server
                 is missing.
-            StorageError: The server is refused: it would lose commits, or is too old. Or *pool*
-                leads to another store, to a standby, or does not speak UTF-8.
+            StorageError: The server is refused: it would lose commits, or is too old. Or it does
+                not let us in: a wrong password, a missing database or right. Or *pool* leads to
+                another store, to a standby, or does not speak UTF-8.
         """
         config = target if isinstance(target, Config) else Config(target)
         chosen = runtime or registered_runtime()

@@ -221,7 +221,7 @@ class StorageError(EventStoreError):
 
 
 class StorageUnavailableError(StorageError):
-    """No connection, or no lock, before the deadline. Nothing was written: retry later."""
+    """No connection, no lock or no right before the deadline. Nothing was written: retry later."""
 
     retryable = True
 

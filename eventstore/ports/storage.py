@@ -223,7 +223,8 @@ class Storage(Protocol):
 
         Raises:
             SchemaVersionError: The schema is missing, too old or too new.
-            StorageError: The server is refused, for instance because it runs without fsync.
+            StorageError: The server is refused, for instance because it runs without fsync, or it
+                does not let us in. Of a storage that was open, the second is waited out.
         """
 
     def close(self) -> None:

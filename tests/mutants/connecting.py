@@ -13,6 +13,8 @@ _ISOLATION = "tests/eventstore/postgres/test_isolation.py"
 _LOST = "tests/eventstore/postgres/test_lost_connections.py"
 _POOLING = "tests/eventstore/postgres/test_pool.py"
 _SERVICE = "tests/eventstore/postgres/test_service_pool.py"
+_LOG_INS = "tests/eventstore/postgres/test_log_ins.py"
+_SERVERS = "tests/eventstore/postgres/test_servers.py"
 _DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
 
 CONNECTING = (
@@ -33,6 +35,45 @@ CONNECTING = (
         where=function("PostgresAppendSession.append").condition(mentioning="LOST"),
         change=constant(False),
         killers=(f"{_DEADLINES}::test_an_append_into_a_black_hole_is_unknown_at_its_deadline",),
+    ),
+    Mutant(
+        name="denied-counts-as-broken",
+        guarantee="G25",
+        breaks="A right that is missing for a moment stops the runtime.",
+        where=variable("_REACTIONS").entry("42501"),
+        change=attribute("REFUSE"),
+        killers=(
+            "tests/eventstore/postgres/test_sqlstates.py::test_every_kind_of_error_has_its_reaction",
+        ),
+    ),
+    Mutant(
+        name="hammers-at-the-door",
+        guarantee="G25",
+        breaks="A server that refused the log-in is asked again at once, by everybody.",
+        where=function("Refusals.check").condition(),
+        change=constant(False),
+        killers=(
+            f"{_LOG_INS}::test_the_pauses_grow_up_to_a_bound_and_end_with_a_log_in",
+            f"{_LOG_INS}::test_many_who_want_in_cost_few_log_ins",
+        ),
+    ),
+    Mutant(
+        name="log-in-without-its-code",
+        guarantee="G25",
+        breaks="A wrong password is a lost connection, tried until the deadline.",
+        where=function("_finish").call("_set_verbosity"),
+        change=remove,
+        killers=(f"{_LOG_INS}::test_the_code_is_found_in_any_language",),
+    ),
+    Mutant(
+        name="threads-without-end",
+        guarantee="G25",
+        breaks="A resolver that hangs takes a thread with every attempt.",
+        where=function("Attempts.enter").condition(),
+        change=constant(False),
+        killers=(
+            f"{_SERVERS}::test_a_resolver_that_never_answers_costs_a_bounded_number_of_threads",
+        ),
     ),
     Mutant(
         name="killed-backend-called-unsent",

@@ -46,8 +46,9 @@ class StoreSupervisor(SupervisedActor):
     ``EventStore.attach``. It retries until the database can be reached. A child that crashes is
     restarted and goes on from the state in the storage. If one of writer, publisher and keeper
     crashes more than `Config.max_restarts` times within `Config.restart_window`, or if the schema
-    is wrong, the store stops and *parent* is sent `StoreFailed`. A stop waits for the
-    acknowledgements of events in flight, up to `Config.stop_timeout`.
+    is wrong, or the server does not let it in at the start, the store stops and *parent* is sent
+    `StoreFailed`. A stop waits for the acknowledgements of events in flight, up to
+    `Config.stop_timeout`.
     """
 
     def __init__(

@@ -97,7 +97,7 @@ class PostgresStorage:
         self._closed = False
         self._watchdog = Watchdog()
         self._precedence = Precedence()
-        self._connector = self._connector_to(config.dsn, self._precedence, revive)
+        self._connector = self._connector_to(config.dsn, self._precedence, revive=revive)
         if config.listen_dsn:
             self._listen_connector()  # refuses what is no connection string
         self._statements = Statements(config.schema)
@@ -380,15 +380,21 @@ class PostgresStorage:
 
     def _listen_connector(self) -> Connector:
         # With a precedence of its own: a failure to listen takes no connection from the readers.
-        return self._connector_to(self._config.listen_dsn or "", Precedence())
+        return self._connector_to(self._config.listen_dsn or "", Precedence(), name="listen_dsn")
 
     def _connector_to(
-        self, dsn: str, precedence: Precedence, revive: Revive | None = None
+        self,
+        dsn: str,
+        precedence: Precedence,
+        *,
+        name: str = "dsn",
+        revive: Revive | None = None,
     ) -> Connector:
         return Connector(
             dsn,
             self._watchdog,
             precedence,
             allow_unsafe_durability=self._config.allow_unsafe_durability,
+            name=name,
             revive=revive,
         )

@@ -14,15 +14,23 @@ from tests.support.pgserver import TestServer
 from tests.support.processes import Service
 
 PROCESSES = 6
-SCARCE = {"max_connections": "60", "superuser_reserved_connections": "3"}
+LIMITS = {
+    "max_connections": ({"max_connections": "60", "superuser_reserved_connections": "3"}, ""),
+    "reserved": ({"max_connections": "70", "superuser_reserved_connections": "13"}, ""),
+    "role": ({"max_connections": "100"}, "ALTER ROLE shop CONNECTION LIMIT 57"),
+    "database": ({"max_connections": "100"}, "ALTER DATABASE postgres CONNECTION LIMIT 57"),
+}
+"""What leaves 57 connections for everybody: settings of the server, or a statement."""
 
 
-@pytest.fixture
-def scarce() -> Iterator[TestServer]:
+@pytest.fixture(params=LIMITS)
+def scarce(request: pytest.FixtureRequest) -> Iterator[TestServer]:
     """A server with fewer connections than six processes may open, and a store of `shop` in it."""
-    with TestServer(SCARCE) as server:
+    settings, statement = LIMITS[request.param]
+    with TestServer(settings) as server:
         with server.connect() as connection:
             connection.execute("CREATE ROLE shop LOGIN")
+            connection.execute(statement.encode())
             connection.execute("GRANT CREATE ON DATABASE postgres TO shop")
         events = [EventData("Happened", {"text": "x" * 100}) for _ in range(1000)]
         config = Config(as_shop(server))
@@ -49,7 +57,7 @@ def take_the_rest(server: TestServer, stack: ExitStack) -> None:
 
 @pytest.mark.slow
 def test_every_process_appends_after_all_of_them_read_in_a_burst(scarce: TestServer) -> None:
-    """G25: the writers get what the pools can spare, though no connection is left."""
+    """F35, G25: the writers get what the pools can spare, though no connection is left."""
     with ExitStack() as stack:
         services = [
             Service({"dsn": as_shop(scarce)}, program="tests.acceptance.guarantees.bursting")

@@ -238,9 +238,10 @@ def test_what_is_no_name_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_what_can_never_connect_is_refused_before_it_is_tried(dsn: str) -> None:
     """F37, F39: and the value, which may be a piece of a password, is not shown."""
-    with pytest.raises(ValueError, match=r"^dsn cannot be used: ") as refused:
-        PostgresStorage(Config(dsn))
-    assert "hunter2" not in str(refused.value)
+    for name, config in (("dsn", Config(dsn)), ("listen_dsn", Config("host=h", listen_dsn=dsn))):
+        with pytest.raises(ValueError, match=rf"^{name} cannot be used: ") as refused:
+            PostgresStorage(config)
+        assert "hunter2" not in str(refused.value)
 
 
 # ── a resolver that never answers ────────────────────────────────────────────────────────────────

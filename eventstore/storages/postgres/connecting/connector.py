@@ -18,7 +18,7 @@ from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.patience import Patience
 from eventstore.storages.postgres.connecting.precedence import Precedence
 from eventstore.storages.postgres.connecting.servers import check, servers
-from eventstore.storages.postgres.connecting.sqlstates import translated
+from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 
 __all__ = ["Connector", "complete_dsn", "parsed"]
@@ -68,6 +68,7 @@ class Connector:
         precedence: Precedence,
         *,
         allow_unsafe_durability: bool,
+        name: str = "dsn",
         revive: Revive | None = None,
     ) -> None:
         """Prepare; connects later.
@@ -77,13 +78,14 @@ class Connector:
             watchdog: Ends calls on the connections at their deadlines.
             precedence: Told when the server refuses a connection that is not for a pool.
             allow_unsafe_durability: See `Config`.
+            name: Name of the setting that *dsn* comes from, for errors.
             revive: Called when no connection can be made, in the thread of the attempt. True: the
                 server was started again, so it is tried once more. For a server of our own.
 
         Raises:
             ValueError: *dsn* is no connection string, or has a value that libpq does not know.
         """
-        self._conninfo = complete_dsn(dsn)
+        self._conninfo = complete_dsn(dsn, name)
         self._attempts = Attempts()
         self._watchdog = watchdog
         self._precedence = precedence
@@ -105,7 +107,9 @@ class Connector:
             raw = self._connect(psycopg.Connection[Any], deadline)
             connection = self._guarded(raw, deadline)
         except StorageError as error:
-            if isinstance(error.__cause__, psycopg.Error):
+            cause = error.__cause__
+            # To whom it does not let in, a server gives no connection that readers could spare.
+            if isinstance(cause, psycopg.Error) and reaction_to(cause) is not Reaction.DENIED:
                 self._precedence.refused()
             raise
         self._precedence.granted()
@@ -222,7 +226,7 @@ def _check_transactions(connection: GuardedConnection, deadline: float) -> None:
         ) from error
 
 
-def parsed(dsn: str) -> dict[str, Any]:
+def parsed(dsn: str, name: str = "dsn") -> dict[str, Any]:
     """Return the options in *dsn*.
 
     Raises:
@@ -232,21 +236,21 @@ def parsed(dsn: str) -> dict[str, Any]:
         return conninfo_to_dict(dsn)
     except (psycopg.ProgrammingError, UnicodeError):
         raise ValueError(
-            "dsn is no libpq connection string; it looks like postgresql://user@host/database"
+            f"{name} is no libpq connection string; it looks like postgresql://user@host/database"
             " or host=... dbname=..."
         ) from None
 
 
-def complete_dsn(dsn: str) -> str:
+def complete_dsn(dsn: str, name: str = "dsn") -> str:
     """Return *dsn* with defaults for what it does not set.
 
     Raises:
         ValueError: It is no connection string, or libpq cannot use it.
     """
     # The arrays are in UTF-8, whatever the environment says.
-    conninfo = make_conninfo(**{**_DEFAULTS, **parsed(dsn), "client_encoding": "UTF8"})
+    conninfo = make_conninfo(**{**_DEFAULTS, **parsed(dsn, name), "client_encoding": "UTF8"})
     try:
         check(conninfo)
     except ValueError as error:
-        raise ValueError(f"dsn cannot be used: {error}") from None
+        raise ValueError(f"{name} cannot be used: {error}") from None
     return conninfo
