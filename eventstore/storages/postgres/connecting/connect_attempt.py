@@ -137,11 +137,13 @@ class Attempt(threading.Thread, Generic[Raw]):
         """Return the connection. Raise at the deadline without one."""
         try:
             self._done.wait(max(0.0, self._deadline - time.monotonic()))
-        finally:
-            with self._settled:
-                self._abandoned = True
-        if self._raw is not None:
-            return self._raw
+        except BaseException:
+            # Ctrl-C, for instance: nobody will use the connection.
+            if (raw := self._settle()) is not None:
+                raw.close()
+            raise
+        if (raw := self._settle()) is not None:
+            return raw
         match self._error:
             case psycopg.Error() as error:
                 raise translated(error, "cannot connect") from error
@@ -149,6 +151,12 @@ class Attempt(threading.Thread, Generic[Raw]):
                 raise error
             case None:
                 raise StorageUnavailableError("cannot connect: no answer before the deadline")
+
+    def _settle(self) -> Raw | None:
+        """Return the connection, if there is one; a later one is closed."""
+        with self._settled:
+            self._abandoned = True
+            return self._raw
 
     def abandon(self) -> None:
         """Make `result` give up now."""
