@@ -1,11 +1,12 @@
 """Checks of arguments: each returns the value, or raises an error that names and shows it. Pure.
 
-The wrong kind is a `TypeError`, a value out of range a `ValueError`.
+The wrong kind is a `TypeError`, a value out of range a `ValueError`. Of a subclass of int, str,
+UUID or datetime only the plain value is returned: no code of the subclass runs after the check.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import TypeGuard, TypeVar
 from uuid import UUID
@@ -56,6 +57,7 @@ def check_int(argument: str, value: object, *, least: int, most: int | None = No
     """Return *value* if it is an int from *least* to *most*; True and False are not."""
     if not is_int(value):
         raise _wrong_kind(argument, "an int", value)
+    value = int.__int__(value)
     if value < least or (most is not None and value > most):
         limits = f"at least {least}" if most is None else f"{least} to {most:,}"
         raise ValueError(f"{argument} must be {limits}: {shown(value)}")
@@ -104,6 +106,8 @@ def check_text(argument: str, value: object, *, most_bytes: int) -> str:
     """Return *value* if it is a str of 1 to *most_bytes* bytes of UTF-8 without NUL."""
     if not isinstance(value, str):
         raise _wrong_kind(argument, "a str", value)
+    if type(value) is not str:
+        value = str.__str__(value)
     if not value:
         raise ValueError(f"{argument} must not be empty")
     if "\x00" in value:
@@ -121,20 +125,21 @@ def check_uuid(argument: str, value: object) -> UUID:
     """Return *value* if it is a `uuid.UUID`."""
     if not isinstance(value, UUID):
         raise _wrong_kind(argument, "a uuid.UUID", value)
-    return value
+    return value if type(value) is UUID else UUID(int=value.int)
 
 
 def check_moment(argument: str, value: object) -> datetime:
-    """Return *value* if it is a datetime with a time zone that UTC can express."""
+    """Return *value* in UTC if it is a datetime with a time zone that UTC can express."""
     if not isinstance(value, datetime):
         raise _wrong_kind(argument, "a datetime", value)
-    if value.utcoffset() is None:
-        raise ValueError(f"{argument} must have a time zone: {value.isoformat()}")
+    local, offset = _local_time(argument, value)
+    if offset is None:
+        raise ValueError(f"{argument} must have a time zone: {local.isoformat()}")
     try:
-        value.astimezone(UTC)
+        return (local - offset).replace(tzinfo=UTC)
     except OverflowError:
-        raise ValueError(f"{argument} is out of range in UTC: {value.isoformat()}") from None
-    return value
+        zoned = local.replace(tzinfo=timezone(offset))
+        raise ValueError(f"{argument} is out of range in UTC: {zoned.isoformat()}") from None
 
 
 def check_choice(argument: str, choices: type[_Choice], value: object) -> _Choice:
@@ -144,6 +149,18 @@ def check_choice(argument: str, choices: type[_Choice], value: object) -> _Choic
             return choice
     wanted = ", ".join(repr(choice.value) for choice in choices)
     raise ValueError(f"{argument} must be one of {wanted}: {shown(value)}")
+
+
+def _local_time(argument: str, value: datetime) -> tuple[datetime, timedelta | None]:
+    """Return the plain time of *value*, and its offset from UTC."""
+    try:
+        day = value.year, value.month, value.day
+        time = value.hour, value.minute, value.second, value.microsecond
+        return datetime(*day, *time), datetime.utcoffset(value)  # noqa: DTZ001 - see its offset
+    except Exception as error:
+        raise ValueError(
+            f"{argument} has no usable time or time zone: {shown(value)} ({shown(error)})"
+        ) from error
 
 
 def _number(argument: str, wanted: str, value: object) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import force_setattr
 from uuid_utils.compat import uuid7
 
 from eventstore.model.checks import check_moment, check_uuid, is_int, shown
@@ -58,7 +59,7 @@ def check_expected_version(value: object) -> int:
         )
     if value > MAX_POSITION:
         raise ValueError(f"expected_version must be at most {MAX_POSITION}: {shown(value)}")
-    return value
+    return int.__int__(value)
 
 
 class _EventContent(msgspec.Struct, frozen=True):
@@ -77,8 +78,8 @@ class EventData(_EventContent, frozen=True, kw_only=True):
         event_id: Makes a repeated append idempotent. Defaults to a new UUIDv7.
         causation_id: Id of the command or event that caused this one. Defaults to None.
         correlation_id: Id that all events of one conversation share. Defaults to None.
-        created_at: Time of the event, with a time zone. Defaults to the database's time of the
-            append.
+        created_at: Time of the event, with a time zone; kept in UTC. Defaults to the database's
+            time of the append.
 
     Raises:
         TypeError, ValueError: An argument is of the wrong kind; the message names it.
@@ -90,14 +91,17 @@ class EventData(_EventContent, frozen=True, kw_only=True):
     created_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        check_name("event_type", self.event_type)
-        check_uuid("event_id", self.event_id)
+        # A check returns the very value, or the plain value of a subclass.
+        if (name := check_name("event_type", self.event_type)) is not self.event_type:
+            force_setattr(self, "event_type", name)
+        if (own := check_uuid("event_id", self.event_id)) is not self.event_id:
+            force_setattr(self, "event_id", own)
         if self.causation_id is not None:
-            check_uuid("causation_id", self.causation_id)
+            force_setattr(self, "causation_id", check_uuid("causation_id", self.causation_id))
         if self.correlation_id is not None:
-            check_uuid("correlation_id", self.correlation_id)
+            force_setattr(self, "correlation_id", check_uuid("correlation_id", self.correlation_id))
         if self.created_at is not None:
-            check_moment("created_at", self.created_at)
+            force_setattr(self, "created_at", check_moment("created_at", self.created_at))
 
     @classmethod
     def of(cls, payload: object, metadata: Any = None, **fields: Any) -> EventData:
@@ -154,6 +158,8 @@ class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
     last_version: int
     first_global_position: int | None
     last_global_position: int | None
+    repeated: bool = False
+    """The same append was stored before. Nothing was written now; this is the first result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

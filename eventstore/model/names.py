@@ -39,10 +39,10 @@ def check_stream_id(value: str, argument: str = "stream_id") -> str:
     Raises:
         TypeError, ValueError: They cannot; the message names *argument*.
     """
-    check_name(argument, value)
-    if value.startswith("$"):
-        raise ValueError(f"{argument} must not start with '$': {shown(value)}")
-    return value
+    name = check_name(argument, value)
+    if name.startswith("$"):
+        raise ValueError(f"{argument} must not start with '$': {shown(name)}")
+    return name
 
 
 def check_subscribable(value: str) -> str:
@@ -51,4 +51,5 @@ def check_subscribable(value: str) -> str:
     Raises:
         TypeError, ValueError: It is neither; the message names ``stream_id``.
     """
-    return value if value == ALL_STREAMS else check_stream_id(value)
+    name = check_name("stream_id", value)
+    return name if name == ALL_STREAMS else check_stream_id(name)

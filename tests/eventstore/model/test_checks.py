@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from datetime import UTC, datetime, timedelta, timezone
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,47 @@ def test_a_bad_value_is_named_and_shown(check: Any, value: object, message: str)
 )
 def test_a_good_value_is_returned(check: Any, value: object) -> None:
     assert check("x", value) == value
+
+
+class Loud(str):
+    """Of the application: it does as it likes."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "loud"
+
+    def __contains__(self, key: object) -> bool:
+        raise NotImplementedError
+
+
+class Size(IntEnum):
+    SMALL = 1
+
+
+class Key(UUID):
+    pass
+
+
+class Moment(datetime):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "plain"),
+    [
+        (four_bytes, Loud("abc"), "abc"),
+        (at_least_1, Size.SMALL, 1),
+        (check_uuid, Key(int=7), UUID(int=7)),
+        (check_moment, Moment(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)),
+        (check_moment, FIRST_HOUR.replace(hour=1), datetime(1, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_of_a_subclass_the_plain_value_is_returned(check: Any, value: Any, plain: Any) -> None:
+    """F27."""
+    returned = check("x", value)
+    assert returned == plain
+    assert type(returned) is type(plain)
 
 
 def test_a_timeout_is_reduced_to_what_a_lock_takes() -> None:
