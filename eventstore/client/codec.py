@@ -1,22 +1,21 @@
 """Turn events into bytes and back: serializer, registry of payload types, size limit.
 
-Pure.
+Pure, but for a thread where the caller's stack is too short.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from eventstore.model.checks import shown
 from eventstore.model.errors import SerializationError
 from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
-from eventstore.model.names import check_name
-from eventstore.model.serializer import Serializer, Types, reader
+from eventstore.model.fresh_stack import on_fresh_stack
+from eventstore.model.payload_types import registered
+from eventstore.model.serializer import Serializer, Types, format_of, reader, reads_json
 from eventstore.ports.stored_events import EncodedEvent, StoredEvent
 
-__all__ = ["MAX_EVENT_BYTES", "Codec"]
+__all__ = ["MAX_EVENT_BYTES", "Codec", "as_stored_bytes"]
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 """Most bytes of one event: data and metadata together."""
@@ -27,28 +26,35 @@ class Codec:
 
     def __init__(self, serializer: Serializer, types: Types = ()) -> None:
         self._serializer = serializer
-        self._format: str = getattr(serializer, "format", type(serializer).__name__)
-        type_of = _by_name(types)
+        self._format = format_of(serializer)
+        type_of = registered(types, serializer)
         self._name_of = {payload_type: name for name, payload_type in type_of.items()}
         self._read_plain = reader(serializer, None)
         self._read_typed = {name: reader(serializer, kind) for name, kind in type_of.items()}
+        self._proofs = self._read_typed if reads_json(serializer) else {}
+        """By event type, the reader that a payload must pass before it is stored.
+
+        A class does not check its fields, so each payload is tried. Plain JSON can always be read.
+        """
 
     def encode(self, event: EventData) -> EncodedEvent:
         """Return *event* ready to be stored.
 
         Raises:
-            SerializationError: Data or metadata cannot be serialized, or they are too large.
+            SerializationError: Data or metadata cannot be serialized, or not be read again, or they
+                are too large.
         """
         event_type = self._name(event) if is_named_by_class(event) else event.event_type
-        data, metadata = self._written(event_type, "data", event.data), None
+        data, metadata = self._written(event, event_type, "data", event.data), None
         size = len(data)
         if event.metadata is not None:
-            metadata = self._written(event_type, "metadata", event.metadata)
+            metadata = self._written(event, event_type, "metadata", event.metadata)
             size += len(metadata)
         if size > MAX_EVENT_BYTES:
-            raise SerializationError(
-                event_type, f"event of {size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible"
-            )
+            reason = f"event of {size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible"
+            raise SerializationError(event_type, reason, event_id=event.event_id)
+        if event_type in self._proofs:
+            self._prove(event, event_type, data)
         return EncodedEvent(
             event.event_id,
             event_type,
@@ -57,7 +63,7 @@ class Codec:
             event.causation_id,
             event.correlation_id,
             self._format,
-            _in_utc(event.created_at),
+            event.created_at,
         )
 
     def decode(self, stored: StoredEvent) -> RecordedEvent:
@@ -69,10 +75,8 @@ class Codec:
         """
         event_type, metadata, read_plain = stored.event_type, stored.metadata, self._read_plain
         if stored.format != self._format:
-            raise SerializationError(
-                event_type,
-                f"event at position {stored.global_position} was written as {stored.format!r},"
-                f" this store reads {self._format!r}",
+            raise _unreadable(
+                stored, f" was written as {stored.format!r}, this store reads {self._format!r}"
             )
         try:
             # This runs for every event read: positional arguments, and no call to spare.
@@ -89,43 +93,118 @@ class Codec:
                 stored.correlation_id,
                 stored.created_at,
             )
+        except RecursionError:
+            return self._decode_deep(stored)
         except Exception as error:
-            raise SerializationError(
-                event_type, f"event at position {stored.global_position}: {error}"
-            ) from error
+            raise _unreadable(stored, f": {error}") from error
+
+    def is_same(self, event: EncodedEvent, stored: StoredEvent) -> bool:
+        """Tell whether *stored* has the type and the data of *event*, as this store reads them."""
+        if (event.event_type, event.format) != (stored.event_type, stored.format):
+            return False
+        return event.data == stored.data or on_fresh_stack(self._reads_the_same, event, stored)
+
+    def _reads_the_same(self, event: EncodedEvent, stored: StoredEvent) -> bool:
+        read = self._reader_of(event.event_type)
+        try:
+            return _is_same(read(event.data), read(stored.data))
+        except Exception:  # noqa: BLE001 - what cannot be read or compared is not the same
+            return False
+
+    def _decode_deep(self, stored: StoredEvent) -> RecordedEvent:
+        """Decode what the stack that is left is too short for."""
+        metadata = stored.metadata
+        try:
+            return _recorded(
+                stored,
+                on_fresh_stack(self._reader_of(stored.event_type), stored.data),
+                None if metadata is None else on_fresh_stack(self._read_plain, metadata),
+            )
+        except Exception as error:
+            raise _unreadable(stored, f": {error}") from error
+
+    def _reader_of(self, event_type: str) -> Callable[[bytes], Any]:
+        return self._read_typed.get(event_type, self._read_plain)
 
     def _name(self, event: EventData) -> str:
         try:
             return self._name_of[type(event.data)]
         except KeyError:
-            raise SerializationError(
-                event.event_type, f"class {type(event.data).__name__} is not in Config.types"
-            ) from None
+            reason = f"class {type(event.data).__name__} is not in Config.types"
+            raise SerializationError(event.event_type, reason, event_id=event.event_id) from None
 
-    def _written(self, event_type: str, field: str, value: Any) -> bytes:
+    def _written(self, event: EventData, event_type: str, field: str, value: Any) -> bytes:
         try:
-            return self._serializer.serialize(value)
+            payload = self._serializer.serialize(value)
+            return payload if type(payload) is bytes else _as_bytes(payload)
         except Exception as error:
-            raise SerializationError(event_type, f"{field}: {error}") from error
+            reason = f"{field}: {error}"
+            raise SerializationError(event_type, reason, event_id=event.event_id) from error
+
+    def _prove(self, event: EventData, event_type: str, data: bytes) -> None:
+        read = self._proofs[event_type]
+        try:
+            try:
+                read(data)
+            except RecursionError:
+                on_fresh_stack(read, data)
+        except Exception as error:
+            reason = f"data could not be read again: {error}"
+            raise SerializationError(event_type, reason, event_id=event.event_id) from error
 
 
-def _by_name(types: Types) -> dict[str, type]:
-    named = types.items() if isinstance(types, Mapping) else [(_named(t), t) for t in types]
-    registry: dict[str, type] = {}
-    for name, payload_type in named:
-        check_name("types", name)
-        if not isinstance(payload_type, type):
-            raise TypeError(f"types must hold classes, {name!r} is {shown(payload_type)}")
-        if name in registry:
-            raise ValueError(f"types has two classes for {name!r}")
-        registry[name] = payload_type
-    return registry
+def as_stored_bytes(stored: StoredEvent) -> RecordedEvent:
+    """Return *stored* with its payloads as the bytes that they are."""
+    return _recorded(stored, stored.data, stored.metadata)
 
 
-def _named(payload_type: type) -> str:
-    """Return the name of a class; of anything else, which is refused later, that of its type."""
-    return getattr(payload_type, "__name__", type(payload_type).__name__)
+def _recorded(stored: StoredEvent, data: Any, metadata: Any) -> RecordedEvent:
+    return RecordedEvent(
+        event_id=stored.event_id,
+        event_type=stored.event_type,
+        stream_id=stored.stream_id,
+        stream_version=stored.stream_version,
+        global_position=stored.global_position,
+        position=stored.position,
+        data=data,
+        metadata=metadata,
+        causation_id=stored.causation_id,
+        correlation_id=stored.correlation_id,
+        created_at=stored.created_at,
+    )
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
+def _unreadable(stored: StoredEvent, reason: str) -> SerializationError:
+    return SerializationError(
+        stored.event_type,
+        f"event at position {stored.global_position}{reason}",
+        event_id=stored.event_id,
+        stream_id=stored.stream_id,
+        position=stored.global_position,
+    )
+
+
+def _as_bytes(payload: object) -> bytes:
+    """Return a copy of what a serializer returned, which may go on writing to it."""
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        raise TypeError(f"serialize returned {type(payload).__name__}, not bytes")
+    return bytes(memoryview(payload))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether two values are equal in every part and of one type: here, 1 is not True."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    fields = _fields_of(type(one))
+    if fields:
+        return all(_is_same(getattr(one, name), getattr(other, name)) for name in fields)
+    return bool(one == other)
+
+
+def _fields_of(kind: type) -> Iterable[str]:
+    """Return the names of the fields of a dataclass or a Struct."""
+    return getattr(kind, "__struct_fields__", ()) or getattr(kind, "__dataclass_fields__", ())

@@ -16,7 +16,8 @@ from eventstore.model.checks import (
     shown,
 )
 from eventstore.model.dsn import masked, misplaced_at
-from eventstore.model.serializer import JsonSerializer, Serializer, Types
+from eventstore.model.payload_types import registered
+from eventstore.model.serializer import JsonSerializer, Serializer, Types, check_serializer
 
 __all__ = ["MAX_SCHEMA_BYTES", "Config"]
 
@@ -104,6 +105,8 @@ class Config:
             check_duration(name, getattr(self, name), least=_LEAST.get(name, SHORTEST))
         for name in ("allow_unsafe_durability", "enable_hard_deletes"):
             check_bool(name, getattr(self, name))
+        check_serializer(self.serializer)
+        registered(self.types, self.serializer)
 
     def __repr__(self) -> str:
         shown_fields = [f"dsn={masked(self.dsn)!r}"]

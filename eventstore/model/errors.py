@@ -98,8 +98,8 @@ class WrongExpectedVersionError(AppendError):
 class DuplicateEventError(AppendError):
     """The event id is already stored, and not by an earlier attempt of the same append."""
 
-    def __init__(self, event_id: UUID) -> None:
-        super().__init__(f"event id {event_id} is already used by another append")
+    def __init__(self, event_id: UUID, used: str = "used by another append") -> None:
+        super().__init__(f"event id {event_id} is already {used}")
         self.event_id = event_id
 
 
@@ -137,11 +137,27 @@ class StreamDeletedError(EventStoreError):
 
 
 class SerializationError(EventStoreError):
-    """A value cannot be serialized, or stored bytes cannot be read as the registered type."""
+    """A value cannot be serialized, or stored bytes cannot be read as the registered type.
 
-    def __init__(self, event_type: str, reason: str) -> None:
+    A read with ``raw=True`` returns the bytes of such an event.
+    """
+
+    def __init__(
+        self,
+        event_type: str,
+        reason: str,
+        *,
+        event_id: UUID | None = None,
+        stream_id: str | None = None,
+        position: int | None = None,
+    ) -> None:
         super().__init__(f"event type {event_type!r}: {reason}")
         self.event_type = event_type
+        self.event_id = event_id
+        self.stream_id = stream_id
+        """The stream it is stored in; None if it was not stored."""
+        self.position = position
+        """Its global position; None if it was not stored."""
 
 
 class HistoryRewoundError(EventStoreError):

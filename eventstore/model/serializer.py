@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, time, timedelta
 from functools import cache
 from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["JsonSerializer", "Serializer", "Types", "reader"]
+from eventstore.model.checks import check_text, shown
+from eventstore.model.fresh_stack import on_fresh_stack
+from eventstore.model.json_structure import is_deeper
+
+__all__ = [
+    "MAX_DEPTH",
+    "JsonSerializer",
+    "Serializer",
+    "Types",
+    "check_serializer",
+    "format_of",
+    "reader",
+    "reads_json",
+]
+
+
+MAX_DEPTH = 200
+"""Most levels of arrays and objects in a payload.
+
+Constant: what a decoder manages depends on Python's version, on its recursion limit and on the
+stack that is left, and a payload must be readable wherever it may be read.
+"""
+
+MAX_DIGITS = 4_300
+"""Most digits of a whole number; a process may allow itself to write more, but not to read them."""
+
+MAX_FORMAT_BYTES = 100
 
 Types = Mapping[str, type] | Iterable[type]
 """Payload classes by event type, or a list of classes whose own names are the event types."""
@@ -23,7 +52,7 @@ class Serializer(Protocol):
     """
 
     def serialize(self, value: Any) -> bytes:
-        """Return *value* as bytes.
+        """Return *value* as bytes that `deserialize` can read.
 
         Raises:
             ValueError, TypeError: It cannot be stored; the message says what and where.
@@ -43,7 +72,8 @@ class JsonSerializer:
     Dataclasses and msgspec Structs become objects and come back typed if they are registered.
     Tuples and sets become lists; `datetime`, `UUID`, `Decimal` and `bytes` become strings (ISO
     8601, hex with dashes, digits, base64); enums become their values. NaN and infinities, lone
-    surrogates, NUL in text and keys that are not strings are refused.
+    surrogates, NUL in text, keys that are not strings, offsets from UTC with seconds, whole numbers
+    of more than 4,300 digits, and more than 200 levels of arrays and objects are refused.
     """
 
     format = "json"
@@ -57,45 +87,99 @@ class JsonSerializer:
     def serialize(self, value: Any) -> bytes:
         """Return *value* as compact UTF-8."""
         try:
-            payload = self._encoded(value)
-            # Most payloads are a dict with str keys and no nested object. Their bytes show all
-            # that must be refused, at a fifth of the cost of checking each value.
-            if (
-                type(value) is not dict
-                or payload.count(b"{") != 1
-                or not _STR.issuperset(map(type, value))
-            ):
-                _check(value)
-            # msgspec writes NaN as null, and NUL as an escape. `find` is twice as fast as `in`.
-            if payload.find(b"null") >= 0 or payload.find(b"\\u0000") >= 0:
-                _check(msgspec.to_builtins(value, str_keys=True))
+            return _written(self._encode, value)
         except RecursionError:
-            raise ValueError("the value is nested too deeply, or contains itself") from None
-        except UnicodeEncodeError:
-            raise ValueError("text contains a lone surrogate") from None
-        return payload
-
-    def _encoded(self, value: Any) -> bytes:
-        try:
-            return self._encode(value)
-        except (TypeError, ValueError):
-            # Its message says where the bad value is.
-            _check(value)
-            raise
+            return _written_on_fresh_stack(self._encode, value)
 
     def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
         """Return the value of *payload*; unknown fields are ignored, missing ones defaulted."""
         return _decoder(payload_type or Any)(payload)
 
 
+def _written_on_fresh_stack(encode: Callable[[Any], bytes], value: Any) -> bytes:
+    """Write what the stack that is left is too short for; the limit is a constant."""
+    try:
+        return on_fresh_stack(_written, encode, value)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply, or contains itself") from None
+
+
+def _written(encode: Callable[[Any], bytes], value: Any) -> bytes:
+    """Return *value* as JSON from which it can be read again."""
+    try:
+        payload = encode(value)
+    except UnicodeEncodeError:
+        _check(value)
+        raise ValueError("text contains a lone surrogate") from None
+    except (TypeError, ValueError):
+        # Its message says where the bad value is.
+        _check(value)
+        raise
+    if len(payload) > _SMALL:
+        _check_size(payload)
+    # Most payloads are a dict with str keys and no nested object. Their bytes show all that must
+    # be refused, at a fifth of the cost of checking each value.
+    is_flat = type(value) is dict and payload.count(b"{") == 1 and _STR.issuperset(map(type, value))
+    if not is_flat:
+        _check(value)
+    # msgspec writes NaN as null, NUL as an escape, and offsets from UTC without their seconds.
+    # `find` is twice as fast as `in`.
+    is_plain = is_flat and _PLAIN.issuperset(map(type, value.values()))
+    if (
+        payload.find(b"null") >= 0
+        or payload.find(b"\\u0000") >= 0
+        or (not is_plain and _may_have_zone(payload))
+    ):
+        _check(msgspec.to_builtins(value, builtin_types=_TIMES), check_key=_check_any_key)
+    return payload
+
+
+def _may_have_zone(payload: bytes) -> bool:
+    """Tell whether *payload* may hold a time with a zone."""
+    return payload.find(b'Z"') >= 0 or _OFFSET.search(payload) is not None
+
+
+def _check_size(payload: bytes) -> None:
+    if is_deeper(payload, MAX_DEPTH):
+        raise ValueError(f"the value is nested more than {MAX_DEPTH} levels deep")
+    if not 0 < sys.get_int_max_str_digits() <= MAX_DIGITS and _LONG_NUMBER.search(payload):
+        raise ValueError(f"a whole number has more than {MAX_DIGITS:,} digits")
+
+
 def reader(serializer: Serializer, payload_type: type | None) -> Callable[[bytes], Any]:
     """Return a function that deserializes payloads of one type.
 
-    Plain JSON goes straight to msgspec, without a call in between.
+    JSON goes straight to msgspec, without a call in between.
     """
-    if payload_type is None and type(serializer) is JsonSerializer:
-        return _decoder(Any)
+    if reads_json(serializer):
+        return _decoder(payload_type or Any)
     return lambda payload: serializer.deserialize(payload, payload_type)
+
+
+def reads_json(serializer: Serializer) -> bool:
+    """Tell whether *serializer* deserializes as `JsonSerializer` does."""
+    read = getattr(serializer.deserialize, "__func__", None)
+    return isinstance(serializer, JsonSerializer) and read is JsonSerializer.deserialize
+
+
+def format_of(serializer: Serializer) -> str:
+    """Return the name of the encoding of *serializer*."""
+    given = getattr(serializer, "format", type(serializer).__name__)
+    return check_text("serializer.format", given, most_bytes=MAX_FORMAT_BYTES)
+
+
+def check_serializer(serializer: Serializer) -> None:
+    """Refuse what is no serializer.
+
+    Raises:
+        TypeError, ValueError: A method is missing, or the format is no name; the message says so.
+    """
+    if isinstance(serializer, type):
+        raise TypeError(f"serializer must be an instance: {shown(serializer)}")
+    for method in ("serialize", "deserialize"):
+        if not callable(getattr(serializer, method, None)):
+            raise TypeError(f"serializer must have a method {method}: {shown(serializer)}")
+    format_of(serializer)
 
 
 @cache
@@ -105,9 +189,19 @@ def _decoder(payload_type: Any) -> Callable[[bytes], Any]:
 
 _ATOMS = frozenset({int, bool, type(None)})
 _STR = frozenset({str})
+_PLAIN = frozenset({str, float}) | _ATOMS
+_TIMES = (datetime, time)
+_MINUTE = timedelta(minutes=1)
+_SMALL = 2 * MAX_DEPTH
+"""Bytes of JSON that cannot be nested deeper than allowed."""
 
-_Path = tuple[Any, str] | None
+_OFFSET = re.compile(rb'[+-]\d\d:\d\d"')
+_LONG_NUMBER = re.compile(rb"(?<![.\d])\d{%d}" % (MAX_DIGITS + 1))
+
+_Path = tuple[Any, Any] | None
 """Path to a value: the path of its parent, and its own key or index. Rendered for errors only."""
+
+_KeyCheck = Callable[[Any, _Path], None]
 
 
 def _refuse(value: Any) -> None:
@@ -115,36 +209,57 @@ def _refuse(value: Any) -> None:
     raise TypeError(f"a value of type {type(value).__name__} cannot be JSON")
 
 
-def _check(value: Any, path: _Path = None) -> None:
-    """Refuse NaN, infinities, NUL in text, and keys that are not strings."""
+def _check_key(key: Any, path: _Path) -> None:
+    if not isinstance(key, str):
+        raise TypeError(f"key {key!r} at {_place(path)} is not a string")
+    if "\x00" in key:
+        raise ValueError(f"key {key!r} at {_place(path)} contains NUL")
+
+
+def _check_any_key(key: Any, path: _Path) -> None:
+    """Check the key of a mapping in a typed value: it may be a number or a time."""
+    if isinstance(key, str):
+        _check_key(key, path)
+    else:
+        _check(key, path)
+
+
+def _check(  # noqa: C901 - a branch per kind of value
+    value: Any, path: _Path = None, check_key: _KeyCheck = _check_key
+) -> None:
+    """Refuse NaN, infinities, NUL in text, keys that are not strings, and offsets with seconds."""
     kind = type(value)
     if kind is str:
         if "\x00" in value:
-            raise ValueError(f"text contains NUL at {_written(path)}")
+            raise ValueError(f"text contains NUL at {_place(path)}")
     elif kind in _ATOMS:
         return
     elif kind is float:
         if not math.isfinite(value):
-            raise ValueError(f"{value} at {_written(path)} is not a JSON number")
-    elif isinstance(value, Mapping):
+            raise ValueError(f"{value} at {_place(path)} is not a JSON number")
+    elif kind in _TIMES:
+        _check_offset(value, path)
+    elif kind is dict or isinstance(value, Mapping):
         for key, item in value.items():
-            _check_key(key, path)
-            _check(item, (path, f".{key}"))
-    elif isinstance(value, list | tuple | set | frozenset):
+            check_key(key, path)
+            _check(item, (path, key), check_key)
+    elif kind is list or isinstance(value, list | tuple | set | frozenset):
         for index, item in enumerate(value):
-            _check(item, (path, f"[{index}]"))
+            _check(item, (path, index), check_key)
 
 
-def _check_key(key: Any, path: _Path) -> None:
-    if not isinstance(key, str):
-        raise TypeError(f"key {key!r} at {_written(path)} is not a string")
-    if "\x00" in key:
-        raise ValueError(f"key {key!r} at {_written(path)} contains NUL")
+def _check_offset(value: datetime | time, path: _Path) -> None:
+    offset = value.utcoffset()
+    if offset is not None and offset % _MINUTE:
+        raise ValueError(
+            f"the offset from UTC of {value} at {_place(path)} has seconds,"
+            " which JSON times cannot have: convert it to UTC"
+        )
 
 
-def _written(path: _Path) -> str:
+def _place(path: _Path) -> str:
     parts = []
     while path is not None:
         path, part = path
-        parts.append(part)
+        parts.append(f".{part}" if isinstance(part, str) else f"[{part}]")
     return "$" + "".join(reversed(parts))
