@@ -321,6 +321,32 @@ BEGIN
     FROM items i JOIN appends a USING (append);
 END $$;
 
+-- Compares the events of repeated items with what is stored. Where an event has another type, format or
+-- other data, the item gets status 6, and its used_id is the first such event. Nothing else is compared:
+-- an honest retry has a trace and a time of its own.
+CREATE FUNCTION :"schema".check_contents(
+  p_item integer[], p_nth integer[], p_event_ids uuid[], p_event_types text[], p_data bytea[],
+  p_formats text[],
+  INOUT statuses integer[], INOUT used_ids uuid[]
+) LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+DECLARE
+  v_other record;
+BEGIN
+  FOR v_other IN
+    SELECT p.item, p.event_id
+      FROM unnest(p_item, p_nth, p_event_ids, p_event_types, p_data, p_formats)
+             p(item, nth, event_id, event_type, data, format)
+     CROSS JOIN LATERAL (SELECT * FROM events WHERE events.event_id = p.event_id LIMIT 1) e
+     WHERE statuses[p.item] = 1
+       AND (e.event_type <> p.event_type OR e.format <> coalesce(p.format, 'json')
+            OR e.data <> p.data)
+     ORDER BY p.item, p.nth DESC
+  LOOP
+    statuses[v_other.item] := 6;
+    used_ids[v_other.item] := v_other.event_id;
+  END LOOP;
+END $$;
+
 -- Creates the missing streams of the items that will be stored. Returns the stream number of each item.
 CREATE FUNCTION :"schema".create_streams(
   p_stream_ids text[], p_counts integer[], p_statuses integer[], p_created timestamptz[],
@@ -367,6 +393,8 @@ END $$;
 --                   3 the stream was deleted
 --                   4 an event id is used elsewhere     used_id: which
 --                   5 fits, but its append was refused for another item
+--                   6 repeated, but an event has another type or other data
+--                                                       first_version, first_position, used_id
 --   version         of the stream before this call
 --   stored_at       created_at of events without p_created
 CREATE FUNCTION :"schema".append_events(
@@ -405,6 +433,11 @@ BEGIN
   IF p_look OR v_statuses && ARRAY[2, 3] THEN
     SELECT * INTO v_statuses, v_first_versions, v_first_positions, v_used_ids
       FROM check_event_ids(p_append, p_counts, v_stream_nos, p_item, p_nth, p_event_ids, v_statuses);
+    IF 1 = ANY (v_statuses) THEN
+      SELECT * INTO v_statuses, v_used_ids
+        FROM check_contents(p_item, p_nth, p_event_ids, p_event_types, p_data, p_formats,
+                            v_statuses, v_used_ids);
+    END IF;
   END IF;
 
   -- Positions count stored items only, so a refused append leaves no gap.

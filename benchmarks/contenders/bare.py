@@ -25,6 +25,7 @@ from benchmarks.measuring.measure import timed
 from benchmarks.measuring.workload import Measurement
 from eventstore import Config, EventStore, ExpectedVersion, RecordedEvent
 from eventstore.ports.ownership import Claim, Claimed
+from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import Append, EncodedEvent, StreamAppend
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import append_arguments
@@ -34,6 +35,7 @@ from eventstore.storages.postgres.statements import Statements
 
 __all__ = ["Bare"]
 
+_FORWARD = ReadDirection.FORWARD, False
 _PAGE = 1_000
 _WAIT = Int4(10_000)
 _LEASE = 60.0
@@ -121,7 +123,7 @@ class Bare(InOneLoop):
         parameters = (stream, Int8(1), Int8(_PAGE))
 
         def read() -> None:
-            rows = self.execute(self.statements.read_stream_forward, parameters)
+            rows = self.execute(self.statements.read_stream[_FORWARD], parameters)
             assert len(_recorded([row[2:] for row in rows], of_all=False)) == length
 
         return read
@@ -137,7 +139,7 @@ class Bare(InOneLoop):
         return read
 
     def _page_after(self, position: int) -> list[RecordedEvent]:
-        rows = self.execute(self.statements.read_all_forward, (Int8(position + 1), Int8(_PAGE)))
+        rows = self.execute(self.statements.read_all[_FORWARD], (Int8(position + 1), Int8(_PAGE)))
         return _recorded(rows, of_all=True)
 
     def _claim(self) -> Claimed:

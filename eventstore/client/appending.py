@@ -1,4 +1,4 @@
-"""Check and encode an append, in the caller's own thread. Pure."""
+"""Check and encode an append, in the caller's own thread; compare it with what is stored."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from uuid import UUID
 from eventstore.client.codec import Codec
 from eventstore.model.checks import shown
 from eventstore.model.errors import DuplicateEventError
-from eventstore.model.events import EventData, check_expected_version
+from eventstore.model.events import AppendResult, EventData, check_expected_version
 from eventstore.model.names import check_stream_id
-from eventstore.ports.stored_events import Append, EncodedEvent, StreamAppend, payload_bytes
+from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.stored_events import (
+    OTHERWISE,
+    Append,
+    EncodedEvent,
+    StoredOtherwiseError,
+    StreamAppend,
+    payload_bytes,
+)
 
-__all__ = ["MAX_APPEND_BYTES", "prepare_one", "prepare_several"]
+__all__ = ["MAX_APPEND_BYTES", "first_results", "prepare_one", "prepare_several"]
 
 MAX_APPEND_BYTES = 256 * 1024 * 1024
 
@@ -66,7 +74,7 @@ def _triple(item: object) -> tuple[str, int, Iterable[EventData]]:
 def _part(
     codec: Codec, stream_id: str, expected_version: int, events: Iterable[EventData]
 ) -> StreamAppend:
-    check_stream_id(stream_id)
+    stream_id = check_stream_id(stream_id)
     expected = check_expected_version(expected_version)
     encoded = [_encoded(codec, event) for event in _iterable("events", events)]
     return StreamAppend(stream_id, expected, tuple(encoded))
@@ -99,3 +107,30 @@ def _checked(append: Append) -> Append:
             f"events are {size:,} bytes, at most {MAX_APPEND_BYTES:,} are possible in one append"
         )
     return append
+
+
+def first_results(
+    append: Append,
+    refusal: StoredOtherwiseError,
+    codec: Codec,
+    storage: Storage,
+    deadline: float,
+) -> tuple[AppendResult, ...]:
+    """Return where *append* was stored before, with other bytes that hold the same values.
+
+    Raises:
+        DuplicateEventError: An event has another type or other data.
+        StorageUnavailableError: No answer before *deadline*.
+    """
+    for part, result in zip(append, refusal.results, strict=True):
+        if result.first_version is None:
+            continue
+        count = len(part.events)
+        start, forward = result.first_version, ReadDirection.FORWARD
+        stored = storage.read_stream(part.stream_id, start, count, forward, deadline)
+        for event, found in zip(part.events, stored, strict=False):
+            if not codec.is_same(event, found):
+                raise DuplicateEventError(event.event_id, OTHERWISE) from None
+        if len(stored) < count:  # they were deleted just now
+            raise refusal
+    return refusal.results

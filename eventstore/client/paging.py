@@ -1,9 +1,10 @@
-"""Read in pages: one page in memory, across gaps, forward and backward."""
+"""Read in pages: one page in memory, bounded in bytes, across gaps, forward and backward."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 
 from eventstore.model.checks import check_int
 from eventstore.model.errors import DeliveryTimeoutError
@@ -11,14 +12,18 @@ from eventstore.model.events import RecordedEvent
 from eventstore.model.names import MAX_POSITION
 from eventstore.model.subscription import SubscriptionInfo
 from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.stored_events import StoredEvent, payload_bytes
 
 __all__ = [
     "FROM_END",
     "MAX_PAGE",
-    "all_events",
+    "PAGE",
+    "PAGE_BYTES",
     "check_count",
     "check_position",
     "check_start",
+    "iterated",
+    "listed",
     "pages",
     "wait_for_checkpoint",
 ]
@@ -65,14 +70,22 @@ def _timed_out(info: SubscriptionInfo, position: int, timeout: float) -> Deliver
     )
 
 
+PAGE = 1_000
+"""Events in one page, unless the caller says otherwise."""
+
 MAX_PAGE = 10_000
 """Most events in one page."""
+
+PAGE_BYTES = 8 * 1024 * 1024
+"""Bytes of payload that end a page of a lazy read: the event that reaches them is its last one."""
 
 FROM_END = -1
 """Default start of a backward read: the newest event."""
 
-Page = Callable[[int, int], list[RecordedEvent]]
-"""Reads one page; its arguments are start and count."""
+Page = Callable[[int, int, int | None], list[StoredEvent]]
+"""Reads one page; its arguments are start, count and, unless None, the bytes that end it."""
+
+Decode = Callable[[StoredEvent], RecordedEvent]
 
 
 def check_count(name: str, value: object) -> int:
@@ -104,35 +117,43 @@ def check_start(name: str, value: object, direction: ReadDirection) -> int:
     return MAX_POSITION if value == FROM_END else check_position(name, value)
 
 
-def pages(
-    read: Page, start: int, size: int, direction: ReadDirection
-) -> Iterator[list[RecordedEvent]]:
-    """Read page after page. The first is read at once, so that a missing stream is an error now."""
-    return _rest(read, read(start, size), size, direction)
-
-
-def _rest(
-    read: Page, page: list[RecordedEvent], size: int, direction: ReadDirection
-) -> Iterator[list[RecordedEvent]]:
-    while page:
-        yield page
-        if len(page) < size:
-            return
-        start = page[-1].position + direction.value
-        if start < 1:
-            return
-        page = read(start, size)
-
-
-def all_events(
-    read: Page, start: int, count: int | None, size: int, direction: ReadDirection
+def listed(
+    read: Page, decode: Decode, start: int, count: int | None, direction: ReadDirection
 ) -> list[RecordedEvent]:
-    """Return *count* events, or all of them, read in pages of *size*."""
-    if count is not None and count <= size:
-        return read(start, count)
-    events: list[RecordedEvent] = []
-    for page in pages(read, start, size, direction):
-        events += page
-        if count is not None and len(events) >= count:
-            return events[:count]
-    return events
+    """Return *count* events, or all of them. How many bytes they have is the caller's concern."""
+    if count is not None and count <= PAGE:
+        return list(map(decode, read(start, count, None)))
+    decoded = map(decode, chain.from_iterable(pages(read, start, PAGE, None, direction)))
+    return list(islice(decoded, None if count is None else min(count, MAX_POSITION)))
+
+
+def iterated(
+    read: Page, decode: Decode, start: int, size: int, direction: ReadDirection
+) -> Iterator[RecordedEvent]:
+    """Iterate over events with one page of *size* in memory, or less if they are large."""
+    return map(decode, chain.from_iterable(pages(read, start, size, PAGE_BYTES, direction)))
+
+
+def pages(
+    read: Page, start: int, size: int, max_bytes: int | None, direction: ReadDirection
+) -> Iterator[list[StoredEvent]]:
+    """Read page after page. The first is read at once, so that a missing stream is an error now."""
+
+    def rest(page: list[StoredEvent]) -> Iterator[list[StoredEvent]]:
+        while page:
+            yield page
+            if _is_last(page, size, max_bytes):
+                return
+            start = page[-1].position + direction.value
+            if start < 1:
+                return
+            # There are never two pages in memory: whoever iterates is done with this one.
+            page.clear()
+            page = read(start, size, max_bytes)
+
+    return rest(read(start, size, max_bytes))
+
+
+def _is_last(page: list[StoredEvent], size: int, max_bytes: int | None) -> bool:
+    """Tell whether nothing follows: neither its events nor its bytes ended the page."""
+    return len(page) < size and (max_bytes is None or payload_bytes(page) < max_bytes)

@@ -5,25 +5,27 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self, Unpack
 
 from eventstore.client import lifetime
-from eventstore.client.appending import prepare_one, prepare_several
-from eventstore.client.codec import Codec
+from eventstore.client.appending import first_results, prepare_one, prepare_several
+from eventstore.client.codec import Codec, as_stored_bytes
 from eventstore.client.paging import (
     FROM_END,
-    all_events,
+    PAGE,
+    Decode,
+    Page,
     check_count,
     check_position,
     check_start,
-    pages,
+    iterated,
+    listed,
     wait_for_checkpoint,
 )
 from eventstore.client.targets import installs, registered_runtime
 from eventstore.model.awaited import position_in
-from eventstore.model.checks import check_int, check_timeout
+from eventstore.model.checks import check_bool, check_int, check_timeout
 from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
@@ -37,11 +39,10 @@ from eventstore.model.subscription import (
 )
 from eventstore.ports.runtime import Health, Runtime
 from eventstore.ports.storage import ReadDirection, Storage
-from eventstore.ports.stored_events import Append
+from eventstore.ports.stored_events import Append, StoredEvent, StoredOtherwiseError
 
 __all__ = ["EventStore"]
 
-_PAGE = 1_000
 _FORWARD = ReadDirection.FORWARD
 _BACKWARD = ReadDirection.BACKWARD
 
@@ -194,7 +195,8 @@ class EventStore:
             stream_id: 1 to 1,000 bytes of UTF-8, not starting with ``$``.
             expected_version: Version that the stream must be at, 0 if it must not exist, or an
                 `ExpectedVersion`.
-            events: Read once. Appending them again, with the same ids, returns the first result.
+            events: Read once. Appending them again, with the same ids, types and data, returns the
+                first result, with `repeated` set. Metadata and times may differ.
             timeout: Seconds until the deadline. Defaults to `Config.append_timeout`.
 
         Returns:
@@ -202,15 +204,16 @@ class EventStore:
 
         Raises:
             WrongExpectedVersionError: Re-read the stream and decide again.
-            DuplicateEventError: An event id is already used by another append.
+            DuplicateEventError: An event id is already used: by another append, or for another
+                type or other data.
             StreamDeletedError: The stream was deleted.
-            SerializationError: An event cannot be serialized.
+            SerializationError: An event cannot be serialized, or not be read again.
             TooManyAppendsError, StorageUnavailableError: Nothing was written; try again later.
             OutcomeUnknownError: The append may be stored; repeat it with the same event ids.
         """
-        store = self._running()
+        self._running()
         append = prepare_one(self._codec, stream_id, expected_version, events)
-        return store.append(append, self._append_deadline(timeout)).results[0]
+        return self._append(append, timeout)[0]
 
     def append_to_streams(
         self,
@@ -232,9 +235,8 @@ class EventStore:
             ValueError: A stream occurs twice.
             EventStoreError: As for `append_to_stream`.
         """
-        store = self._running()
-        append: Append = prepare_several(self._codec, appends)
-        return list(store.append(append, self._append_deadline(timeout)).results)
+        self._running()
+        return list(self._append(prepare_several(self._codec, appends), timeout))
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -245,6 +247,7 @@ class EventStore:
         count: int | None = None,
         *,
         missing_ok: bool = False,
+        raw: bool = False,
     ) -> list[RecordedEvent]:
         """Read events of a stream, oldest first.
 
@@ -253,6 +256,7 @@ class EventStore:
             start_version: First version to read, inclusive, 1-based. Defaults to 1.
             count: Most events to return; None: all of them, read in pages. Defaults to None.
             missing_ok: Return no events for a stream that does not exist. Defaults to False.
+            raw: Return `data` and `metadata` as the bytes that are stored. Defaults to False.
 
         Returns:
             0 to *count* events by ascending version.
@@ -260,9 +264,11 @@ class EventStore:
         Raises:
             StreamNotFoundError: The stream does not exist, and *missing_ok* is False.
             StreamDeletedError: The stream was deleted.
+            SerializationError: An event cannot be read as its type; it can be with *raw*.
             StorageUnavailableError: No answer in time; safe to retry.
         """
-        return self._read_stream(stream_id, start_version, count, _FORWARD, missing_ok=missing_ok)
+        stream_id = check_stream_id(stream_id)
+        return self._read(stream_id, start_version, count, _FORWARD, raw=raw, missing_ok=missing_ok)
 
     def read_stream_backward(
         self,
@@ -271,6 +277,7 @@ class EventStore:
         count: int | None = None,
         *,
         missing_ok: bool = False,
+        raw: bool = False,
     ) -> list[RecordedEvent]:
         """Read events of a stream, newest first.
 
@@ -279,6 +286,7 @@ class EventStore:
             start_version: First version to read, inclusive; -1: the newest. Defaults to -1.
             count: Most events to return; None: all of them, read in pages. Defaults to None.
             missing_ok: Return no events for a stream that does not exist. Defaults to False.
+            raw: Return `data` and `metadata` as the bytes that are stored. Defaults to False.
 
         Returns:
             0 to *count* events by descending version.
@@ -286,12 +294,16 @@ class EventStore:
         Raises:
             StreamNotFoundError: The stream does not exist, and *missing_ok* is False.
             StreamDeletedError: The stream was deleted.
+            SerializationError: An event cannot be read as its type; it can be with *raw*.
             StorageUnavailableError: No answer in time; safe to retry.
         """
-        return self._read_stream(stream_id, start_version, count, _BACKWARD, missing_ok=missing_ok)
+        stream_id = check_stream_id(stream_id)
+        return self._read(
+            stream_id, start_version, count, _BACKWARD, raw=raw, missing_ok=missing_ok
+        )
 
     def read_all_streams_forward(
-        self, start_position: int = 1, count: int = _PAGE
+        self, start_position: int = 1, count: int | None = PAGE, *, raw: bool = False
     ) -> list[RecordedEvent]:
         """Read events of every stream, in commit order.
 
@@ -299,7 +311,8 @@ class EventStore:
 
         Args:
             start_position: First global position to read, inclusive, 1-based. Defaults to 1.
-            count: Most events to return, 1 to 10,000. Defaults to 1,000.
+            count: Most events to return; None: all of them, read in pages. Defaults to 1,000.
+            raw: Return `data` and `metadata` as the bytes that are stored. Defaults to False.
 
         Returns:
             0 to *count* events by ascending global position. Fewer than *count*: the end was
@@ -307,19 +320,21 @@ class EventStore:
 
         Raises:
             ValueError: *start_position* or *count* is out of range.
+            SerializationError: An event cannot be read as its type; it can be with *raw*.
             StorageUnavailableError: No answer in time; safe to retry.
         """
-        return self._read_all(start_position, count, _FORWARD)
+        return self._read(ALL_STREAMS, start_position, count, _FORWARD, raw=raw)
 
     def read_all_streams_backward(
-        self, start_position: int = FROM_END, count: int = _PAGE
+        self, start_position: int = FROM_END, count: int | None = PAGE, *, raw: bool = False
     ) -> list[RecordedEvent]:
         """Read events of every stream, newest first.
 
         Args:
             start_position: First global position to read, inclusive; -1: the newest. Defaults
                 to -1.
-            count: Most events to return, 1 to 10,000. Defaults to 1,000.
+            count: Most events to return; None: all of them, read in pages. Defaults to 1,000.
+            raw: Return `data` and `metadata` as the bytes that are stored. Defaults to False.
 
         Returns:
             0 to *count* events by descending global position. Fewer than *count*: the beginning
@@ -327,41 +342,59 @@ class EventStore:
 
         Raises:
             ValueError: *start_position* or *count* is out of range.
+            SerializationError: An event cannot be read as its type; it can be with *raw*.
             StorageUnavailableError: No answer in time; safe to retry.
         """
-        return self._read_all(start_position, count, _BACKWARD)
+        return self._read(ALL_STREAMS, start_position, count, _BACKWARD, raw=raw)
 
     def stream_forward(
-        self, stream_id: str, start_version: int = 1, *, batch_size: int = _PAGE
+        self,
+        stream_id: str,
+        start_version: int = 1,
+        *,
+        batch_size: int = PAGE,
+        raw: bool = False,
     ) -> Iterator[RecordedEvent]:
-        """Iterate over a stream, oldest first, with one page of *batch_size* in memory.
+        """Iterate over a stream, oldest first, with one page in memory.
+
+        Args:
+            stream_id: The stream to read.
+            start_version: First version to read, inclusive, 1-based. Defaults to 1.
+            batch_size: Most events of a page, 1 to 10,000. Defaults to 1,000. A page of large
+                events ends sooner, with the one that reaches 8 MiB.
+            raw: Yield `data` and `metadata` as the bytes that are stored. Defaults to False.
 
         Raises:
             StreamNotFoundError, StreamDeletedError: Raised by this call, not by the first step.
+            SerializationError: Raised by the step to an event that cannot be read as its type. The
+                next step goes on after it.
         """
-        return self._iterate(check_stream_id(stream_id), start_version, batch_size, _FORWARD)
+        stream_id = check_stream_id(stream_id)
+        return self._iterate(stream_id, start_version, batch_size, _FORWARD, raw=raw)
 
     def stream_backward(
-        self, stream_id: str, start_version: int = FROM_END, *, batch_size: int = _PAGE
+        self,
+        stream_id: str,
+        start_version: int = FROM_END,
+        *,
+        batch_size: int = PAGE,
+        raw: bool = False,
     ) -> Iterator[RecordedEvent]:
-        """Iterate over a stream, newest first, with one page of *batch_size* in memory.
-
-        Raises:
-            StreamNotFoundError, StreamDeletedError: Raised by this call, not by the first step.
-        """
-        return self._iterate(check_stream_id(stream_id), start_version, batch_size, _BACKWARD)
+        """Iterate over a stream, newest first; see `stream_forward`."""
+        stream_id = check_stream_id(stream_id)
+        return self._iterate(stream_id, start_version, batch_size, _BACKWARD, raw=raw)
 
     def stream_all_forward(
-        self, start_position: int = 1, *, batch_size: int = _PAGE
+        self, start_position: int = 1, *, batch_size: int = PAGE, raw: bool = False
     ) -> Iterator[RecordedEvent]:
-        """Iterate over every stream, in commit order, with one page of *batch_size* in memory."""
-        return self._iterate(ALL_STREAMS, start_position, batch_size, _FORWARD)
+        """Iterate over every stream, in commit order; see `stream_forward`."""
+        return self._iterate(ALL_STREAMS, start_position, batch_size, _FORWARD, raw=raw)
 
     def stream_all_backward(
-        self, start_position: int = FROM_END, *, batch_size: int = _PAGE
+        self, start_position: int = FROM_END, *, batch_size: int = PAGE, raw: bool = False
     ) -> Iterator[RecordedEvent]:
-        """Iterate over every stream, newest first, with one page of *batch_size* in memory."""
-        return self._iterate(ALL_STREAMS, start_position, batch_size, _BACKWARD)
+        """Iterate over every stream, newest first; see `stream_forward`."""
+        return self._iterate(ALL_STREAMS, start_position, batch_size, _BACKWARD, raw=raw)
 
     def stream_info(self, stream_id: str) -> StreamInfo:
         """Return version and times of a stream, deleted or not, or of the store for ``$all``.
@@ -371,7 +404,7 @@ class EventStore:
         """
         return self._storage().stream_info(check_subscribable(stream_id), self._deadline())
 
-    def streams(self, after: str | None = None, count: int = _PAGE) -> list[StreamInfo]:
+    def streams(self, after: str | None = None, count: int = PAGE) -> list[StreamInfo]:
         """List the streams, including deleted ones, in byte order of their ids.
 
         Args:
@@ -588,54 +621,59 @@ class EventStore:
             return time.monotonic() + self.config.append_timeout
         return time.monotonic() + check_timeout("timeout", timeout)
 
-    def _read_stream(
+    def _append(self, append: Append, timeout: float | None) -> tuple[AppendResult, ...]:
+        deadline = self._append_deadline(timeout)
+        try:
+            return self._running().append(append, deadline).results
+        except StoredOtherwiseError as refusal:
+            return first_results(append, refusal, self._codec, self._storage(), deadline)
+
+    def _read(
         self,
         stream_id: str,
         start: int,
         count: int | None,
         direction: ReadDirection,
         *,
-        missing_ok: bool,
+        raw: bool,
+        missing_ok: bool = False,
     ) -> list[RecordedEvent]:
-        read = self._page_reader(check_stream_id(stream_id), direction)
-        start = check_start("start_version", start, direction)
+        start = check_start(_name_of_start(stream_id), start, direction)
         if count is not None:
-            check_int("count", count, least=1)
+            count = check_int("count", count, least=1)
+        read, decode = self._reading(stream_id, direction), self._decoding(raw=raw)
         try:
-            return all_events(read, start, count, _PAGE, direction)
+            return listed(read, decode, start, count, direction)
         except StreamNotFoundError:
             if missing_ok:
                 return []
             raise
 
-    def _read_all(self, start: int, count: int, direction: ReadDirection) -> list[RecordedEvent]:
-        read = self._page_reader(ALL_STREAMS, direction)
-        return read(check_start("start_position", start, direction), check_count("count", count))
-
     def _iterate(
-        self, stream_id: str, start: int, batch_size: int, direction: ReadDirection
+        self, stream_id: str, start: int, batch_size: int, direction: ReadDirection, *, raw: bool
     ) -> Iterator[RecordedEvent]:
-        name = "start_position" if stream_id == ALL_STREAMS else "start_version"
-        start = check_start(name, start, direction)
+        start = check_start(_name_of_start(stream_id), start, direction)
         size = check_count("batch_size", batch_size)
-        read = self._page_reader(stream_id, direction)
-        return chain.from_iterable(pages(read, start, size, direction))
+        read, decode = self._reading(stream_id, direction), self._decoding(raw=raw)
+        return iterated(read, decode, start, size, direction)
 
-    def _page_reader(
-        self, stream_id: str, direction: ReadDirection
-    ) -> Callable[[int, int], list[RecordedEvent]]:
+    def _decoding(self, *, raw: bool) -> Decode:
+        return as_stored_bytes if check_bool("raw", raw) else self._codec.decode
+
+    def _reading(self, stream_id: str, direction: ReadDirection) -> Page:
         self._running()
-        decode = self._codec.decode
 
-        def read(start: int, count: int) -> list[RecordedEvent]:
+        def read(start: int, count: int, max_bytes: int | None) -> list[StoredEvent]:
             storage, deadline = self._storage(), self._deadline()
             if stream_id == ALL_STREAMS:
-                stored = storage.read_all(start, count, direction, deadline)
-            else:
-                stored = storage.read_stream(stream_id, start, count, direction, deadline)
-            return [decode(event) for event in stored]
+                return storage.read_all(start, count, direction, deadline, max_bytes)
+            return storage.read_stream(stream_id, start, count, direction, deadline, max_bytes)
 
         return read
+
+
+def _name_of_start(stream_id: str) -> str:
+    return "start_position" if stream_id == ALL_STREAMS else "start_version"
 
 
 def _key(stream_id: str, subscription_name: str) -> tuple[str, str]:

@@ -239,20 +239,35 @@ class Storage(Protocol):
     def announce_session(self) -> AnnounceSession: ...
 
     def read_stream(
-        self, stream_id: str, start: int, count: int, direction: ReadDirection, deadline: float
+        self,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+        max_bytes: int | None = None,
     ) -> list[StoredEvent]:
         """Read at most *count* events of a stream from version *start* on, inclusive.
 
-        Backward, a *start* beyond the end is the end.
+        Backward, a *start* beyond the end is the end. The event with which the events have
+        *max_bytes* bytes or more is the last one; None: there is no such limit.
 
         Raises:
             StreamNotFoundError, StreamDeletedError: There is nothing to read from.
         """
 
     def read_all(
-        self, start: int, count: int, direction: ReadDirection, deadline: float
+        self,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+        max_bytes: int | None = None,
     ) -> list[StoredEvent]:
-        """Read at most *count* events of all streams from global position *start* on."""
+        """Read at most *count* events of all streams from global position *start* on.
+
+        *max_bytes* is that of `read_stream`.
+        """
 
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float

@@ -10,19 +10,23 @@ from uuid import UUID
 
 import msgspec
 
-from eventstore.model.errors import EventStoreError
+from eventstore.model.errors import DuplicateEventError, EventStoreError
 from eventstore.model.events import AppendResult
 
 __all__ = [
+    "OTHERWISE",
     "Append",
     "Committed",
     "EncodedEvent",
     "Outcome",
     "Refusal",
     "StoredEvent",
+    "StoredOtherwiseError",
     "StreamAppend",
     "as_stored",
+    "only_checked",
     "payload_bytes",
+    "placed",
 ]
 
 JSON = "json"
@@ -101,6 +105,33 @@ Append = tuple[StreamAppend, ...]
 """An append: atomic, with distinct streams."""
 
 
+def placed(
+    part: StreamAppend, first_version: int, first_position: int, *, repeated: bool
+) -> AppendResult:
+    """Return the result of *part*, whose events are stored in a row from there on."""
+    more = len(part.events) - 1
+    return AppendResult(
+        stream_id=part.stream_id,
+        first_version=first_version,
+        last_version=first_version + more,
+        first_global_position=first_position,
+        last_global_position=first_position + more,
+        repeated=repeated,
+    )
+
+
+def only_checked(part: StreamAppend, version: int, *, repeated: bool) -> AppendResult:
+    """Return the result of *part*, which has no events and found the stream at *version*."""
+    return AppendResult(
+        stream_id=part.stream_id,
+        first_version=None,
+        last_version=version,
+        first_global_position=None,
+        last_global_position=None,
+        repeated=repeated,
+    )
+
+
 class Committed(msgspec.Struct, frozen=True):
     """Result of an append that is durably stored."""
 
@@ -108,8 +139,27 @@ class Committed(msgspec.Struct, frozen=True):
     """One per stream of the append, in its order."""
     created_at: datetime
     """The database's time of storing: `created_at` of events that did not set their own."""
-    repeated: bool
-    """Whether the same append was stored before, so that nothing was written now."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the same append was stored before, so that nothing was written now."""
+        return any(result.repeated for result in self.results)
+
+
+OTHERWISE = "stored with another type or other data"
+"""How a used event id is used, if not in another place."""
+
+
+class StoredOtherwiseError(DuplicateEventError):
+    """The ids of the append are stored in its place, but an event has another type or other bytes.
+
+    Whoever can decode the bytes compares the values: if they are equal, the append is repeated.
+    """
+
+    def __init__(self, event_id: UUID, results: tuple[AppendResult, ...]) -> None:
+        super().__init__(event_id, OTHERWISE)
+        self.results = results
+        """Where its events are stored."""
 
 
 Refusal = EventStoreError

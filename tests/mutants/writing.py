@@ -98,10 +98,8 @@ WRITING = (
         name="merged-result-for-all",
         guarantee="G3",
         breaks="Each of several merged appends is told the place of the first.",
-        where=function("split").assigned("result"),
-        change=replace(
-            "_result(whole.stream_id, whole.first_version, whole.first_global_position, count)"
-        ),
+        where=function("split").call("placed").part(1),
+        change=replace("whole.first_version"),
         killers=(f"{_PLANNING}::test_a_merged_result_is_split_exactly",),
     ),
     Mutant(

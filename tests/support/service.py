@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import sys
 import threading
 import time
@@ -142,7 +143,8 @@ class Service:
         report("scanned", count=count, grown=most - before)
 
     def measure(self) -> None:
-        report("measured", resident=resident(), threads=threading.active_count())
+        threads = threading.active_count()
+        report("measured", resident=resident(), peak=peak(), threads=threads)
 
     # ── subscribing ──────────────────────────────────────────────────────────────────────────
 
@@ -232,6 +234,12 @@ class Service:
 def resident() -> int:
     """Return the resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
+
+
+def peak() -> int:
+    """Return the most resident memory that this process ever had, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 _LOOPS = {"race", "transfer", "write", "tail", "scan"}

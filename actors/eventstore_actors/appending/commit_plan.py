@@ -11,13 +11,14 @@ from datetime import UTC
 
 import msgspec
 
-from eventstore.model.events import AppendResult, ExpectedVersion
+from eventstore.model.events import ExpectedVersion
 from eventstore.ports.stored_events import (
     Append,
     Committed,
     StoredEvent,
     StreamAppend,
     as_stored,
+    placed,
 )
 from eventstore_actors.state.append_queue import AppendRequest
 
@@ -241,22 +242,12 @@ def split(item: Item, outcome: Committed) -> list[Committed]:
     assert position is not None
     answers = []
     for request in item.requests:
-        count = len(request.append[0].events)
-        result = _result(whole.stream_id, version, position, count)
-        answers.append(Committed((result,), outcome.created_at, outcome.repeated))
-        version += count
-        position += count
+        (part,) = request.append
+        result = placed(part, version, position, repeated=whole.repeated)
+        answers.append(Committed((result,), outcome.created_at))
+        version += len(part.events)
+        position += len(part.events)
     return answers
-
-
-def _result(stream_id: str, version: int, position: int, count: int) -> AppendResult:
-    return AppendResult(
-        stream_id=stream_id,
-        first_version=version,
-        last_version=version + count - 1,
-        first_global_position=position,
-        last_global_position=position + count - 1,
-    )
 
 
 def stored_events(append: Append, committed: Committed) -> Iterator[StoredEvent]:

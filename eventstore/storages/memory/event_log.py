@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import nsmallest
+from itertools import accumulate
 from uuid import UUID
 
 import msgspec
@@ -24,11 +25,14 @@ from eventstore.ports.stored_events import (
     Outcome,
     Refusal,
     StoredEvent,
+    StoredOtherwiseError,
     StreamAppend,
     as_stored,
+    only_checked,
+    placed,
 )
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "ended_by_bytes"]
 
 
 @dataclass(slots=True)
@@ -69,12 +73,17 @@ class EventLog:
         if any(self._used_id(part) for part in append):
             repeated = self._first_results(append)
             if repeated is not None:
-                return Committed(repeated, now, repeated=True)
+                differing = self._differing_id(append)
+                return (
+                    StoredOtherwiseError(differing, repeated)
+                    if differing
+                    else Committed(repeated, now)
+                )
         for part in append:
             refusal = self._refusal(part)
             if refusal is not None:
                 return refusal
-        return Committed(tuple(self._store(part, now) for part in append), now, repeated=False)
+        return Committed(tuple(self._store(part, now) for part in append), now)
 
     def read_stream(
         self, stream_id: str, start: int, count: int, direction: ReadDirection
@@ -159,9 +168,17 @@ class EventLog:
         if any(part.events and not first for part, first in zip(append, firsts, strict=True)):
             return None
         return tuple(
-            _result(part, first) if first else self._checked(part)
+            self._result(part, first, repeated=True)
             for part, first in zip(append, firsts, strict=True)
         )
+
+    def _differing_id(self, append: Append) -> UUID | None:
+        """Return the id of the first event that is stored with another type or other bytes."""
+        for event in (event for part in append for event in part.events):
+            stored = self._by_id[event.event_id]
+            if _content(event) != _content(stored):
+                return event.event_id
+        return None
 
     def _first_of_run(self, part: StreamAppend) -> StoredEvent | None:
         """Return the stored first event of *part*, if all its events are stored in a row."""
@@ -176,13 +193,13 @@ class EventLog:
 
     def _store(self, part: StreamAppend, now: datetime) -> AppendResult:
         if not part.events:
-            return self._checked(part)
+            return self._result(part, None, repeated=False)
         stream = self._streams.get(part.stream_id)
         if stream is None:
             stream = _Stream(created_at=part.events[0].created_at or now)
             self._streams[part.stream_id] = stream
         stored = [self._put(part.stream_id, stream, event, now) for event in part.events]
-        return _result(part, stored[0])
+        return self._result(part, stored[0], repeated=False)
 
     def _put(
         self, stream_id: str, stream: _Stream, event: EncodedEvent, now: datetime
@@ -196,25 +213,17 @@ class EventLog:
         self._by_id[event.event_id] = stored
         return stored
 
-    def _checked(self, part: StreamAppend) -> AppendResult:
-        return AppendResult(
-            stream_id=part.stream_id,
-            first_version=None,
-            last_version=self.head_of(part.stream_id),
-            first_global_position=None,
-            last_global_position=None,
-        )
+    def _result(
+        self, part: StreamAppend, first: StoredEvent | None, *, repeated: bool
+    ) -> AppendResult:
+        if first is None:
+            return only_checked(part, self.head_of(part.stream_id), repeated=repeated)
+        return placed(part, first.stream_version, first.global_position, repeated=repeated)
 
 
-def _result(part: StreamAppend, first: StoredEvent) -> AppendResult:
-    further = len(part.events) - 1
-    return AppendResult(
-        stream_id=part.stream_id,
-        first_version=first.stream_version,
-        last_version=first.stream_version + further,
-        first_global_position=first.global_position,
-        last_global_position=first.global_position + further,
-    )
+def _content(event: EncodedEvent | StoredEvent) -> tuple[str, str, bytes]:
+    """Return what makes a repeated event the same one; the rest may differ in an honest retry."""
+    return event.event_type, event.format, event.data
 
 
 def _fits(expected: int, version: int) -> bool:
@@ -240,3 +249,11 @@ def _page(
         return events[place : place + count]
     end = max(min(start, len(events)), 0)
     return events[max(end - count, 0) : end][::-1]
+
+
+def ended_by_bytes(page: list[StoredEvent], max_bytes: int | None) -> list[StoredEvent]:
+    """Return *page* up to the event with which it has *max_bytes* bytes; None: all of it."""
+    if max_bytes is None:
+        return page
+    before = accumulate((event.size for event in page), initial=0)
+    return [event for event, size in zip(page, before, strict=False) if size < max_bytes]

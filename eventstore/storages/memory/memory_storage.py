@@ -16,6 +16,7 @@ from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
 from eventstore.ports.ownership import Claim, Claimed, Held
 from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import StoredEvent
+from eventstore.storages.memory.event_log import ended_by_bytes
 from eventstore.storages.memory.memory_sessions import (
     MemoryAnnounceSession,
     MemoryAppendSession,
@@ -75,16 +76,29 @@ class MemoryStorage:
         return MemoryAnnounceSession()
 
     def read_stream(
-        self, stream_id: str, start: int, count: int, direction: ReadDirection, deadline: float
+        self,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+        max_bytes: int | None = None,
     ) -> list[StoredEvent]:
         with self._locked(deadline) as store:
-            return store.log.read_stream(stream_id, start, count, direction)
+            page = store.log.read_stream(stream_id, start, count, direction)
+        return ended_by_bytes(page, max_bytes)
 
     def read_all(
-        self, start: int, count: int, direction: ReadDirection, deadline: float
+        self,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+        max_bytes: int | None = None,
     ) -> list[StoredEvent]:
         with self._locked(deadline) as store:
-            return store.log.read_all(start, count, direction)
+            page = store.log.read_all(start, count, direction)
+        return ended_by_bytes(page, max_bytes)
 
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float

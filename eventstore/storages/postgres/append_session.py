@@ -29,7 +29,10 @@ from eventstore.ports.stored_events import (
     EncodedEvent,
     Outcome,
     Refusal,
+    StoredOtherwiseError,
     StreamAppend,
+    only_checked,
+    placed,
 )
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.announce_session import Audience, send_news
@@ -77,6 +80,7 @@ class PostgresAppendSession:
         try:
             arguments = append_arguments(appends)
         except Exception as error:
+            # Not sent: without this, a runtime could not tell, and the outcome would be unknown.
             raise StorageError(f"the append cannot be sent: {error!r}") from error
 
         def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
@@ -226,6 +230,7 @@ class Status(IntEnum):
     STREAM_DELETED = 3
     ID_USED = 4
     NEIGHBOUR_REFUSED = 5
+    STORED_OTHERWISE = 6
 
 
 class Row(NamedTuple):
@@ -251,11 +256,14 @@ def _outcome(parts: list[tuple[StreamAppend, Row]]) -> Outcome:
         if refusal is not None:
             return refusal
     _, first = parts[0]
-    return Committed(
-        tuple([_result(part, row) for part, row in parts]),
-        created_at=utc(first.stored_at),
-        repeated=first.status == Status.REPEATED,
-    )
+    repeated = first.status != Status.STORED
+    results = tuple([_result(part, row, repeated=repeated) for part, row in parts])
+    if repeated:
+        for _, row in parts:
+            if row.status == Status.STORED_OTHERWISE:
+                assert row.used_id is not None
+                return StoredOtherwiseError(row.used_id, results)
+    return Committed(results, created_at=utc(first.stored_at))
 
 
 def _refusal(part: StreamAppend, row: Row) -> Refusal | None:
@@ -273,20 +281,7 @@ def _refusal(part: StreamAppend, row: Row) -> Refusal | None:
             return None
 
 
-def _result(part: StreamAppend, row: Row) -> AppendResult:
+def _result(part: StreamAppend, row: Row, *, repeated: bool) -> AppendResult:
     if row.first_version is None or row.first_position is None or not part.events:
-        return AppendResult(
-            stream_id=part.stream_id,
-            first_version=None,
-            last_version=row.version,
-            first_global_position=None,
-            last_global_position=None,
-        )
-    more = len(part.events) - 1
-    return AppendResult(
-        stream_id=part.stream_id,
-        first_version=row.first_version,
-        last_version=row.first_version + more,
-        first_global_position=row.first_position,
-        last_global_position=row.first_position + more,
-    )
+        return only_checked(part, row.version, repeated=repeated)
+    return placed(part, row.first_version, row.first_position, repeated=repeated)

@@ -227,22 +227,35 @@ class PostgresStorage:
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     def read_stream(
-        self, stream_id: str, start: int, count: int, direction: ReadDirection, deadline: float
+        self,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+        max_bytes: int | None = None,
     ) -> list[StoredEvent]:
         """Read a page of a stream; see `Storage.read_stream`."""
         return self._read(
             "reading a stream",
-            lambda c: self._reader.stream(c, stream_id, start, count, direction, deadline),
+            lambda c: self._reader.stream(
+                c, stream_id, start, count, direction, deadline, max_bytes
+            ),
             deadline,
         )
 
     def read_all(
-        self, start: int, count: int, direction: ReadDirection, deadline: float
+        self,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        deadline: float,
+        max_bytes: int | None = None,
     ) -> list[StoredEvent]:
         """Read a page of all streams; see `Storage.read_all`."""
         return self._read(
             "reading all streams",
-            lambda c: self._reader.all(c, start, count, direction, deadline),
+            lambda c: self._reader.all(c, start, count, direction, deadline, max_bytes),
             deadline,
         )
 

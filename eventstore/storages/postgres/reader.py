@@ -47,13 +47,12 @@ class Reader:
         count: int,
         direction: ReadDirection,
         deadline: float,
+        max_bytes: int | None,
     ) -> list[StoredEvent]:
         """Read a page of a stream; see `Storage.read_stream`."""
-        statement = {
-            ReadDirection.FORWARD: self._statements.read_stream_forward,
-            ReadDirection.BACKWARD: self._statements.read_stream_backward,
-        }[direction]
-        rows = connection.execute(statement, (stream_id, _int8(start), _int8(count)), deadline)
+        statement = self._statements.read_stream[direction, max_bytes is not None]
+        page = (stream_id, *_page(start, count, max_bytes))
+        rows = connection.execute(statement, page, deadline)
         if not rows:
             raise StreamNotFoundError(stream_id)
         deleted_at, position = rows[0][:2]
@@ -68,13 +67,12 @@ class Reader:
         count: int,
         direction: ReadDirection,
         deadline: float,
+        max_bytes: int | None,
     ) -> list[StoredEvent]:
         """Read a page of all streams; see `Storage.read_all`."""
-        statement = {
-            ReadDirection.FORWARD: self._statements.read_all_forward,
-            ReadDirection.BACKWARD: self._statements.read_all_backward,
-        }[direction]
-        return _in_all(connection.execute(statement, (_int8(start), _int8(count)), deadline))
+        statement = self._statements.read_all[direction, max_bytes is not None]
+        page = _page(start, count, max_bytes)
+        return _in_all(connection.execute(statement, page, deadline))
 
     def after(
         self,
@@ -152,6 +150,15 @@ class Reader:
 def _int8(value: int) -> Int8:
     """Return *value* as int8, always the same type, so that a statement is prepared once."""
     return Int8(min(value, MAX_POSITION))
+
+
+def _page(start: int, count: int, max_bytes: int | None) -> tuple[Int8, ...]:
+    """Return the parameters of a page; see `Statements.read_all`."""
+    page = (_int8(start), _int8(count))
+    if max_bytes is None:
+        return page
+    ended = (*page, _int8(max_bytes))
+    return (*page, *ended, *ended)
 
 
 def _info(

@@ -9,11 +9,13 @@ through a pooler may have a foreign search path, with an operator ``=`` of its o
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import product
 from typing import get_args
 
 import msgspec
 from psycopg import sql
 
+from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import EncodedEvent
 
 __all__ = ["NO_SEARCH_PATH", "Statements", "channel_of"]
@@ -36,10 +38,8 @@ class Statements:
 
         self.append = made(_APPEND)
 
-        self.read_stream_forward = made(_read_stream(_AT_LEAST, "ASC"))
-        self.read_stream_backward = made(_read_stream(_AT_MOST, "DESC"))
-        self.read_all_forward = made(_read_all(_AT_LEAST, "ASC"))
-        self.read_all_backward = made(_read_all(_AT_MOST, "DESC"))
+        self.read_stream = {key: made(_read_stream(*key)) for key in _PAGES}
+        self.read_all = {key: made(_read_all(*key)) for key in _PAGES}
         self.read_stream_after = made(_read_after(_IN_STREAM, "stream_version", _OF_STREAM))
         self.read_all_after = made(_read_after(_IN_ALL, "global_position"))
         self.stream_info = made(_STREAM_INFO)
@@ -87,6 +87,7 @@ _EQUALS = "OPERATOR(pg_catalog.=)"
 _AT_LEAST = "OPERATOR(pg_catalog.>=)"
 _AT_MOST = "OPERATOR(pg_catalog.<=)"
 _AFTER = "OPERATOR(pg_catalog.>)"
+_BELOW = "OPERATOR(pg_catalog.<)"
 
 _APPEND = f"""
     SELECT status, first_version, first_position, version, used_id, stored_at AT TIME ZONE 'UTC'
@@ -107,22 +108,56 @@ _SIZE = """pg_catalog.octet_length(e.data)
     OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(e.metadata), 0)"""
 
 
-def _read_stream(compare: str, order: str) -> str:
+_PAGES = tuple(product(ReadDirection, (False, True)))
+"""Direction of a page, and whether bytes end it, too."""
+
+
+def _page(
+    position: str, direction: ReadDirection, *, by_bytes: bool, condition: str = "true"
+) -> str:
+    """Return the FROM clause and all after it for a page of events, named e.
+
+    The parameters are start and count. With *by_bytes*, start, count and a number of bytes follow
+    twice: the page ends with the event that reaches them. Few pages do, so their sum comes first.
+    """
+    compare, order = {
+        ReadDirection.FORWARD: (_AT_LEAST, "ASC"),
+        ReadDirection.BACKWARD: (_AT_MOST, "DESC"),
+    }[direction]
+    page = f"""
+          FROM {{schema}}.events e
+         WHERE {condition} AND e.{position} {compare} %b
+         ORDER BY e.{position} {order} LIMIT %b
+    """
+    if not by_bytes:
+        return page
+    sizes = f"(SELECT e.{position} AS position, {_SIZE} AS size {page}) s"
+    return f"""
+          FROM (SELECT e.* {page}) e
+         LIMIT CASE WHEN (SELECT pg_catalog.sum(s.size) FROM {sizes}) {_BELOW} %b THEN NULL ELSE (
+            SELECT pg_catalog.count(*)
+              FROM (SELECT pg_catalog.sum(s.size) OVER w OPERATOR(pg_catalog.-) s.size AS before
+                      FROM {sizes}
+                    WINDOW w AS (ORDER BY s.position {order} ROWS UNBOUNDED PRECEDING)) c
+             WHERE c.before {_BELOW} %b) END
+    """
+
+
+def _read_stream(direction: ReadDirection, by_bytes: bool) -> str:
     """Return the query for a page of a stream.
 
     The first column is the stream's time of deletion. A row of nulls is an empty page; no row means
     that there is no stream. LATERAL ... LIMIT fixes the plan: events by the index, in order.
     """
+    of_stream = f"e.stream_no {_EQUALS} s.stream_no AND s.deleted_at IS NULL"
+    page = _page("stream_version", direction, by_bytes=by_bytes, condition=of_stream)
     return f"""
         SELECT s.deleted_at AT TIME ZONE 'UTC', e.*
           FROM (SELECT stream_no, stream_id, deleted_at FROM {{schema}}.streams
                  WHERE stream_id {_EQUALS} %b LIMIT 1) s
           LEFT JOIN LATERAL (
-            SELECT e.stream_version AS position, e.global_position, s.stream_id, {_REST}
-              FROM {{schema}}.events e
-             WHERE e.stream_no {_EQUALS} s.stream_no AND s.deleted_at IS NULL
-               AND e.stream_version {compare} %b
-             ORDER BY e.stream_version {order} LIMIT %b) e ON true
+            SELECT e.stream_version AS position, e.global_position, s.stream_id, {_REST} {page}
+          ) e ON true
     """
 
 
@@ -137,12 +172,10 @@ _IN_ALL = f"e.global_position, {_STREAM_ID}"
 _IN_STREAM = "e.stream_version AS position, e.global_position, %b::pg_catalog.text"
 
 
-def _read_all(compare: str, order: str) -> str:
+def _read_all(direction: ReadDirection, by_bytes: bool) -> str:
+    page = _page("global_position", direction, by_bytes=by_bytes)
     return f"""
-        SELECT {_IN_ALL}, {_REST}
-          FROM {{schema}}.events e
-         WHERE e.global_position {compare} %b
-         ORDER BY e.global_position {order} LIMIT %b
+        SELECT {_IN_ALL}, {_REST} {page}
     """
 
 

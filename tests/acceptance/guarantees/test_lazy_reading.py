@@ -25,6 +25,20 @@ def test_a_lazy_read_of_a_long_stream_stays_small(start: Start, observer: EventS
     assert scanned["grown"] < 12 * MIB
 
 
+def test_a_lazy_read_of_large_events_holds_a_few_of_them(
+    start: Start, observer: EventStore
+) -> None:
+    """F47, G11: 24 events of 16 MiB fit a page of 1,000, and are not read together."""
+    payload = "x" * (16 * MIB - 100)
+    for _ in range(24):
+        observer.append_to_stream("large", ExpectedVersion.ANY, [EventData("Large", payload)])
+    (reader,) = start(runtime="caller")
+    before = reader.do("measure").wait("measured")["peak"]
+    reader.do("scan", stream="large", batch_size=1_000).wait("scanned", timeout=120)
+    after = reader.do("measure").wait("measured", count=2)["peak"]
+    assert after - before < 200 * MIB
+
+
 @pytest.fixture
 def gaps(dsn: str, schema: str, observer: EventStore) -> set[int]:
     """Positions that a superuser who disabled the triggers deleted, out of 30."""

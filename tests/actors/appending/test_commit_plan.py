@@ -194,8 +194,9 @@ def test_a_merged_result_is_split_exactly(counts: list[int], repeated: bool) -> 
         last_version=7 + total,
         first_global_position=101,
         last_global_position=100 + total,
+        repeated=repeated,
     )
-    answers = split(item, Committed((whole,), at, repeated))
+    answers = split(item, Committed((whole,), at))
     places = [place for answer in answers for place in _places(answer)]
     assert [len(_places(answer)) for answer in answers] == counts
     assert places == [(8 + n, 101 + n) for n in range(total)]

@@ -17,7 +17,7 @@ from eventstore.model.errors import (
 from eventstore.ports.stored_events import Committed
 from eventstore_actors.state.append_queue import AppendReply, QueueLimit
 
-DONE = Committed((), datetime.now(UTC), repeated=False)
+DONE = Committed((), datetime.now(UTC))
 
 
 def soon() -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from eventstore.model.errors import (
     DuplicateEventError,
@@ -17,7 +19,12 @@ from eventstore.model.errors import (
 )
 from eventstore.model.events import AppendResult, ExpectedVersion
 from eventstore.ports.storage import ReadDirection, Storage
-from eventstore.ports.stored_events import Committed, EncodedEvent, Outcome
+from eventstore.ports.stored_events import (
+    Committed,
+    EncodedEvent,
+    Outcome,
+    StoredOtherwiseError,
+)
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 
@@ -169,7 +176,8 @@ def test_the_same_append_again_returns_the_first_result(user: User, expected: in
     assert isinstance(first, Committed)
     assert isinstance(outcome, Committed)
     assert outcome.repeated
-    assert outcome.results == first.results
+    assert versions(outcome) == versions(first)
+    assert [result.repeated for result in (*first.results, *outcome.results)] == [False, True]
     assert user.storage.stream_info("$all", soon()).stream_version == 5
 
 
@@ -183,15 +191,74 @@ def test_a_run_of_an_earlier_append_is_the_same_append(user: User) -> None:
     assert versions(user.append(part("a", (b, c, d)))) == [(2, 4)]
 
 
-def test_content_is_not_compared(user: User) -> None:
-    """G6: the ids say that it is the same; what is stored stays."""
-    first = event(b'{"first": true}')
+@pytest.mark.parametrize("expected", [ExpectedVersion.ANY, 1, 7])
+@pytest.mark.parametrize(
+    "other",
+    [{"data": b'{"other": true}'}, {"event_type": "Other"}, {"format": "pickle"}, {"data": b""}],
+)
+def test_a_stored_id_with_other_content_is_told_apart(
+    user: User, other: dict[str, Any], expected: int
+) -> None:
+    """F29, G6: with the places, for whoever can decode the bytes. What is stored stays."""
+    first = [event(b'{"first": true}') for _ in range(3)]
+    user.append(part("a", tuple(first)))
+    changed = [first[0], replace(first[1], **other), replace(first[2], **other)]
+
+    outcome = user.append(part("a", tuple(changed), expected=expected))
+
+    assert isinstance(outcome, StoredOtherwiseError)
+    assert outcome.event_id == first[1].event_id
+    assert [(r.first_version, r.last_version, r.repeated) for r in outcome.results] == [
+        (1, 3, True)
+    ]
+    assert [e.data for e in user.storage.read_all(1, 10, FORWARD, soon())] == [first[0].data] * 3
+
+
+def test_an_honest_retry_carries_another_trace(user: User) -> None:
+    """F29, G6: metadata, times, causation and correlation are not compared."""
+    first = event(b"1")
     user.append(part("a", (first,)))
 
-    outcome = user.append(part("a", (event(b'{"other": true}', first.event_id),)))
+    again = EncodedEvent(
+        first.event_id,
+        first.event_type,
+        first.data,
+        b'{"trace": 2}',
+        uuid4(),
+        uuid4(),
+        created_at=datetime(2013, 1, 1, tzinfo=UTC),
+    )
 
-    assert versions(outcome) == [(1, 1)]
-    assert user.storage.read_all(1, 10, FORWARD, soon())[0].data == b'{"first": true}'
+    assert versions(user.append(part("a", (again,)))) == [(1, 1)]
+    assert user.storage.read_all(1, 10, FORWARD, soon())[0].metadata is None
+
+
+def test_other_content_in_one_of_several_streams_refuses_the_append(user: User) -> None:
+    """F29, G6, G9: and no other append of its commit."""
+    a, b, c = events(3)
+    user.append(part("a", (a,)), part("b", (b,)))
+
+    other = (part("a", (a,)), part("checked", expected=0), part("b", (replace(b, data=b"2"),)))
+    same = (part("c", (c,)),)
+    refused, stored = user.append_all(other, same)
+
+    assert isinstance(refused, StoredOtherwiseError)
+    assert refused.event_id == b.event_id
+    assert [r.first_version for r in refused.results] == [1, None, 1]
+    assert versions(stored) == [(1, 1)]
+
+
+def test_one_append_repeated_and_one_with_other_content_in_one_commit(user: User) -> None:
+    """F29, G6, G7."""
+    a, b = events(2)
+    user.append(part("a", (a,)))
+    user.append(part("b", (b,)))
+
+    same, other = user.append_all((part("a", (a,)),), (part("b", (replace(b, data=b"2"),)),))
+
+    assert isinstance(same, Committed)
+    assert same.repeated
+    assert isinstance(other, StoredOtherwiseError)
 
 
 def test_any_other_use_of_a_stored_id_is_refused(user: User) -> None:

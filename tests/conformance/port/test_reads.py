@@ -138,6 +138,56 @@ def test_what_a_subscription_has_not_seen_is_read_within_its_bytes(
     assert positions(page) == expected
 
 
+@pytest.mark.parametrize("stream_id", ["order-1", "$all"])
+@pytest.mark.parametrize(
+    ("start", "count", "max_bytes", "direction", "expected"),
+    [
+        (1, 10, 1_000, FORWARD, [1, 2, 3, 4, 5]),
+        (1, 10, 10, FORWARD, [1, 2, 3, 4]),
+        (1, 10, 9, FORWARD, [1, 2, 3]),
+        (1, 10, 5, FORWARD, [1, 2]),
+        (1, 10, 3, FORWARD, [1, 2]),
+        (1, 10, 1, FORWARD, [1]),
+        (2, 1, 1_000, FORWARD, [2]),
+        (3, 10, 100, FORWARD, [3, 4]),
+        (4, 10, 100, FORWARD, [4]),
+        (6, 10, 100, FORWARD, []),
+        (10, 10, 3, BACKWARD, [5, 4]),
+        (10, 10, 2, BACKWARD, [5]),
+        (3, 10, 6, BACKWARD, [3, 2]),
+        (10, 3, 1_000, BACKWARD, [5, 4, 3]),
+        (10, 10, 2**62, BACKWARD, [5, 4, 3, 2, 1]),
+    ],
+)
+def test_a_page_ends_with_the_event_that_reaches_its_bytes(
+    user: User,
+    stream_id: str,
+    start: int,
+    count: int,
+    max_bytes: int,
+    direction: ReadDirection,
+    expected: list[int],
+) -> None:
+    """F47, G11: data and metadata count; fewer bytes mean that nothing follows."""
+    sizes = (2, 3, 4, 100, 2)
+    events = [EncodedEvent(uuid4(), "Sized", b"d" * (n - 1), b"m") for n in sizes]
+    user.append(part("order-1", tuple(events)))
+
+    if stream_id == "$all":
+        page = user.storage.read_all(start, count, direction, soon(), max_bytes)
+    else:
+        page = user.storage.read_stream(stream_id, start, count, direction, soon(), max_bytes)
+
+    assert positions(page) == expected
+    assert [e.size for e in page] == [sizes[position - 1] for position in expected]
+
+
+def test_a_bounded_page_of_a_missing_stream_is_an_error(user: User) -> None:
+    """F47, G12."""
+    with pytest.raises(StreamNotFoundError, match="'missing'"):
+        user.storage.read_stream("missing", 1, 10, FORWARD, soon(), 100)
+
+
 def test_what_a_subscription_reads_counts_in_its_own_positions(user: User) -> None:
     """SUB-20: the same event has two places."""
     user.store("a", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import islice
 from uuid import UUID
 
 import pytest
@@ -10,78 +11,145 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore import RecordedEvent, StreamNotFoundError
-from eventstore.client.paging import all_events, check_count, check_start, pages
+from eventstore.client.codec import as_stored_bytes
+from eventstore.client.paging import check_count, check_start, iterated, listed, pages
 from eventstore.ports.storage import ReadDirection
+from eventstore.ports.stored_events import StoredEvent
+from eventstore.storages.memory.event_log import ended_by_bytes
 
 FORWARD, BACKWARD = ReadDirection.FORWARD, ReadDirection.BACKWARD
 
 
-def event(position: int) -> RecordedEvent:
-    return RecordedEvent(
-        event_id=UUID(int=position),
-        event_type="X",
+def event(position: int, size: int = 1) -> StoredEvent:
+    return StoredEvent(
+        position=position,
+        global_position=position,
         stream_id="s",
         stream_version=position,
-        global_position=position,
-        position=position,
-        data=None,
+        event_id=UUID(int=position),
+        event_type="X",
+        data=b"x" * size,
         metadata=None,
         causation_id=None,
         correlation_id=None,
+        format="json",
         created_at=datetime.now(UTC),
     )
 
 
 class Stream:
-    """Events at some positions, and how much was read of them."""
+    """Events at some positions, with their sizes, and how many pages and events were read."""
 
-    def __init__(self, positions: set[int], direction: ReadDirection) -> None:
-        self.positions = sorted(positions, reverse=direction is BACKWARD)
+    def __init__(self, sizes: dict[int, int], direction: ReadDirection) -> None:
+        self.sizes = sizes
+        self.positions = sorted(sizes, reverse=direction is BACKWARD)
         self.direction = direction
         self.read_events = 0
+        self.read_pages = 0
 
-    def read(self, start: int, count: int) -> list[RecordedEvent]:
+    def read(self, start: int, count: int, max_bytes: int | None) -> list[StoredEvent]:
         wanted = [p for p in self.positions if (p - start) * self.direction.value >= 0][:count]
-        self.read_events += len(wanted)
-        return [event(position) for position in wanted]
+        page = ended_by_bytes([event(p, self.sizes[p]) for p in wanted], max_bytes)
+        self.read_events += len(page)
+        self.read_pages += 1
+        return page
+
+    def after(self, start: int) -> list[int]:
+        return [p for p in self.positions if (p - start) * self.direction.value >= 0]
 
 
 @given(
-    positions=st.sets(st.integers(1, 40)),
+    sizes=st.dictionaries(st.integers(1, 40), st.integers(0, 30)),
     start=st.integers(1, 45),
     size=st.integers(1, 12),
     count=st.none() | st.integers(1, 50),
+    max_bytes=st.none() | st.integers(1, 60),
     direction=st.sampled_from(ReadDirection),
 )
-def test_every_event_comes_once_and_in_order_whatever_the_gaps(
-    positions: set[int], start: int, size: int, count: int | None, direction: ReadDirection
+def test_every_event_comes_once_and_in_order_whatever_the_gaps_and_the_sizes(
+    sizes: dict[int, int],
+    start: int,
+    size: int,
+    count: int | None,
+    max_bytes: int | None,
+    direction: ReadDirection,
 ) -> None:
-    """G11."""
-    stream = Stream(positions, direction)
-    wanted = [p for p in stream.positions if (p - start) * direction.value >= 0]
-    read = all_events(stream.read, start, count, size, direction)
+    """G11, F47."""
+    stream = Stream(sizes, direction)
+    wanted = stream.after(start)
+    read = listed(stream.read, as_stored_bytes, start, count, direction)
     assert [e.position for e in read] == wanted[:count]
-    paged = [e.position for page in pages(stream.read, start, size, direction) for e in page]
-    assert paged == wanted
+    lazily = iterated(stream.read, as_stored_bytes, start, size, direction)
+    assert [e.position for e in lazily] == wanted
+    paged = pages(stream.read, start, size, max_bytes, direction)
+    assert [e.position for page in paged for e in page] == wanted
 
 
 def test_an_iteration_holds_one_page() -> None:
     """G11."""
-    stream = Stream(set(range(1, 1_001)), FORWARD)
-    iterator = pages(stream.read, 1, 10, FORWARD)
+    stream = Stream(dict.fromkeys(range(1, 1_001), 1), FORWARD)
+    iterator = pages(stream.read, 1, 10, None, FORWARD)
     for number, page in enumerate(iterator, 1):
         assert len(page) == 10
         assert stream.read_events == 10 * number
 
 
+def test_a_page_ends_with_the_event_that_reaches_the_bytes() -> None:
+    """F47, G11: and a page that its bytes ended is not taken for the last one."""
+    stream = Stream({1: 4, 2: 5, 3: 1, 4: 30, 5: 2, 6: 1}, FORWARD)
+    paged = pages(stream.read, 1, 10, 10, FORWARD)
+    assert [[e.position for e in page] for page in paged] == [[1, 2, 3], [4], [5, 6]]
+
+
+def test_the_page_before_is_let_go_before_the_next_is_read() -> None:
+    """F47, G11."""
+    stream = Stream(dict.fromkeys(range(1, 31), 1), FORWARD)
+    held: list[list[StoredEvent]] = []
+
+    def read(start: int, count: int, max_bytes: int | None) -> list[StoredEvent]:
+        assert not any(held)
+        held.append(stream.read(start, count, max_bytes))
+        return held[-1]
+
+    assert len(list(iterated(read, as_stored_bytes, 1, 10, FORWARD))) == 30
+    assert len(held) == 4
+
+
+def test_a_short_read_is_one_page() -> None:
+    """F47: a limit in bytes costs no further statement."""
+    stream = Stream(dict.fromkeys(range(1, 31), 1), FORWARD)
+    assert len(listed(stream.read, as_stored_bytes, 1, None, FORWARD)) == 30
+    assert stream.read_pages == 1
+    assert len(list(iterated(stream.read, as_stored_bytes, 1, 1_000, FORWARD))) == 30
+    assert stream.read_pages == 2
+
+
+def test_an_event_that_cannot_be_decoded_is_an_error_when_it_is_reached() -> None:
+    """F26: those before it are there, and the next step goes on after it."""
+
+    def decode(stored: StoredEvent) -> RecordedEvent:
+        if stored.position == 3:
+            raise ZeroDivisionError
+        return as_stored_bytes(stored)
+
+    stream = Stream(dict.fromkeys(range(1, 6), 1), FORWARD)
+    events = iterated(stream.read, decode, 1, 10, FORWARD)
+    assert [e.position for e in islice(events, 2)] == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        next(events)
+    assert [e.position for e in events] == [4, 5]
+
+
 def test_a_missing_stream_is_an_error_before_the_first_event() -> None:
     """G12, SST-11."""
 
-    def missing(_start: int, _count: int) -> list[RecordedEvent]:
+    def missing(_start: int, _count: int, _max_bytes: int | None) -> list[StoredEvent]:
         raise StreamNotFoundError("s")
 
     with pytest.raises(StreamNotFoundError, match="'s'"):
-        pages(missing, 1, 10, FORWARD)
+        pages(missing, 1, 10, None, FORWARD)
+    with pytest.raises(StreamNotFoundError, match="'s'"):
+        iterated(missing, as_stored_bytes, 1, 10, FORWARD)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from psycopg import sql
 
 from eventstore.ports.storage import ReadDirection
@@ -72,9 +73,12 @@ def use_everything(user: User, fence: Any, stored: EncodedEvent) -> None:
         (part("order-1", events(2)),), (part("new-" + event().event_id.hex, events(2)),)
     )
     user.append(part("order-1", events(1), expected=0))
+    user.append(part("order-1", (stored,), expected=0))
+    user.append(part("order-1", (replace(stored, data=b"other"),), expected=0))
     for direction in ReadDirection:
-        storage.read_stream("order-1", 1, 10, direction, soon())
-        storage.read_all(3, 10, direction, soon())
+        for max_bytes in (None, 1 << 20, 1):
+            storage.read_stream("order-1", 1, 10, direction, soon(), max_bytes)
+            storage.read_all(3, 10, direction, soon(), max_bytes)
     for stream_id in ("$all", "order-1"):
         storage.read_after(stream_id, 1, 10, 1 << 20, soon())
         storage.stream_info(stream_id, soon())
