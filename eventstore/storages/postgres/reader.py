@@ -89,8 +89,8 @@ class Reader:
         if stream_id != ALL_STREAMS:
             statement, made_of = self._statements.read_stream_after, _in_stream
             name = (stream_id,)
-        page = (*name, _int8(after), _int8(count))
-        arguments = (*name, *page, *page, _int8(max_bytes))
+        page, size = (*name, _int8(after), _int8(count)), _int8(max_bytes)
+        arguments = (*name, *page, *page, size, *page, size)
         return made_of(connection.execute(statement, arguments, deadline))
 
     def stream_info(

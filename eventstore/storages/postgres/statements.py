@@ -183,23 +183,25 @@ def _read_after(columns: str, position: str, condition: str = "true") -> str:
     """Return the query for a page of limited size: the last parameter bounds its bytes.
 
     The first event is read whatever its size. Sizes are known without reading the payloads, and are
-    summed over narrow rows. ROWS: positions differ, so no peers need to be found.
+    summed over narrow rows. Few pages are too large, so their sum comes first. ROWS: positions
+    differ, so no peers need to be found.
     """
     page = f"""
           FROM {{schema}}.events e
          WHERE {condition} AND e.{position} {_AFTER} %b
          ORDER BY e.{position} LIMIT %b
     """
+    sizes = f"(SELECT e.{position} AS position, {_SIZE} AS size {page}) s"
     return f"""
         SELECT {columns}, {_REST}
           FROM (SELECT e.* {page}) e
-         LIMIT (
+         LIMIT CASE WHEN (SELECT pg_catalog.sum(s.size) FROM {sizes}) {_AT_MOST} %b THEN NULL ELSE (
             SELECT pg_catalog.max(c.number)
               FROM (SELECT pg_catalog.row_number() OVER w AS number,
                            pg_catalog.sum(s.size) OVER w AS total
-                      FROM (SELECT e.{position} AS position, {_SIZE} AS size {page}) s
+                      FROM {sizes}
                     WINDOW w AS (ORDER BY s.position ROWS UNBOUNDED PRECEDING)) c
-             WHERE c.number {_EQUALS} 1 OR c.total {_AT_MOST} %b)
+             WHERE c.number {_EQUALS} 1 OR c.total {_AT_MOST} %b) END
     """
 
 
