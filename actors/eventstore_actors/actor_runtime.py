@@ -10,14 +10,14 @@ import pykka
 
 from eventstore.model.checks import shown
 from eventstore.model.config import Config
-from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.errors import EventStoreError, StorageUnavailableError
 from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
 from eventstore_actors.appending.caller import CallerAppender
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
-from eventstore_actors.kernel.actor import SupervisedActor, current_actor, try_tell
+from eventstore_actors.kernel.actor import SupervisedActor, current_actor, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     AskHealth,
     Ref,
@@ -130,11 +130,21 @@ class ActorRuntime:
             with suppress(pykka.Timeout):
                 answered: Health = reply.get(timeout=_GRACE)
                 return answered
-        return health_of(self._tree, running=False, restarts=0)
+        stuck = ("supervisor",) if self._supervisor.is_alive() else ()
+        return health_of(self._tree, running=False, restarts=0, stuck=stuck)
 
-    def wait_stopped(self, timeout: float | None) -> bool:
+    def wait_stopped(self, timeout: float | None, *, any_subscription: bool = False) -> bool:
         """Block until the store ended or, if it is only attached to, was let go of."""
-        ended = self._tree.wait_ended(timeout, let_go=lambda: self._detached)
+        gave_up: EventStoreError | None = None
+
+        def let_go() -> bool:
+            nonlocal gave_up
+            gave_up = self._tree.given_up(any_subscription=any_subscription)
+            return self._detached or gave_up is not None
+
+        ended = self._tree.wait_ended(timeout, let_go)
+        if gave_up is not None and not self._detached:
+            raise gave_up.with_traceback(None)
         # Not before the end: until then the subscribers are being told.
         if ended and self._tree.failure is not None:
             raise self._tree.reason()
@@ -150,11 +160,24 @@ class ActorRuntime:
             self._detached = True
             self._tree.nudge()
             return
-        deadline = time.monotonic() + timeout
-        reply = pykka.ThreadingFuture[None]()
-        try_tell(self._supervisor, Stop(deadline, reply))
-        if not self._called_by_subscriber():
-            self._tree.wait_ended(timeout + _GRACE)
+        self._stop_by(time.monotonic() + timeout)
+        if self._called_by_subscriber():
+            return
+        try:
+            self._tree.wait_ended(max(0.0, self._tree.stops_by - time.monotonic()) + _GRACE)
+        except BaseException:
+            # Ctrl-C: ownerships are released in that time, unless the database is away.
+            self._stop_by(time.monotonic())
+            self._tree.wait_ended(_GRACE)
+            raise
+
+    def _stop_by(self, deadline: float) -> None:
+        """Have everything ended by *deadline*, or by an earlier one of before."""
+        sooner = self._tree.stop_by(deadline)
+        try_tell(self._supervisor, Stop(deadline, pykka.ThreadingFuture()))
+        if sooner:
+            for handle in self._tree.handles():
+                handle.hurry(deadline)
 
     def abandon(self) -> None:
         """Do nothing: after a fork no actor runs here, and nothing here needs one."""
@@ -188,7 +211,13 @@ class ActorRuntime:
             answer: _T = reply.get(timeout=patience)
         except pykka.Timeout as error:
             reason = self._gone(error)
-            raise reason from reason.__cause__
+            # Refused, so that nobody answers it any more; unless somebody just did.
+            if refuse(reply, reason):
+                raise reason from reason.__cause__
+            answer = reply.get(timeout=0)
+        except KeyboardInterrupt as error:
+            refuse(reply, StorageUnavailableError(f"the call was interrupted: {error!r}"))
+            raise
         return answer
 
     def _gone(self, error: pykka.ActorDeadError | pykka.Timeout) -> BaseException:

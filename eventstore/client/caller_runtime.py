@@ -100,6 +100,7 @@ class CallerRuntime:
         """Return the health of a runtime that has no parts."""
         return Health(
             running=not self._closed.is_set(),
+            stuck=(),
             database_reachable=True,
             head=None,
             queued_appends=0,
@@ -110,7 +111,7 @@ class CallerRuntime:
             failure=None,
         )
 
-    def wait_stopped(self, timeout: float | None) -> bool:
+    def wait_stopped(self, timeout: float | None, *, any_subscription: bool = False) -> bool:
         """Block until the runtime is closed; return whether it is."""
         return self._closed.wait(timeout)
 

@@ -11,20 +11,25 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary, ref
 
-__all__ = ["closing_on_signals", "forget", "remember", "wait_awake"]
+__all__ = ["Closable", "closer_of", "forget", "join", "remember", "runs"]
 
 
 class Closable(Protocol):
     """Anything that can be closed."""
 
-    def close(self) -> None: ...
+    def close(self, timeout: float | None = None) -> None: ...
 
 
 _open: dict[Closable, None] = {}
 """Stores that run, oldest first. Held here, so that a store runs until it is closed."""
+
+_running: WeakKeyDictionary[object, ref[Closable]] = WeakKeyDictionary()
+"""The store that runs a subscription."""
 
 
 def remember(store: Closable) -> None:
@@ -38,6 +43,17 @@ def remember(store: Closable) -> None:
 def forget(store: Closable) -> None:
     """Let go of *store*: it is closed already."""
     _open.pop(store, None)
+
+
+def runs(store: Closable, subscription: object) -> None:
+    """Note that *store* runs *subscription*."""
+    _running[subscription] = ref(store)
+
+
+def closer_of(subscription: object) -> Closable | None:
+    """Return the store that runs *subscription*; None if there is none."""
+    found = _running.get(subscription)
+    return None if found is None else found()
 
 
 def _close_forgotten() -> None:
@@ -55,43 +71,71 @@ _NAP = 0.25
 """Longest time in seconds until the main thread handles a signal sent to another thread."""
 
 
-@contextmanager
-def closing_on_signals(store: Closable) -> Iterator[None]:
-    """Close *store* on the first SIGTERM or SIGINT while the block runs in the main thread.
+def join(store: Closable | None, wait: Callable[[float], bool], timeout: float | None) -> bool:
+    """Call *wait* until it returns True or *timeout* seconds have passed.
 
-    The first signal restores the previous handlers, so that a second one interrupts a close that
-    takes too long.
+    In the main thread, the first SIGTERM or SIGINT closes *store* meanwhile, and the end of that is
+    waited for. The second one finds the handlers of before. If its handler raises, as that of
+    SIGINT does, the close waits for nothing any more.
+
+    Returns:
+        The last result of *wait*.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    if store is None or threading.current_thread() is not threading.main_thread():
+        return _wait_awake(wait, timeout)
+    with _closing_on_signals(store) as closing:
+        ended = _wait_awake(wait, timeout)
+        for thread in closing if ended else ():
+            _wait_awake(partial(_has_ended, thread), None)
+        return ended
+
+
+@contextmanager
+def _closing_on_signals(store: Closable) -> Iterator[list[threading.Thread]]:
+    """Yield the thread that closes *store*, once there was a signal; else nothing."""
+    closing: list[threading.Thread] = []
+    before = _replaceable_handlers()
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
     def close(_number: int, _frame: FrameType | None) -> None:
+        if not closing:
+            # In a thread of its own: the main thread may hold a lock that closing needs.
+            thread = threading.Thread(target=store.close, name="eventstore-close", daemon=True)
+            closing.append(thread)
+            thread.start()
         restore()
-        # In a thread of its own: the main thread may hold a lock that closing needs.
-        threading.Thread(target=store.close, name="eventstore-close", daemon=True).start()
 
-    for number in _SIGNALS:
+    for number in before:
         signal.signal(number, close)
     try:
-        yield
+        yield closing
+    except BaseException:
+        if closing:
+            store.close(timeout=0.0)
+        raise
     finally:
         restore()
 
 
-def wait_awake(wait: Callable[[float], bool], timeout: float | None) -> bool:
+def _replaceable_handlers() -> dict[signal.Signals, Any]:
+    """Return the handlers that can be put back: not those that C code has installed."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    return {number: handler for number, handler in handlers.items() if handler is not None}
+
+
+def _has_ended(thread: threading.Thread, timeout: float) -> bool:
+    thread.join(timeout)
+    return not thread.is_alive()
+
+
+def _wait_awake(wait: Callable[[float], bool], timeout: float | None) -> bool:
     """Call *wait* in short slices until it returns True or *timeout* seconds have passed.
 
     Python handles signals in the main thread alone, but the system may deliver one to any thread
     (it does while a SIGCONT to the main thread is pending), and that does not end a wait.
-
-    Returns:
-        The last result of *wait*.
     """
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > _NAP:

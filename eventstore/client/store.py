@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Self, Unpack
 
 from eventstore.client import lifetime
@@ -30,6 +31,7 @@ from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
 from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
+from eventstore.model.subscriber_messages import Receiver
 from eventstore.model.subscription import (
     Subscription,
     SubscriptionInfo,
@@ -143,7 +145,7 @@ class EventStore:
         """Stop delivery, wait for outstanding acknowledgements, end every append, release all.
 
         Idempotent; a handler may call it. In a forked child it leaves the parent's connections
-        alone.
+        alone. Of several calls, the one that allows the least time counts.
 
         Args:
             timeout: Most seconds to take. Defaults to `Config.stop_timeout`.
@@ -158,23 +160,24 @@ class EventStore:
             # Not earlier: the handlers that close waits for may append.
             self._closed.set()
 
-    def join(self, timeout: float | None = None) -> None:
+    def join(self, timeout: float | None = None, *, any: bool = False) -> None:  # noqa: A002
         """Block until the store is closed, by any thread or by SIGTERM or SIGINT.
 
         The signals are handled only during this call, and only in the main thread. A second signal
-        interrupts the close.
+        interrupts the close, and an orderly end is not waited for any longer.
 
         Args:
             timeout: Most seconds to wait; None: no limit. Defaults to None.
+            any: Return at the first subscription that gave up, not only when none is left that
+                runs. Defaults to False.
 
         Raises:
-            EventStoreError: The runtime failed; the message says why.
+            EventStoreError: The runtime failed, or its subscriptions gave up; the message says why.
             TimeoutError: The store still runs after *timeout* seconds.
         """
-        runtime = self._own_runtime()
-        with lifetime.closing_on_signals(self):
-            if not lifetime.wait_awake(runtime.wait_stopped, timeout):
-                raise TimeoutError(f"the store still runs after {timeout} s")
+        wait = partial(self._own_runtime().wait_stopped, any_subscription=any)
+        if not lifetime.join(self, wait, timeout):
+            raise TimeoutError(f"the store still runs after {timeout} s")
 
     # ── appending ────────────────────────────────────────────────────────────────────────────
 
@@ -429,7 +432,7 @@ class EventStore:
         self,
         stream_id: str,
         subscription_name: str,
-        subscriber: Any,
+        subscriber: Receiver,
         **options: Unpack[SubscriptionKeywords],
     ) -> Subscription:
         """Deliver every event of a stream, in order, at least once, to one subscriber.
@@ -456,14 +459,13 @@ class EventStore:
             NotRunningError: The store is closed, or its runtime delivers nothing.
         """
         key = check_stream_id(stream_id), check_name("subscription_name", subscription_name)
-        parsed = SubscriptionOptions.parse(options)
-        return self._running().subscribe(*key, subscriber, parsed)
+        return self._subscribe(key, subscriber, SubscriptionOptions.parse(options))
 
     @documents_options
     def subscribe_to_all_streams(
         self,
         subscription_name: str,
-        subscriber: Any,
+        subscriber: Receiver,
         **options: Unpack[SubscriptionKeywords],
     ) -> Subscription:
         """Deliver every event of every stream, in commit order, at least once, to one subscriber.
@@ -472,8 +474,7 @@ class EventStore:
         positions.
         """
         key = ALL_STREAMS, check_name("subscription_name", subscription_name)
-        parsed = SubscriptionOptions.parse(options)
-        return self._running().subscribe(*key, subscriber, parsed)
+        return self._subscribe(key, subscriber, SubscriptionOptions.parse(options))
 
     def unsubscribe_from_stream(self, stream_id: str, subscription_name: str) -> None:
         """Stop a subscription of this store. Its checkpoint stays stored.
@@ -656,6 +657,13 @@ class EventStore:
         size = check_count("batch_size", batch_size)
         read, decode = self._reading(stream_id, direction), self._decoding(raw=raw)
         return iterated(read, decode, start, size, direction)
+
+    def _subscribe(
+        self, key: tuple[str, str], subscriber: Receiver, options: SubscriptionOptions
+    ) -> Subscription:
+        subscription = self._running().subscribe(*key, subscriber, options)
+        lifetime.runs(self, subscription)
+        return subscription
 
     def _decoding(self, *, raw: bool) -> Decode:
         return as_stored_bytes if check_bool("raw", raw) else self._codec.decode

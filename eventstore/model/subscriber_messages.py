@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 from eventstore.model.deliveries import DeliveryRun
 from eventstore.model.errors import EventStoreError
 from eventstore.model.events import RecordedEvent
 from eventstore.model.subscription import Subscription
 
-__all__ = ["Events", "StoreFailed", "Subscribed", "SubscriptionLost"]
+__all__ = ["ActorReference", "Events", "Receiver", "StoreFailed", "Subscribed", "SubscriptionLost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +66,18 @@ class StoreFailed:
     supervisor: Any
     """The reference that `StoreSupervisor.start` returned."""
     error: BaseException
+
+
+class ActorReference(Protocol):
+    """The reference of an actor, as pykka has it."""
+
+    @property
+    def actor_urn(self) -> str: ...
+
+    def is_alive(self) -> bool: ...
+
+    def tell(self, message: Any) -> None: ...
+
+
+Receiver = Callable[[Events], None] | ActorReference
+"""What can subscribe: a function of `Events`, or the reference of an actor."""

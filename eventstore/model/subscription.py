@@ -318,13 +318,21 @@ class Subscription(Protocol):
         """
 
     def pause(self) -> None:
-        """Stop sending batches. The pause is stored and outlives a restart."""
+        """Stop sending batches. The pause is stored and outlives a restart.
+
+        Raises:
+            StorageUnavailableError: The pause could not be stored; nothing changed.
+            SubscriptionLostError: The subscription stopped.
+        """
 
     def resume(self) -> None:
-        """Send batches again."""
+        """Send batches again; the errors are those of `pause`."""
 
     def unsubscribe(self) -> None:
-        """Stop the subscription and release it. Its checkpoint stays stored."""
+        """Stop the subscription and release it. Its checkpoint stays stored. Idempotent.
+
+        One that gave up is no longer shown in the health of its store.
+        """
 
     def wait_for(
         self,
@@ -339,6 +347,8 @@ class Subscription(Protocol):
 
     def join(self, timeout: float | None = None) -> None:
         """Block until the subscription has stopped.
+
+        SIGTERM and SIGINT close its store meanwhile, as in `EventStore.join`.
 
         Raises:
             EventStoreError: The reason it stopped, unless it was asked to.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 from eventstore.model.config import Config
+from eventstore.model.subscriber_messages import Receiver
 from eventstore.model.subscription import Subscription, SubscriptionOptions, SubscriptionState
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
@@ -15,7 +16,10 @@ __all__ = ["Health", "Runtime", "SubscriptionHealth"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionHealth:
-    """Health of one subscription of a runtime at one moment."""
+    """Health of one subscription of a runtime at one moment.
+
+    A subscription that gave up stays, as STOPPED, until it is unsubscribed or subscribed again.
+    """
 
     stream_id: str
     subscription_name: str
@@ -23,9 +27,16 @@ class SubscriptionHealth:
     checkpoint: int
     in_flight: int
     seconds_without_progress: float
-    """Seconds since the last acknowledgement; 0 if there is nothing to acknowledge."""
+    """Seconds for which events have waited without any acknowledgement; 0 if none waits.
+
+    A standby waits for nothing, nor does a subscription that is paused or has delivered everything.
+    """
     last_error: str | None
     attempts: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in plain values, as JSON has them."""
+        return {**asdict(self), "state": self.state.value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +44,27 @@ class Health:
     """Health of a store at one moment."""
 
     running: bool
-    """Whether every part runs; False also while a part is being restarted."""
+    """Whether every part runs and goes on; False also while a part is being restarted."""
+    stuck: tuple[str, ...]
+    """Names of the threads that have not gone on in the time that a turn may take."""
     database_reachable: bool
+    """Whether the database answered when it was asked last."""
     head: int | None
     """Newest global position seen; None until it was read once."""
     queued_appends: int
     queued_bytes: int
     restarts: int
-    """Restarts of writer, publisher, keeper and subscriptions since the start."""
+    """Restarts of actors and threads since the start."""
     listening: bool
     """Whether notifications arrive; otherwise new events are found by polling."""
     subscriptions: tuple[SubscriptionHealth, ...]
     failure: str | None
     """Why the runtime failed; None if it did not."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in plain values, as JSON has them."""
+        subscriptions = [each.as_dict() for each in self.subscriptions]
+        return {**asdict(self), "stuck": list(self.stuck), "subscriptions": subscriptions}
 
 
 class Runtime(Protocol):
@@ -91,7 +110,7 @@ class Runtime(Protocol):
         self,
         stream_id: str,
         subscription_name: str,
-        subscriber: Any,
+        subscriber: Receiver,
         options: SubscriptionOptions,
     ) -> Subscription:
         """Connect a subscriber; return once this runtime owns the subscription or stands by for it.
@@ -113,20 +132,25 @@ class Runtime(Protocol):
 
     def health(self) -> Health: ...
 
-    def wait_stopped(self, timeout: float | None) -> bool:
+    def wait_stopped(self, timeout: float | None, *, any_subscription: bool = False) -> bool:
         """Block until the runtime has stopped, by `close` or by a failure.
+
+        Args:
+            timeout: Most seconds to wait; None: no limit.
+            any_subscription: Raise at the first subscription that gave up, although others run.
 
         Returns:
             Whether it stopped within *timeout* seconds.
 
         Raises:
-            EventStoreError: It failed.
+            EventStoreError: It failed; or its subscriptions gave up, and none runs any more.
         """
 
     def close(self, timeout: float) -> None:
         """Stop delivery, wait for acknowledgements, answer every append, release ownership.
 
-        Takes at most *timeout* seconds. Idempotent; a handler may call it.
+        Takes at most *timeout* seconds; the least of all calls counts. Idempotent; a handler may
+        call it.
         """
 
     def abandon(self) -> None:

@@ -7,7 +7,7 @@ reach the storage before its deadline, and never blocks longer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -229,6 +229,19 @@ class Storage(Protocol):
 
     def close(self) -> None:
         """Close every connection. Idempotent."""
+
+    def supervise(self, crashed: Callable[[str, BaseException], object]) -> None:
+        """Have the crashes of the storage's own threads reported; they go on by themselves.
+
+        Args:
+            crashed: Called in the thread that crashed, with its name and its exception.
+        """
+
+    def overdue(self) -> float:
+        """Return for how many seconds one of its threads has not done what is due; 0: none is late.
+
+        Never blocks.
+        """
 
     def append_session(self) -> AppendSession: ...
 

@@ -125,6 +125,18 @@ class Load:
 def raise_in_thread(name: str, error: type[BaseException]) -> None:
     """Raise *error* in the thread of that name, wherever it is."""
     (thread,) = (thread for thread in threading.enumerate() if thread.name == name)
+    _raise_in(thread, error)
+
+
+def raise_in_threads(name: str, error: type[BaseException]) -> None:
+    """Raise *error* in every thread of that name, of which there is one at least."""
+    found = [thread for thread in threading.enumerate() if thread.name == name]
+    assert found
+    for thread in found:
+        _raise_in(thread, error)
+
+
+def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
     assert thread.ident is not None
     set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
     assert set_error(ctypes.c_ulong(thread.ident), ctypes.py_object(error)) == 1

@@ -106,7 +106,7 @@ def test_an_actor_or_its_proxy_is_not_its_reference(actors: EventStore) -> None:
         with pytest.raises(TypeError, match=r"(?s)subscriber.*ActorRef|actor_ref|reference"):
             actors.subscribe_to_all_streams("name", proxy)
         reference.ask("anything", timeout=20)
-        actor = started.pop()
+        actor: Any = started.pop()
         with pytest.raises(TypeError, match=r"(?s)subscriber.*ActorRef|actor_ref|reference"):
             actors.subscribe_to_all_streams("name", actor)
         del actor

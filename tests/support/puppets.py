@@ -10,7 +10,7 @@ import pytest
 
 from eventstore.model.subscription import Subscription
 from eventstore_actors.kernel.actor import answer
-from eventstore_actors.kernel.messages import Child, ChildFailed, ChildStopped, Ref, Stop
+from eventstore_actors.kernel.messages import Beat, Child, ChildFailed, ChildStopped, Ref, Stop
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
@@ -41,6 +41,8 @@ class Puppet:
         if isinstance(message, Stop):
             self.end(ChildStopped(self.actor_urn))
             answer(message.reply, None)
+        elif isinstance(message, Beat):
+            message.pulse.turned()
         else:
             self.heard.append(message)
 
@@ -91,8 +93,7 @@ class Stage:
     def pass_time(self, seconds: float) -> None:
         """Advance the clock, and send the messages that are due."""
         self.clock.now += seconds
-        for handle in self.timer._pop_due(self.clock.now):
-            handle._tell()
+        self.timer.send_due(self.clock.now)
 
     def _start_permanent(self, child: Child, context: Context) -> Ref:
         self.timer = context.timer

@@ -192,7 +192,7 @@ class Service:
         self._subscribe(name, stream, handle, options)
 
     def _subscribe(
-        self, name: str, stream: str | None, subscriber: object, options: dict[str, Any]
+        self, name: str, stream: str | None, subscriber: Any, options: dict[str, Any]
     ) -> None:
         if stream is None:
             handle = self._store.subscribe_to_all_streams(name, subscriber, **options)

@@ -193,8 +193,7 @@ class SteppedRuntime:
         the request.
         """
         self._wear()
-        for due in self._shared.timer._pop_due(self.clock.now):
-            due._tell()
+        self._shared.timer.send_due(self.clock.now)
         inbox = cast("queue.SimpleQueue[Any]", actor.actor_inbox)
         if inbox.empty():
             return False

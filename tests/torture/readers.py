@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from typing import Any
 
 import pykka
 
@@ -36,7 +37,7 @@ def keep_subscribed(
                 subscriber.stop()
 
 
-def subscribe(store: EventStore, role: Role, subscriber: object) -> Subscription:
+def subscribe(store: EventStore, role: Role, subscriber: Any) -> Subscription:
     if role.stream_id == "$all":
         return store.subscribe_to_all_streams(role.name, subscriber, **role.options)
     return store.subscribe_to_stream(role.stream_id, role.name, subscriber, **role.options)

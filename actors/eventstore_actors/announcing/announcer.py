@@ -53,6 +53,7 @@ class Announcer(threading.Thread):
             events_from = 0.0
             while (news := self._announcements.take(events_from)) is not None:
                 pause = self._send(news)
+                self._announcements.sent()
                 events_from = time.monotonic() + pause
                 self._ended.wait(PAUSE)
         except BaseException as error:  # noqa: BLE001 - the publisher crashes for it

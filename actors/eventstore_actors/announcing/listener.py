@@ -80,6 +80,7 @@ class Listener(threading.Thread):
     def run(self) -> None:
         try:
             while not self._ended.is_set():
+                self._begin_turn()
                 self._turn()
         except BaseException as error:  # noqa: BLE001 - the publisher crashes for it
             try_tell(self._publisher, ListenerFailed(error))
@@ -102,6 +103,12 @@ class Listener(threading.Thread):
             self._connected = False
             try_tell(self._publisher, ListenerDeaf(error))
             self._ended.wait(PAUSE)
+
+    def _begin_turn(self) -> None:
+        pulse = self._shared.listening
+        pulse.turned()
+        pulse.until = time.monotonic() + self._patience()
+        pulse.await_turn()
 
     def _patience(self) -> float:
         config = self._shared.config
@@ -208,4 +215,6 @@ class Listener(threading.Thread):
             self._history.tell_of(events[-1])
 
     def _deadline(self) -> float:
-        return time.monotonic() + self._shared.config.connect_timeout
+        deadline = time.monotonic() + self._shared.config.connect_timeout
+        self._shared.listening.until = deadline
+        return deadline

@@ -67,6 +67,7 @@ class Watchers:
 
 
 LISTENER_STOP = 2.0
+"""Seconds to wait for the end of a thread."""
 
 log = get_logger()
 
@@ -122,6 +123,12 @@ class Publisher(SupervisedActor):
             case _:
                 raise TypeError(f"not for the publisher: {message!r}")
 
+    def check_threads(self) -> None:
+        """Crash if one has ended without a report."""
+        for thread in (self._listener, self._announcer):
+            if thread is not None and not thread.is_alive():
+                raise RuntimeError(f"the thread {thread.name} is dead")
+
     def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - the same for every end
         self._recent.listening = False
         if self._listener is not None:
@@ -163,6 +170,7 @@ class Publisher(SupervisedActor):
     def _heard(self, heard: Heard, events: Sequence[StoredEvent]) -> None:
         """Take what the listener read. It has no gap, neither before nor between the events."""
         self._recent.deaf = heard.deaf
+        self._recent.away = False
         if heard.touched:
             self._shared.directory.tell(Child.KEEPER, Touched(heard.touched))
         if self._deletion_no is not None and heard.deletion_no > self._deletion_no:
@@ -209,6 +217,7 @@ class Publisher(SupervisedActor):
         if self._recent.listening:
             log.warning("the database is away", error=str(error))
         self._recent.listening = False
+        self._recent.away = True
         if self._looking:
             # The listener could not read it, so every subscription has to.
             self._looking = False

@@ -86,6 +86,7 @@ class CallerAppender:
         tree = self._tree
         timeout = attempt_timeout(size, tree.config.connect_timeout)
         until = attempt_deadline(deadline, time.monotonic(), timeout)
+        tree.turn.pulse.until = until
         tree.recent.writing = True
         try:
             (outcome,) = session.append([append], until)

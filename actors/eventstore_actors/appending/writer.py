@@ -141,13 +141,15 @@ class Writer(SupervisedActor):
     def _attempt(self, job: Job) -> None:
         assert self._session is not None
         recent = self._shared.recent
+        self._shared.turn.pulse.until = self._attempt_deadline(job)
         recent.writing = True
         try:
             if not self._session.connected and not self._connect(self._session, job):
                 return
             appends = [item.append for item in job.group.items]
+            until = self._shared.turn.pulse.until = self._attempt_deadline(job)
             job.under_way = True
-            outcomes = self._session.append(appends, self._attempt_deadline(job))
+            outcomes = self._session.append(appends, until)
         except (OutcomeUnknownError, StorageUnavailableError) as error:
             self._try_again(job, error)
         except Exception as error:  # noqa: BLE001 - the error of one append must not fail others

@@ -6,6 +6,8 @@ Knows no lease protocol: it is told when the lease starts, is renewed and is los
 from __future__ import annotations
 
 import time
+import traceback
+from dataclasses import replace
 from typing import Any
 
 from eventstore.model.deliveries import DeliveryRun, give_receipts, with_receipt
@@ -31,6 +33,9 @@ __all__ = ["DeliveryLoop", "EndOfSubscription"]
 
 READS_AT_ONCE = 2
 """Reads per turn: the first finds a live event, the second finds the end, so it is live again."""
+
+_LONGEST_TRACEBACK = 8_000
+"""Characters; the end says what was raised."""
 
 log = get_logger()
 
@@ -118,9 +123,14 @@ class DeliveryLoop:
         if self.run is not None:
             self._progress.report(self.run, self._failure, urgent=True)
 
-    def last_progress(self, run: Run) -> Progress:
-        """Return the progress to store with the release of the lease."""
-        return run.progress(SubscriptionState.STOPPED, self._failure)
+    def last_progress(self, run: Run, reason: EventStoreError | None) -> Progress:
+        """Return the progress to store with the release of the lease, with the *reason* if any."""
+        last = run.progress(SubscriptionState.STOPPED, self._failure)
+        if reason is None:
+            return last
+        failure = self._failure
+        error = reasons.shown_for(reason, None if failure is None else failure.error)
+        return replace(last, last_error=repr(error))
 
     # ── delivering ───────────────────────────────────────────────────────────────────────────
 
@@ -328,8 +338,9 @@ class DeliveryLoop:
         self._handle.failed(error, failure.attempts)
         retry = self._options.on_error
         delay = retry.delay(failure.attempts)
+        fields = {"exception": _traceback(error)} if failure.attempts == 1 else {}
         self._log.warning(
-            "delivery failed", attempt=failure.attempts, again_in=delay, error=repr(error)
+            "delivery failed", attempt=failure.attempts, again_in=delay, error=repr(error), **fields
         )
         self._read_again_in(run, delay)
         if retry.attempts is not None and failure.attempts >= retry.attempts:
@@ -348,3 +359,7 @@ def _with_receipt(parcel: Parcel, run: DeliveryRun) -> Any:
     if issubclass(type(parcel.event), RecordedEvent):
         return with_receipt(parcel.event, run, parcel.position)
     return parcel.event
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:].rstrip()

@@ -47,8 +47,8 @@ class FunctionSubscriber(SupervisedActor):
             case _:
                 raise TypeError(f"unexpected message: {message!r}")
 
-    def teardown(self, error: BaseException | None) -> None:  # noqa: ARG002 - any end is alike
-        try_tell(self._subscription, SubscriberEnded())
+    def teardown(self, error: BaseException | None) -> None:
+        try_tell(self._subscription, SubscriberEnded(error))
 
     def _handle_next(self) -> bool:
         """Run the handler on the next batch; return False if there is none."""

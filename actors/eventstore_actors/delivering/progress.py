@@ -45,7 +45,8 @@ class ProgressReporter:
         """Publish the progress in the handle, and report changes to the keeper now or soon."""
         delivery = run.delivery
         state, checkpoint = run.state(failure), delivery.checkpoint
-        self._handle.progressed(state, checkpoint, delivery.in_flight)
+        behind = not (delivery.paused or delivery.caught_up)
+        self._handle.progressed(state, checkpoint, delivery.in_flight, behind=behind)
         now = time.monotonic()
         if self._keeper_knows(run, failure, checkpoint) and self._can_skip_report(state, now):
             return

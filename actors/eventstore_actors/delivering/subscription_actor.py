@@ -20,7 +20,13 @@ from eventstore.model.subscription import Subscription, WhenOwned
 from eventstore.ports.ownership import Claimed, Held, Standing
 from eventstore_actors.delivering.delivery_loop import DeliveryLoop, EndOfSubscription
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet, outlet_for
-from eventstore_actors.kernel.actor import SupervisedActor, answer, refuse, try_tell
+from eventstore_actors.kernel.actor import (
+    SupervisedActor,
+    answer,
+    is_answered,
+    refuse,
+    try_tell,
+)
 from eventstore_actors.kernel.messages import (
     Acknowledge,
     Child,
@@ -133,13 +139,18 @@ class SubscriptionActor(SupervisedActor):
         if isinstance(message, HandlerFailed):
             self._loop.handler_failed(message.run, message.error)
             self._end_if_done()
+        elif message.error is not None:
+            # A restart gives the function a new actor.
+            raise message.error
         elif self._stop_at is None:
             self._loop.check_subscriber()
 
     def stopping(self, deadline: float) -> None:
         """Stop sending, and wait for the acknowledgements of events in flight."""
         assert self._outlet is not None
-        self._stop_at = max(deadline, time.monotonic() + self._outlet.grace)
+        # Told again, it is to end sooner.
+        stop_at = math.inf if self._stop_at is None else self._stop_at
+        self._stop_at = min(stop_at, max(deadline, time.monotonic() + self._outlet.grace))
         if isinstance(self.stop_reason, EventStoreError):
             self._reason = self.stop_reason
         self._loop.stop_sending()
@@ -225,6 +236,9 @@ class SubscriptionActor(SupervisedActor):
             self._claimed(claimed, asked_at)
 
     def _claimed(self, claimed: Claimed | Held, asked_at: float) -> None:
+        if self._reply is not None and is_answered(self._reply):
+            self._refuse(reasons.lost(self._handle, "was not waited for"))
+            return
         if isinstance(claimed, Claimed):
             self._loop.start_run(claimed, asked_at + self._config.lease)
         elif self._may_stand_by(claimed):
@@ -234,9 +248,9 @@ class SubscriptionActor(SupervisedActor):
             return
         else:
             self._refuse(reasons.in_use(self._handle, claimed))
-        if self._reply is not None:
-            answer(self._reply, self._handle)
-            self._reply = None
+        reply, self._reply = self._reply, None
+        if reply is not None and not answer(reply, self._handle):
+            self.finish()
 
     def _may_stand_by(self, held: Held) -> bool:
         if self._options.when_owned is not None:
@@ -258,13 +272,15 @@ class SubscriptionActor(SupervisedActor):
 
     def _refuse(self, error: Exception) -> None:
         """Fail the subscribing call if it still waits, and end."""
+        self._reason = error if isinstance(error, EventStoreError) else None
         if self._reply is not None:
             assert self._outlet is not None
             self._outlet.refused()
             refuse(self._reply, error)
             self._reply = None
-        self._reason = error if isinstance(error, EventStoreError) else None
-        self.finish()
+            self.finish()
+        else:
+            self.finish(error)
 
     def _check_ownership(self, message: Renewed | Seen | SeatWanted) -> None:
         match message:
@@ -320,7 +336,7 @@ class SubscriptionActor(SupervisedActor):
         if run is None:
             return
         done = pykka.ThreadingFuture[bool]()
-        message = Release(run.subscription_id, self._loop.last_progress(run), done)
+        message = Release(run.subscription_id, self._loop.last_progress(run, self._reason), done)
         if self._shared.directory.tell(Child.KEEPER, message):
             left = max(0.0, (self._stop_at or 0.0) - time.monotonic())
             with suppress(pykka.Timeout):

@@ -6,16 +6,15 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 import pykka
 
 from eventstore.model.log import get_logger
-from eventstore_actors.kernel.messages import ChildFailed, ChildStopped, ChildUp, Ref, Stop
+from eventstore_actors.kernel.messages import Beat, ChildFailed, ChildStopped, ChildUp, Ref, Stop
 
-__all__ = ["SupervisedActor", "answer", "current_actor", "refuse", "try_tell"]
+__all__ = ["SupervisedActor", "answer", "current_actor", "is_answered", "refuse", "try_tell"]
 
 _T = TypeVar("_T")
 
@@ -64,6 +63,9 @@ class SupervisedActor(pykka.ThreadingActor):
         """Handle one message; an error crashes the actor."""
         raise NotImplementedError
 
+    def check_threads(self) -> None:
+        """Check that the threads it has started are alive; an error crashes the actor."""
+
     def stopping(self, deadline: float) -> None:  # noqa: ARG002 - subclasses use it
         """Begin to end; call `finish` by *deadline*."""
         self.finish()
@@ -105,6 +107,9 @@ class SupervisedActor(pykka.ThreadingActor):
                 self._stop_replies.append(message.reply)
                 self.stop_reason = message.reason
                 self.stopping(message.deadline)
+            elif isinstance(message, Beat):
+                self.check_threads()
+                message.pulse.turned()
             else:
                 self.receive(message)
         except BaseException as error:  # noqa: BLE001 - reported, and ends this actor alone
@@ -112,6 +117,21 @@ class SupervisedActor(pykka.ThreadingActor):
 
     def on_stop(self) -> None:
         self._end(None)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 - as pykka calls it
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,  # noqa: ARG002 - the same
+    ) -> None:
+        self._end(exception_value)
+
+    def _actor_loop_running(self) -> None:
+        """Report also an error between two messages, which pykka lets end the thread in silence."""
+        try:
+            super()._actor_loop_running()
+        except BaseException as error:  # noqa: BLE001 - reported, and ends this actor alone
+            self._end(error)
 
     def _end(self, crash: BaseException | None, reason: BaseException | None = None) -> None:
         if self._ended:
@@ -172,16 +192,33 @@ def try_tell(ref: Ref | None, message: object) -> bool:
     return True
 
 
-def answer(reply: pykka.ThreadingFuture[_T], value: _T) -> None:
-    """Set the result of *reply*; a no-op if it has one."""
-    with suppress(queue.Full):
+def answer(reply: pykka.ThreadingFuture[_T], value: _T) -> bool:
+    """Set the result of *reply*; return False, and change nothing, if it has one."""
+    try:
         reply.set(value)
+    except queue.Full:
+        return False
+    return True
 
 
-def refuse(reply: pykka.ThreadingFuture[Any], error: BaseException) -> None:
-    """Set *error* as the outcome of *reply*; a no-op if it has one."""
-    with suppress(queue.Full):
+def refuse(reply: pykka.ThreadingFuture[Any], error: BaseException) -> bool:
+    """Set *error* as the outcome of *reply*; return False, and change nothing, if it has one."""
+    try:
         reply.set_exception((type(error), error, error.__traceback__))
+    except queue.Full:
+        return False
+    return True
+
+
+def is_answered(reply: pykka.ThreadingFuture[Any]) -> bool:
+    """Return whether *reply* has an outcome."""
+    try:
+        reply.get(timeout=0)
+    except pykka.Timeout:
+        return False
+    except BaseException:  # noqa: BLE001 - that is the outcome
+        return True
+    return True
 
 
 def current_actor() -> pykka.Actor | None:

@@ -18,6 +18,7 @@ from eventstore.ports.ownership import Kept, Progress, Standing
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Heard
 from eventstore.ports.stored_events import StoredEvent
+from eventstore_actors.kernel.pulse import Pulse
 
 Ref = ActorRef[Any]
 
@@ -185,11 +186,13 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """From a caller's thread to the supervisor: stop a subscription; None in *reply* when done."""
+    """From a caller's thread to the supervisor: stop a subscription, or forget one that gave up."""
 
     stream_id: str
     subscription_name: str
     reply: pykka.ThreadingFuture[None]
+    handle: Subscription | None = None
+    """Stop it only if this is its handle; None: whatever its handle is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +245,9 @@ class Fetch:
 class SubscriberEnded:
     """From a function subscriber to its subscription: the subscriber's actor ends."""
 
+    error: BaseException | None = None
+    """Its crash, which is not one of the function."""
+
 
 @dataclass(frozen=True, slots=True)
 class HandlerFailed:
@@ -260,6 +266,21 @@ class Child(StrEnum):
     WRITER = "writer"
     PUBLISHER = "publisher"
     KEEPER = "keeper"
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """From the supervisor to a child: note in *pulse* that you have read this."""
+
+    pulse: Pulse
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadCrashed:
+    """From a thread that is no actor to the supervisor: it crashed, and goes on."""
+
+    thread: str
+    error: BaseException
 
 
 @dataclass(frozen=True, slots=True)

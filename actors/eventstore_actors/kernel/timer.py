@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -33,15 +34,19 @@ class Handle:
         if ref is not None and message is not None:
             with suppress(pykka.ActorDeadError):
                 ref.tell(message)
+            self.cancel()
 
 
 class Timer:
     """Sends messages to actors after a delay; thread-safe. Start it once, stop it once.
 
-    Messages that are not due at the stop are dropped.
+    Messages that are not due at the stop are dropped. An exception in its thread is reported, and
+    the thread goes on: a message stays scheduled until it was sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, crashed: Callable[[BaseException], object] = lambda _: None) -> None:
+        """Create it; *crashed* is called in its thread with an exception of that."""
+        self._crashed = crashed
         self._changed = threading.Condition()
         self._waiting: list[tuple[float, int, Handle]] = []
         self._order = count()
@@ -60,6 +65,12 @@ class Timer:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
+    def overdue(self) -> float:
+        """Return for how many seconds the oldest message has been due; 0 if none is."""
+        # Without the lock, which a thread that does not go on may hold.
+        oldest = next(iter(self._waiting), None)
+        return 0.0 if oldest is None else max(0.0, time.monotonic() - oldest[0])
+
     def after(self, seconds: float, ref: ActorRef[Any], message: Any) -> Handle:
         """Send *message* to *ref* in *seconds*; a no-op if the actor is dead by then."""
         handle = Handle(ref, message)
@@ -72,25 +83,39 @@ class Timer:
         return handle
 
     def _run(self) -> None:
-        while (due := self._wait()) is not None:
-            for handle in due:
-                handle._tell()  # noqa: SLF001
+        while not self._stopped:
+            try:
+                while self._wait():
+                    self.send_due(time.monotonic())
+            except BaseException as error:  # noqa: BLE001 - reported; nothing else keeps the time
+                self._crashed(error)
 
-    def _wait(self) -> list[Handle] | None:
-        """Block until a message is due; return all that are due, or None when stopped."""
+    def _wait(self) -> bool:
+        """Block until a message is due; return False when stopped."""
         with self._changed:
             while not self._stopped:
                 now = time.monotonic()
                 if self._waiting and self._waiting[0][0] <= now:
-                    return self._pop_due(now)
+                    return True
                 self._changed.wait(self._waiting[0][0] - now if self._waiting else None)
-        return None
+        return False
 
-    def _pop_due(self, now: float) -> list[Handle]:
-        due = []
-        while self._waiting and self._waiting[0][0] <= now:
-            due.append(heapq.heappop(self._waiting)[2])
-        return due
+    def send_due(self, now: float) -> None:
+        """Send the messages that are due at *now*. Called by its thread, or instead of it."""
+        while (due := self._next_due(now)) is not None:
+            # Sent before it is removed: an exception in between does not lose it.
+            due[2]._tell()  # noqa: SLF001
+            self._remove(due)
+
+    def _next_due(self, now: float) -> tuple[float, int, Handle] | None:
+        with self._changed:
+            return self._waiting[0] if self._waiting and self._waiting[0][0] <= now else None
+
+    def _remove(self, sent: tuple[float, int, Handle]) -> None:
+        with self._changed:
+            # A message that was scheduled meanwhile may be due even earlier.
+            if self._waiting and self._waiting[0] is sent:
+                heapq.heappop(self._waiting)
 
 
 class Alarm:

@@ -112,6 +112,7 @@ class Claimant:
         self._seat.subscription_id = answer.subscription_id
         if isinstance(answer, Claimed):
             self._sight = None
+            self._seat.fence = answer.fence
             self._seat.position_id = answer.fence.position_id
         else:
             self._seat.position_id = answer.position_id

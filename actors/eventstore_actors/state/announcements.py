@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from eventstore_actors.kernel.pulse import Pulse
+
 __all__ = ["Announcements", "News"]
 
 
@@ -30,6 +32,8 @@ class Announcements:
         self._events = False
         self._subscriptions: set[int] = set()
         self._closed = False
+        self.pulse = Pulse()
+        """Awaits the announcement of the oldest news."""
 
     def note_events(self) -> None:
         """Note that new events were committed."""
@@ -37,13 +41,13 @@ class Announcements:
         if not self._events:
             with self._changed:
                 self._events = True
-                self._changed.notify()
+                self._note()
 
     def note_subscriptions(self, ids: Iterable[int]) -> None:
         """Note that subscriptions were changed."""
         with self._changed:
             self._subscriptions.update(ids)
-            self._changed.notify()
+            self._note()
 
     def take(self, events_from: float = 0.0) -> News | None:
         """Block until there is something to announce.
@@ -67,6 +71,13 @@ class Announcements:
             self._subscriptions.clear()
             return news
 
+    def sent(self) -> None:
+        """Note that what was taken last is announced, or lost."""
+        with self._changed:
+            self.pulse.turned()
+            if self._events or self._subscriptions:
+                self.pulse.await_turn()
+
     def open(self) -> None:
         """Let `take` wait again, after a `close`."""
         with self._changed:
@@ -77,3 +88,7 @@ class Announcements:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _note(self) -> None:
+        self.pulse.await_turn()
+        self._changed.notify()

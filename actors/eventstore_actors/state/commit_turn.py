@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eventstore.ports.storage import AppendSession
+from eventstore_actors.kernel.pulse import Pulse
 
 __all__ = ["CommitTurn"]
 
@@ -24,6 +25,8 @@ class CommitTurn:
         self._session: AppendSession | None = None
         self.shared = False
         """The writer's last commit served several callers; a new caller joins the next one."""
+        self.pulse = Pulse()
+        """Of the writer, which may wait until the deadline of a commit, its own or a caller's."""
 
     def offer(self, session: AppendSession) -> None:
         """Lend *session* to callers from now on."""

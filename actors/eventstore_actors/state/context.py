@@ -9,6 +9,7 @@ from eventstore.model.config import Config
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Child, Ref
+from eventstore_actors.kernel.pulse import Pulse
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.state.announcements import Announcements
 from eventstore_actors.state.commit_turn import CommitTurn
@@ -30,6 +31,8 @@ class Context:
     directory: Directory
     supervisor: Ref | None
     turn: CommitTurn = field(default_factory=CommitTurn)
+    listening: Pulse = field(default_factory=Pulse)
+    """Awaits the end of what the listener does at present."""
 
 
 class Directory:

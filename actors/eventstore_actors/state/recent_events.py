@@ -53,6 +53,8 @@ class RecentEvents:
         """The publisher learns of new events; False: the database cannot be reached."""
         self.deaf = False
         """Notifications do not arrive; the publisher learns of new events by polling."""
+        self.away = False
+        """The database did not answer the last look."""
 
     @property
     def max_events(self) -> int:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionOptions
+from eventstore.ports.ownership import Fence
 from eventstore_actors.kernel.messages import Ref
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 
@@ -42,6 +43,8 @@ class Seat:
     subscription_id: int | None = None
     """Id of the subscription; None until the first claim was answered."""
     position_id: int | None = None
+    fence: Fence | None = None
+    """Of the newest claim that succeeded."""
     run: int = 0
     """Number of the last delivery run; never reused."""
     handler_lock: threading.Lock = field(default_factory=threading.Lock)

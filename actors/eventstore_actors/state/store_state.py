@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from enum import Enum
 from weakref import WeakKeyDictionary
 
 from eventstore.model.config import Config
-from eventstore.model.errors import NotRunningError, StorageUnavailableError
+from eventstore.model.errors import EventStoreError, NotRunningError, StorageUnavailableError
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.messages import Ref
@@ -52,7 +53,9 @@ class StoreState:
         self._storage: Storage | None = None
         self._failure: BaseException | None = None
         self._away: StorageUnavailableError | None = None
+        self._stop_by = math.inf
         self._handles: dict[Key, SubscriptionHandle] = {}
+        self._given_up: dict[Key, SubscriptionHandle] = {}
         self._subscribers: dict[Key, object] = {}
 
     @property
@@ -65,6 +68,13 @@ class StoreState:
         return self._failure
 
     @property
+    def is_open(self) -> bool:
+        """The storage was opened, and is in use."""
+        return (
+            self._storage is not None and self._failure is None and self._phase is not Phase.STOPPED
+        )
+
+    @property
     def storage(self) -> Storage:
         """The storage in use.
 
@@ -73,7 +83,7 @@ class StoreState:
             NotRunningError: The store is closed.
             BaseException: The error that made the supervisor give up.
         """
-        if self._storage is None or self._failure is not None or self._phase is Phase.STOPPED:
+        if self._storage is None or not self.is_open:
             raise self.reason()
         return self._storage
 
@@ -105,6 +115,21 @@ class StoreState:
         """Return the handles of all subscriptions that run here."""
         return list(self._handles.values())
 
+    def all_handles(self) -> list[SubscriptionHandle]:
+        """Return the handles of all subscriptions that run here, or gave up."""
+        return [*self._handles.values(), *self._given_up.values()]
+
+    def given_up(self, *, any_subscription: bool) -> EventStoreError | None:
+        """Return why the subscriptions gave up; None while one runs, and if none ever gave up.
+
+        Args:
+            any_subscription: Return why the first one gave up, also while others run.
+        """
+        with self._changed:
+            if self._phase is not Phase.UP or (self._handles and not any_subscription):
+                return None
+            return next((handle.reason for handle in self._given_up.values()), None)
+
     def has_subscriber(self, candidate: object) -> bool:
         """Return whether *candidate*, an actor's reference or a callable, is subscribed here."""
         return any(candidate is each for each in list(self._subscribers.values()))
@@ -135,6 +160,22 @@ class StoreState:
         with self._changed:
             self._changed.notify_all()
 
+    def stop_by(self, deadline: float) -> bool:
+        """Note when everything has to have ended, on `time.monotonic`.
+
+        Returns:
+            Whether that is sooner than noted before.
+        """
+        with self._changed:
+            sooner = deadline < self._stop_by < math.inf
+            self._stop_by = min(self._stop_by, deadline)
+        return sooner
+
+    @property
+    def stops_by(self) -> float:
+        """The soonest moment by which everything has to have ended; infinity: none was noted."""
+        return self._stop_by
+
     # ── for the supervisor ───────────────────────────────────────────────────────────────────
 
     def opened(self, storage: Storage) -> None:
@@ -156,12 +197,32 @@ class StoreState:
             self._changed.notify_all()
 
     def add_subscription(self, key: Key, handle: SubscriptionHandle, subscriber: object) -> None:
-        self._handles[key] = handle
-        self._subscribers[key] = subscriber
+        with self._changed:
+            self._given_up.pop(key, None)
+            self._handles[key] = handle
+            self._subscribers[key] = subscriber
 
-    def remove_subscription(self, key: Key) -> None:
-        self._handles.pop(key, None)
-        self._subscribers.pop(key, None)
+    def remove_subscription(self, key: Key, *, gave_up: bool) -> None:
+        """Note the end of a subscription; one that *gave_up* stays visible."""
+        with self._changed:
+            self._subscribers.pop(key, None)
+            handle = self._handles.pop(key, None)
+            if gave_up and handle is not None:
+                self._given_up[key] = handle
+            self._changed.notify_all()
+
+    def forget_given_up(self, key: Key, handle: object | None) -> bool:
+        """Forget a subscription that gave up, if it has *handle*; None: whatever its handle is.
+
+        Returns:
+            Whether there was one.
+        """
+        with self._changed:
+            known = self._given_up.get(key)
+            if known is None or handle not in {None, known}:
+                return False
+            del self._given_up[key]
+        return True
 
     def _not_up(self) -> StorageUnavailableError:
         away = f": {self._away}" if self._away else ""
@@ -183,23 +244,26 @@ def state_of(supervisor: Ref) -> StoreState | None:
     return _trees.get(supervisor)
 
 
-def health_of(tree: StoreState, *, running: bool, restarts: int) -> Health:
+def health_of(
+    tree: StoreState, *, running: bool, restarts: int, stuck: tuple[str, ...] = ()
+) -> Health:
     """Return the health of a store.
 
     Args:
         tree: The state that its supervisor shares.
         running: Whether every permanent child is up.
-        restarts: Restarts of all its children since the start.
+        restarts: Restarts of all its children and threads since the start.
+        stuck: Names of the threads that do not go on.
     """
-    reached = running and tree.recent.listening
     return Health(
-        running=running,
-        database_reachable=reached,
+        running=running and not stuck,
+        stuck=stuck,
+        database_reachable=tree.is_open and not tree.recent.away,
         head=tree.recent.head,
         queued_appends=tree.queue.queued_appends,
         queued_bytes=tree.queue.queued_bytes,
         restarts=restarts,
-        listening=reached and not tree.recent.deaf,
-        subscriptions=tuple(handle.health() for handle in tree.handles()),
+        listening=running and tree.recent.listening and not tree.recent.deaf,
+        subscriptions=tuple(handle.health() for handle in tree.all_handles()),
         failure=None if tree.failure is None else str(tree.failure),
     )

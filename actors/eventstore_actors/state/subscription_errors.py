@@ -7,13 +7,14 @@ from typing import Protocol
 
 from eventstore.model.errors import (
     DeliveryTimeoutError,
+    EventStoreError,
     SubscriptionInUseError,
     SubscriptionLostError,
 )
 from eventstore.model.subscription import Subscription
 from eventstore.ports.ownership import Held
 
-__all__ = ["ack_overdue", "in_use", "lost", "not_delivered_in_time"]
+__all__ = ["ack_overdue", "in_use", "lost", "not_delivered_in_time", "shown_for"]
 
 
 class Named(Protocol):
@@ -32,6 +33,12 @@ def lost(handle: Named, what: str, cause: BaseException | None = None) -> Subscr
     error = SubscriptionLostError(f"subscription {name!r} to {stream_id!r} {what}", stream_id, name)
     error.__cause__ = cause
     return error
+
+
+def shown_for(reason: EventStoreError, last_error: BaseException | None) -> BaseException:
+    """Return the error to show of a subscription that stopped: the last one, if it is the cause."""
+    is_cause = last_error is not None and reason.__cause__ is last_error
+    return last_error if is_cause and last_error is not None else reason
 
 
 def in_use(handle: Subscription, held: Held) -> SubscriptionInUseError:

@@ -7,10 +7,12 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import pykka
 
+from eventstore.client import lifetime
 from eventstore.model.awaited import position_in
 from eventstore.model.config import Config
 from eventstore.model.deliveries import DeliveryRun
@@ -24,10 +26,11 @@ from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.runtime import SubscriptionHealth
 from eventstore.ports.storage import Storage
 from eventstore_actors.kernel.actor import try_tell
-from eventstore_actors.kernel.messages import Acknowledge, Ref, SetPaused, Unsubscribe
+from eventstore_actors.kernel.messages import Acknowledge, Ref, SetPaused, Stop, Unsubscribe
 from eventstore_actors.state import subscription_errors as reasons
 from eventstore_actors.state.ack_check import acknowledged_position
 from eventstore_actors.state.acks import Ack, Acks
+from eventstore_actors.state.standstill import Standstill
 
 __all__ = ["SubscriptionHandle"]
 
@@ -60,7 +63,7 @@ class SubscriptionHandle:
         self._last_error: BaseException | None = None
         self._attempts = 0
         self._in_flight = 0
-        self._progress_at = time.monotonic()
+        self._standstill = Standstill()
         # Weak: an event that somebody keeps must not keep the storage.
         self._run = DeliveryRun(weakref.ref(storage), stream_id, subscription_name, 0)
         self._sent = 0
@@ -107,16 +110,25 @@ class SubscriptionHandle:
         """Failed deliveries in a row."""
         return self._attempts
 
+    @property
+    def last_error_text(self) -> str | None:
+        error = self._last_error
+        return None if error is None else repr(error)
+
+    @property
+    def reason(self) -> EventStoreError | None:
+        """Why it stopped; None if it runs, and if it was asked to stop."""
+        return self._reason
+
     def health(self) -> SubscriptionHealth:
-        idle = self._state is SubscriptionState.LIVE and not self._in_flight
         return SubscriptionHealth(
             stream_id=self._stream_id,
             subscription_name=self._subscription_name,
             state=self._state,
             checkpoint=self._checkpoint,
             in_flight=self._in_flight,
-            seconds_without_progress=0.0 if idle else time.monotonic() - self._progress_at,
-            last_error=None if self._last_error is None else repr(self._last_error),
+            seconds_without_progress=self._standstill.seconds(),
+            last_error=self.last_error_text,
             attempts=self._attempts,
         )
 
@@ -139,28 +151,23 @@ class SubscriptionHandle:
             raise reasons.lost(self, f"is being restarted: position {position} will be redelivered")
 
     def pause(self) -> None:
-        """Pause delivery; no batch is sent after this returns.
-
-        Raises:
-            StorageUnavailableError: The pause could not be stored; nothing changed.
-            SubscriptionLostError: The subscription stopped.
-        """
+        """Pause delivery; no batch is sent after this returns."""
         self._set_paused(paused=True)
 
     def resume(self) -> None:
-        """Resume delivery after the last batch sent, or after the checkpoint if it was restarted.
-
-        Raises:
-            StorageUnavailableError: The resume could not be stored; nothing changed.
-            SubscriptionLostError: The subscription stopped.
-        """
+        """Resume delivery after the last batch sent; after the checkpoint if it was restarted."""
         self._set_paused(paused=False)
 
     def unsubscribe(self) -> None:
-        """Stop it and release its lease; the checkpoint stays stored. Idempotent."""
+        """Stop it and release its lease; the checkpoint stays stored. Idempotent.
+
+        One that gave up is no longer shown in the health of its store.
+        """
         reply: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
-        message = Unsubscribe(self._stream_id, self._subscription_name, reply)
-        if self._state is not SubscriptionState.STOPPED and try_tell(self._supervisor, message):
+        message = Unsubscribe(self._stream_id, self._subscription_name, reply, self)
+        if try_tell(self._supervisor, message):
+            with suppress(EventStoreError, pykka.Timeout):
+                reply.get(timeout=self._answer_timeout)
             self.join_quietly(self._answer_timeout)
 
     def wait_for(
@@ -186,13 +193,13 @@ class SubscriptionHandle:
             raise reasons.not_delivered_in_time(self, position, timeout) from self._last_error
 
     def join(self, timeout: float | None = None) -> None:
-        """Block until it has stopped.
+        """Block until it has stopped. SIGTERM and SIGINT close its store meanwhile.
 
         Raises:
             EventStoreError: The failure that stopped it.
             TimeoutError: It still runs after *timeout* seconds.
         """
-        if not self.join_quietly(timeout):
+        if not lifetime.join(lifetime.closer_of(self), self.join_quietly, timeout):
             raise TimeoutError(f"{self!r} still runs after {timeout} s")
         if self._reason is not None:
             raise self._reason.with_traceback(None)
@@ -235,18 +242,21 @@ class SubscriptionHandle:
         self._in_flight = 0
         self._lost = None
         self._run = msgspec.structs.replace(self._run, number=number)
-        self._progress_at = time.monotonic()
 
     def sent(self, position: int) -> None:
         """Accept acknowledgements up to *position*; called before the batch is sent."""
         self._sent = position
         self._sent_ever = max(self._sent_ever, position)
 
-    def progressed(self, state: SubscriptionState, checkpoint: int, in_flight: int) -> None:
+    def progressed(
+        self, state: SubscriptionState, checkpoint: int, in_flight: int, *, behind: bool = False
+    ) -> None:
+        """Publish the progress of a run; *behind*: there are events that it has not delivered."""
+        progressed = checkpoint != self._checkpoint
+        self._standstill.note(waits=behind or in_flight > 0, progressed=progressed)
         self._in_flight = in_flight
-        if checkpoint == self._checkpoint and state is self._state:
+        if not progressed and state is self._state:
             return
-        self._progress_at = time.monotonic()
         self._checkpoint = checkpoint
         self._state = state
         # Runs for every batch, so it wakes no thread that would have to wait again.
@@ -261,6 +271,8 @@ class SubscriptionHandle:
     def lost(self, error: EventStoreError) -> None:
         """Refuse acknowledgements until the next run starts."""
         self._lost = error
+        self._in_flight = 0
+        self._standstill.note(waits=False, progressed=False)
         self._state = SubscriptionState.WAITING
         self._notify()
 
@@ -268,11 +280,15 @@ class SubscriptionHandle:
         """Publish the end; *reason* is None if the stop was requested."""
         self._lost = reason or reasons.lost(self, "was closed")
         self._reason = reason
-        if reason is not None and self._last_error is None:
-            self._last_error = reason
+        if reason is not None:
+            self._last_error = reasons.shown_for(reason, self._last_error)
         self._in_flight = 0
         self._state = SubscriptionState.STOPPED
         self._notify()
+
+    def hurry(self, deadline: float) -> None:
+        """Let its actor, which is stopping, wait no longer than until *deadline*."""
+        try_tell(self._actor, Stop(deadline, pykka.ThreadingFuture()))
 
     # ── private ──────────────────────────────────────────────────────────────────────────────
 

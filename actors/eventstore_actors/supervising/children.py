@@ -15,7 +15,7 @@ from eventstore_actors.announcing.publisher import Publisher
 from eventstore_actors.appending.writer import Writer
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
 from eventstore_actors.kernel.actor import try_tell
-from eventstore_actors.kernel.messages import Child, Ref, Stop
+from eventstore_actors.kernel.messages import Child, Ref, Stop, ThreadCrashed
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.owning.keeper import Keeper
 from eventstore_actors.state.context import Context
@@ -23,6 +23,7 @@ from eventstore_actors.state.seat import Seat
 from eventstore_actors.state.store_state import StoreState
 from eventstore_actors.supervising.services import Services
 from eventstore_actors.supervising.subscriptions import Subscriptions
+from eventstore_actors.supervising.threads import Threads
 
 __all__ = ["Children", "start_permanent", "start_subscription", "stop_and_wait"]
 
@@ -44,21 +45,24 @@ class Children:
             codec=Codec(config.serializer, config.types),
             recent=tree.recent,
             announcements=tree.announcements,
-            timer=Timer(),
+            timer=Timer(self._timer_crashed),
             directory=tree.directory,
             supervisor=supervisor,
             turn=tree.turn,
         )
         self.permanent = Services(self._shared, start_permanent)
         self.seats = Subscriptions(self._shared, tree, start_subscription)
+        self.threads = Threads(self._shared, self.permanent)
 
     @property
     def restarts(self) -> int:
-        return self.permanent.restarts + self.seats.restarts
+        return self.permanent.restarts + self.seats.restarts + self.threads.restarts
 
     def start(self) -> None:
+        self._shared.storage.supervise(self._thread_crashed)
         self._shared.timer.start()
         self.permanent.start_all()
+        self.threads.look()
 
     def stop(self, deadline: float, *, acks: bool, reason: BaseException | None) -> list[str]:
         """Stop all children, each before those that it needs, and close the storage.
@@ -78,6 +82,13 @@ class Children:
         self._shared.timer.stop()
         self._shared.storage.close()
         return late
+
+    def _timer_crashed(self, error: BaseException) -> None:
+        self._thread_crashed("timer", error)
+
+    def _thread_crashed(self, thread: str, error: BaseException) -> None:
+        """Tell the supervisor, in the thread that crashed."""
+        try_tell(self._shared.supervisor, ThreadCrashed(thread, error))
 
     def _stop_subscriptions(
         self, deadline: float, *, acks: bool, reason: BaseException | None

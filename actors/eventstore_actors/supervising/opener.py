@@ -69,17 +69,17 @@ class Opener(threading.Thread):
 
     def run(self) -> None:
         try:
-            storage = storage_for(self._tree.config, pool=self._pool, create=self._init)
+            self._hand_over(storage_for(self._tree.config, pool=self._pool, create=self._init))
         except BaseException as error:  # noqa: BLE001 - the supervisor decides what it means
-            self._refused(error)
-            return
+            try_tell(self._supervisor, StorageRefused(error))
+
+    def _hand_over(self, storage: Storage) -> None:
+        """Open *storage* and give it to the supervisor, else close it."""
+        handed = False
         try:
-            opened = self._open(storage)
-        except BaseException as error:  # noqa: BLE001 - the supervisor decides what it means
-            storage.close()
-            self._refused(error)
-        else:
-            if not (opened and try_tell(self._supervisor, StorageOpened(storage))):
+            handed = self._open(storage) and try_tell(self._supervisor, StorageOpened(storage))
+        finally:
+            if not handed:
                 storage.close()
 
     def _open(self, storage: Storage) -> bool:
@@ -102,9 +102,6 @@ class Opener(threading.Thread):
 
     def _attempt_deadline(self) -> float:
         return time.monotonic() + opening_time(self._tree.config, init=self._init)
-
-    def _refused(self, error: BaseException) -> None:
-        try_tell(self._supervisor, StorageRefused(error))
 
 
 def opening_time(config: Config, *, init: bool) -> float:

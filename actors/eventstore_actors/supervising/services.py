@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eventstore.model.errors import NotRunningError
 from eventstore.model.log import get_logger
-from eventstore_actors.kernel.messages import Child, Ref
+from eventstore_actors.kernel.actor import try_tell
+from eventstore_actors.kernel.messages import Beat, Child, Ref
+from eventstore_actors.kernel.pulse import Pulse
 from eventstore_actors.state.context import Context
 from eventstore_actors.supervising.restart_budget import GiveUp, RestartBudget
 
@@ -36,6 +38,7 @@ class _Place:
 
     budget: RestartBudget
     ref: Ref | None = None
+    pulse: Pulse = field(default_factory=Pulse)
     is_up: bool = False
     restarts: int = 0
 
@@ -65,9 +68,25 @@ class Services:
             self.start(child)
 
     def start(self, child: Child) -> None:
-        ref = self._start_actor(child, self._shared)
-        self._places[child].ref = ref
-        self._shared.directory.enter(child, ref)
+        """Start *child*, unless it runs."""
+        place = self._places[child]
+        if place.ref is not None:
+            return
+        place.ref = self._start_actor(child, self._shared)
+        place.pulse = self._shared.turn.pulse if child is Child.WRITER else Pulse()
+        place.pulse.turned()
+        self._shared.directory.enter(child, place.ref)
+
+    def await_turns(self) -> None:
+        """Ask each child that runs for a turn."""
+        for place in self._places.values():
+            if place.ref is not None and place.pulse.await_turn():
+                try_tell(place.ref, Beat(place.pulse))
+
+    def overdue(self, child: Child) -> float:
+        """Return for how many seconds a turn of *child* has been awaited; 0 if none is."""
+        place = self._places[child]
+        return 0.0 if place.ref is None else place.pulse.overdue()
 
     def child_of(self, urn: str) -> Child | None:
         """Return the child with this actor URN; None for any other actor, and for a dead child."""
@@ -96,7 +115,7 @@ class Services:
         decision = place.budget.crashed(error, time.monotonic())
         if isinstance(decision, GiveUp):
             raise self._crashed_too_often(child, decision, error) from error
-        log.error("child crashed", child=child, restart_in=decision.delay, error=repr(error))
+        log.error("child crashed", child=child.value, restart_in=decision.delay, error=repr(error))
         place.restarts += 1
         assert self._shared.supervisor is not None
         self._shared.timer.after(decision.delay, self._shared.supervisor, RestartService(child))

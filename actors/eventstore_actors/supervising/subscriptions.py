@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import assert_never
 
 import pykka
 
@@ -19,17 +20,21 @@ from eventstore.model.errors import (
 )
 from eventstore.model.log import get_logger
 from eventstore.model.subscriber_messages import SubscriptionLost
-from eventstore.model.subscription import Subscription
-from eventstore_actors.kernel.actor import answer, refuse, try_tell
+from eventstore.model.subscription import Subscription, SubscriptionState
+from eventstore.ports.ownership import Progress
+from eventstore_actors.kernel.actor import answer, is_answered, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     Child,
     Ref,
+    Release,
+    SeatKept,
     SeatWanted,
     Stop,
     Subscribe,
     Unsubscribe,
     Unwatch,
 )
+from eventstore_actors.state import subscription_errors as reasons
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
 from eventstore_actors.state.store_state import Key, StoreState
@@ -59,6 +64,8 @@ class _TakenSeat:
 
     seat: Seat
     budget: RestartBudget
+    reply: Reply
+    """Of the call that subscribed."""
     actor: Ref | None = None
     """None while it is being restarted."""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -68,11 +75,21 @@ class _TakenSeat:
     """Gets the seat when the actor has ended, or is refused when the actor says that it stays."""
 
     @property
+    def is_connected(self) -> bool:
+        """The call that subscribed has got its handle."""
+        try:
+            self.reply.get(timeout=0)
+        except BaseException:  # noqa: BLE001 - it was refused, or still waits
+            return False
+        return True
+
+    @property
     def is_free(self) -> bool:
-        """A successor may take the seat: the subscriber is dead, or the actor ends."""
+        """A successor may take the seat: nobody is in it any more, or its actor ends."""
         subscriber = self.seat.actor
         ends = self.leaving or self.seat.handle.join_quietly(0)
-        return ends or (subscriber is not None and not subscriber.is_alive())
+        deserted = is_answered(self.reply) and not self.is_connected
+        return ends or deserted or (subscriber is not None and not subscriber.is_alive())
 
 
 class Subscriptions:
@@ -96,6 +113,19 @@ class Subscriptions:
     def tell_all(self, message: object) -> None:
         for actor in self.actors().values():
             try_tell(actor, message)
+
+    def receive(self, message: RestartSubscription | Subscribe | Unsubscribe | SeatKept) -> None:
+        match message:
+            case RestartSubscription():
+                self.restart(message)
+            case Subscribe():
+                self.subscribe(message)
+            case Unsubscribe():
+                self.unsubscribe(message)
+            case SeatKept(urn):
+                self.kept(urn)
+            case _:
+                assert_never(message)
 
     def subscribe(self, message: Subscribe) -> None:
         """Seat the subscriber, now or after its predecessor has ended; refuse a name in use.
@@ -127,13 +157,18 @@ class Subscriptions:
             taken.successor = None
 
     def unsubscribe(self, message: Unsubscribe) -> None:
-        """Stop a subscription at once; unacknowledged events will be redelivered."""
-        key = (message.stream_id, message.subscription_name)
+        """Stop a subscription at once; unacknowledged events will be redelivered.
+
+        One that gave up is forgotten.
+        """
+        key, handle = (message.stream_id, message.subscription_name), message.handle
         taken = self._taken.get(key)
-        if taken is None:
-            refuse(message.reply, SubscriptionNotFoundError(*key))
-        else:
+        if taken is not None and handle in {None, taken.seat.handle}:
             self._stop_actor(key, taken, message.reply)
+        elif self._tree.forget_given_up(key, handle):
+            answer(message.reply, None)
+        else:
+            refuse(message.reply, SubscriptionNotFoundError(*key))
 
     def crashed(self, urn: str, error: BaseException) -> bool:
         """Restart the actor of *urn*, or stop its subscription; return False if it has no seat."""
@@ -143,7 +178,7 @@ class Subscriptions:
         taken = self._taken[key]
         self._forget_actor(key, taken)
         decision = taken.budget.crashed(error, time.monotonic())
-        if taken.leaving:
+        if taken.leaving or not taken.is_connected:
             self._free_seat(key, None)
         elif isinstance(decision, GiveUp):
             self._give_up(key, decision, error)
@@ -156,9 +191,15 @@ class Subscriptions:
         key = self._key_of(urn)
         if key is None:
             return False
-        if error is not None:
-            log.warning("subscription stopped", **_named(key), error=repr(error))
-        self._free_seat(key, None)
+        taken = self._taken[key]
+        if taken.leaving or not taken.is_connected:
+            self._free_seat(key, None)
+        else:
+            handle = taken.seat.handle
+            if handle.reason is None:
+                handle.stopped(reasons.lost(handle, "stopped, though nobody asked it to"))
+            log.warning("subscription stopped", **_named(key), error=repr(error or handle.reason))
+            self._free_seat(key, None, gave_up=True)
         return True
 
     def restart(self, message: RestartSubscription) -> None:
@@ -177,6 +218,9 @@ class Subscriptions:
     # ── private ──────────────────────────────────────────────────────────────────────────────
 
     def _seat(self, key: Key, message: Subscribe) -> None:
+        if is_answered(message.reply):
+            # The caller has given up waiting.
+            return
         shared = self._shared
         handle = SubscriptionHandle(
             *key, config=shared.config, storage=shared.storage, supervisor=shared.supervisor
@@ -184,6 +228,7 @@ class Subscriptions:
         taken = _TakenSeat(
             Seat(handle, message.subscriber, message.options),
             RestartBudget(shared.config.max_restarts, shared.config.restart_window),
+            message.reply,
         )
         self._taken[key] = taken
         self._tree.add_subscription(key, handle, message.subscriber)
@@ -229,23 +274,46 @@ class Subscriptions:
             *key,
         )
         reason.__cause__ = error
-        seat = self._taken[key].seat
+        taken = self._taken[key]
+        seat = taken.seat
         seat.handle.failed(error, decision.crashes)
+        seat.handle.stopped(reason)
         try_tell(seat.actor, SubscriptionLost(seat.handle, reason))
-        self._free_seat(key, reason)
+        self._release(seat)
+        self._free_seat(key, reason, gave_up=True)
 
     def _forget_actor(self, key: Key, taken: _TakenSeat) -> None:
         assert taken.actor is not None
         self._shared.directory.tell(Child.PUBLISHER, Unwatch(key[0], taken.actor))
         taken.actor = None
 
-    def _free_seat(self, key: Key, reason: EventStoreError | None, *, again: bool = True) -> None:
+    def _release(self, seat: Seat) -> None:
+        """Have the keeper end an ownership that no actor of the seat ends, and store why."""
+        handle, subscription_id = seat.handle, seat.subscription_id
+        if seat.fence is None or subscription_id is None:
+            return
+        last = Progress(
+            seat.fence,
+            handle.checkpoint,
+            SubscriptionState.STOPPED,
+            handle.last_error_text,
+            handle.attempts,
+        )
+        self._shared.directory.tell(
+            Child.KEEPER, Release(subscription_id, last, pykka.ThreadingFuture())
+        )
+
+    def _free_seat(
+        self, key: Key, reason: EventStoreError | None, *, again: bool = True, gave_up: bool = False
+    ) -> None:
         taken = self._taken.pop(key)
-        self._tree.remove_subscription(key)
-        taken.seat.leave()
         handle = taken.seat.handle
         if not handle.join_quietly(0):
             handle.stopped(reason)
+        if not taken.is_connected:
+            self._release(taken.seat)
+        self._tree.remove_subscription(key, gave_up=gave_up)
+        taken.seat.leave()
         if taken.successor is not None and again:
             self._seat(key, taken.successor)
         elif taken.successor is not None:

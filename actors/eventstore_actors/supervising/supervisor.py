@@ -23,6 +23,7 @@ from eventstore_actors.kernel.messages import (
     HistoryRewound,
     SeatKept,
     Subscribe,
+    ThreadCrashed,
     Unsubscribe,
 )
 from eventstore_actors.state.store_state import Phase, StoreState, health_of, share_state
@@ -30,6 +31,7 @@ from eventstore_actors.supervising.children import Children
 from eventstore_actors.supervising.opener import Opener, StorageOpened, StorageRefused
 from eventstore_actors.supervising.services import RestartService
 from eventstore_actors.supervising.subscriptions import RestartSubscription
+from eventstore_actors.supervising.threads import LookAtThreads
 
 __all__ = ["StoreSupervisor"]
 
@@ -114,14 +116,12 @@ class StoreSupervisor(SupervisedActor):
                 self._child_stopped(urn, error, children)
             case RestartService(child):
                 children.permanent.start(child)
-            case RestartSubscription():
-                children.seats.restart(message)
-            case Subscribe():
-                children.seats.subscribe(message)
-            case Unsubscribe():
-                children.seats.unsubscribe(message)
-            case SeatKept(urn):
-                children.seats.kept(urn)
+            case LookAtThreads():
+                children.threads.look()
+            case ThreadCrashed():
+                self._thread_crashed(message, children)
+            case RestartSubscription() | Subscribe() | Unsubscribe() | SeatKept():
+                children.seats.receive(message)
             case _:
                 raise TypeError(f"unexpected message: {message!r}")
 
@@ -162,6 +162,12 @@ class StoreSupervisor(SupervisedActor):
         except NotRunningError as too_often:
             self._give_up(too_often)
 
+    def _thread_crashed(self, message: ThreadCrashed, children: Children) -> None:
+        try:
+            children.threads.crashed(message)
+        except NotRunningError as too_often:
+            self._give_up(too_often)
+
     def _child_stopped(self, urn: str, error: BaseException | None, children: Children) -> None:
         if children.permanent.child_of(urn) is None:
             children.seats.ended(urn, error)
@@ -176,7 +182,12 @@ class StoreSupervisor(SupervisedActor):
         children = self._children
         if children is None:
             return health_of(self._tree, running=False, restarts=0)
-        return health_of(self._tree, running=children.permanent.are_up, restarts=children.restarts)
+        return health_of(
+            self._tree,
+            running=children.permanent.are_up,
+            restarts=children.restarts,
+            stuck=children.threads.stuck(),
+        )
 
     # ── ending ───────────────────────────────────────────────────────────────────────────────
 
@@ -208,7 +219,8 @@ class StoreSupervisor(SupervisedActor):
         now = time.monotonic()
         if self._failure is not None or not self._waits_for_acks:
             return now + _FAILURE_GRACE
-        return now + self._config.stop_timeout if self._stop_at is None else self._stop_at
+        stop_at = now + self._config.stop_timeout if self._stop_at is None else self._stop_at
+        return min(stop_at, self._tree.stops_by)
 
     def _stop_children(self, deadline: float) -> None:
         self._opener.cancel()

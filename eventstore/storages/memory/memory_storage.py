@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
@@ -62,6 +62,12 @@ class MemoryStorage:
             if self._store is not None and self._name:
                 leave(self._name, self._schema)
             self._store = None
+
+    def supervise(self, crashed: Callable[[str, BaseException], object]) -> None:
+        """Do nothing: it has no thread of its own."""
+
+    def overdue(self) -> float:
+        return 0.0
 
     def append_session(self) -> MemoryAppendSession:
         return MemoryAppendSession(self._opened())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -111,6 +112,8 @@ class PostgresStorage:
         self._readers = self._service_pool or self._pool
         self._own = OwnSessions()
         self._audience = Audience(self._statements, self._own)
+        self._joining = threading.Lock()
+        """Held to change `_sessions`, and to close them."""
         self._sessions: list[
             PostgresAppendSession
             | PostgresKeeperSession
@@ -178,17 +181,27 @@ class PostgresStorage:
         """Close every connection. After a fork do nothing: they belong to the parent."""
         if self._closed or os.getpid() != self._pid:
             return
-        self._closed = True
+        with self._joining:
+            self._closed = True
+            sessions = list(self._sessions)
         self._connector.close()
         # Before the sessions: a listener may be waiting for a connection of theirs.
         self._pool.close()
         if self._service_pool is not None:
             self._service_pool.close()
-        for session in self._sessions:
+        for session in sessions:
             session.close()
         self._watchdog.close()
         if self._on_close is not None:
             self._on_close()
+
+    def supervise(self, crashed: Callable[[str, BaseException], object]) -> None:
+        """Report crashes of the watchdog; see `Storage.supervise`."""
+        self._watchdog.crashed = lambda error: crashed("watchdog", error)
+
+    def overdue(self) -> float:
+        """Return how late the watchdog is; see `Storage.overdue`."""
+        return self._watchdog.overdue()
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────
 
@@ -384,10 +397,12 @@ class PostgresStorage:
 
     def _joined(self, session: Session) -> Session:
         """Have *session* closed together with the storage; at once if that is closed."""
-        # Sessions that crashed actors closed are no longer needed.
-        self._sessions = [known for known in self._sessions if not known.closed]
-        self._sessions.append(session)
-        if self._closed:
+        with self._joining:
+            # Sessions that crashed actors closed are no longer needed.
+            self._sessions = [known for known in self._sessions if not known.closed]
+            self._sessions.append(session)
+            closed = self._closed
+        if closed:
             session.close()
         return session
 

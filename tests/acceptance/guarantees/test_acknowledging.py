@@ -145,7 +145,7 @@ def test_a_function_that_returns_anything_but_none_does_not_acknowledge(
     """G19, G30: it is delivered again; nobody else is harmed."""
     calls: list[list[int]] = []
 
-    def handle(events: Events) -> object:
+    def handle(events: Events) -> Any:
         calls.append([event.position for event in events])
         return result()
 
@@ -211,7 +211,7 @@ class NotYetMade:
     ],
 )
 def test_what_cannot_do_its_work_is_refused_as_subscriber(
-    store: EventStore, subscriber: object
+    store: EventStore, subscriber: Any
 ) -> None:
     """G19: at the call, and nothing is created."""
     with pytest.raises(TypeError):

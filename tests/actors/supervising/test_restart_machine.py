@@ -104,6 +104,7 @@ class RestartMachine(RuleBasedStateMachine):
         self.supervisor = StoreSupervisor(config, cast(Ref, self.parent))
         self.failed: BaseException | None = None
         self.seats: dict[Key, Seating] = {}
+        self.given_up: set[Key] = set()
         self.say(StorageOpened(storage))
         assert {each.what for each in self.stage.started} == set(Child)
         self.places = {child: self.filled(child) for child in Child}
@@ -323,11 +324,14 @@ class RestartMachine(RuleBasedStateMachine):
         reply: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
         seating = self.seats.get(key)
         self.say(Unsubscribe(*key, reply))
-        if seating is None:
+        if seating is not None:
+            self.dismissed(key, seating)
+        elif key in self.given_up:
+            reply.get(timeout=0)
+            self.given_up.remove(key)
+        else:
             with pytest.raises(SubscriptionNotFoundError):
                 reply.get(timeout=0)
-        else:
-            self.dismissed(key, seating)
 
     def seated(
         self, key: Key, subscriber: Puppet, reply: pykka.ThreadingFuture[Subscription]
@@ -338,6 +342,7 @@ class RestartMachine(RuleBasedStateMachine):
         assert newest.alive
         place = Place(self.limit, self.window)
         self.seats[key] = Seating(place, newest, subscriber=subscriber, handle=handle)
+        self.given_up.discard(key)
 
     def dismissed(self, key: Key, seating: Seating) -> None:
         """At once if its actor waits for a restart, else when that has ended."""
@@ -349,6 +354,8 @@ class RestartMachine(RuleBasedStateMachine):
         assert seating.handle is not None
         assert seating.handle.state is SubscriptionState.STOPPED
         del self.seats[key]
+        if not seating.leaving:
+            self.given_up.add(key)
         if seating.successor is not None:
             self.seated(key, *seating.successor)
 
@@ -371,9 +378,16 @@ class RestartMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_says_whether_it_runs(self) -> None:
-        if self.failed is None:
-            running = all(place.is_up for place in self.places.values())
-            assert self.supervisor._health().running is running
+        """F15: and which subscriptions gave up, until unsubscribed or subscribed again."""
+        if self.failed is not None:
+            return
+        health = self.supervisor._health()
+        assert health.running is all(place.is_up for place in self.places.values())
+        shown = {(s.stream_id, s.subscription_name): s for s in health.subscriptions}
+        assert shown.keys() == self.seats.keys() | self.given_up
+        for key in self.given_up:
+            assert shown[key].state is SubscriptionState.STOPPED
+            assert shown[key].last_error is not None
 
 
 def refused(reply: pykka.ThreadingFuture[Subscription]) -> None:

@@ -19,10 +19,10 @@ from eventstore import (
     CallerRuntime,
     Config,
     EventData,
+    Events,
     EventStore,
     ExpectedVersion,
     OutcomeUnknownError,
-    RecordedEvent,
     StorageUnavailableError,
 )
 from eventstore.embedded import EmbeddedServer
@@ -79,7 +79,7 @@ class Recorder:
     def __init__(self) -> None:
         self.data: list[object] = []
 
-    def __call__(self, events: list[RecordedEvent]) -> None:
+    def __call__(self, events: Events) -> None:
         self.data += [event.data for event in events]
 
     def wait_for(self, count: int) -> list[object]:

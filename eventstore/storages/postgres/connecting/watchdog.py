@@ -14,8 +14,13 @@ import math
 import socket
 import threading
 import time
+from collections.abc import Callable
+
+from eventstore.model.log import get_logger
 
 __all__ = ["Guard", "Watchdog"]
+
+_log = get_logger()
 
 
 class Guard:
@@ -96,10 +101,19 @@ def _duplicate(fileno: int) -> socket.socket:
     return ours
 
 
+def _log_crash(error: BaseException) -> None:
+    _log.error("thread crashed", thread="watchdog", error=repr(error))
+
+
 class Watchdog:
-    """One daemon thread for all guards of a storage. It starts when it is first needed."""
+    """One daemon thread for all guards of a storage. It starts when it is first needed.
+
+    An exception in it is reported, and it goes on: without it, calls have no deadline.
+    """
 
     def __init__(self) -> None:
+        self.crashed: Callable[[BaseException], object] = _log_crash
+        """Called in its thread, with an exception of that."""
         self._changed = threading.Condition()
         self._moments: list[tuple[float, int, Guard]] = []
         self._tie = itertools.count()
@@ -115,13 +129,19 @@ class Watchdog:
             if self._closed:
                 return
             self._push(guard, moment)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._run, name="eventstore-deadlines", daemon=True
                 )
                 self._thread.start()
             elif self._moments[0][2] is guard:
                 self._changed.notify()
+
+    def overdue(self) -> float:
+        """Return for how many seconds the oldest deadline has not been enforced; 0 if it was."""
+        # Without the lock, which a thread that does not go on may hold.
+        oldest = next(iter(self._moments), None)
+        return 0.0 if oldest is None else max(0.0, time.monotonic() - oldest[0])
 
     def close(self) -> None:
         """Stop watching, and wait until the thread has ended."""
@@ -133,17 +153,23 @@ class Watchdog:
             thread.join()
 
     def _run(self) -> None:
-        with self._changed:
-            while not self._closed:
-                self._changed.wait(self._check_due(time.monotonic()))
+        while not self._closed:
+            try:
+                with self._changed:
+                    while not self._closed:
+                        self._changed.wait(self._check_due(time.monotonic()))
+            except BaseException as error:  # noqa: BLE001 - reported; nothing else ends calls
+                self.crashed(error)
 
     def _check_due(self, now: float) -> float | None:
         """Check every guard that is due. Return the seconds until the next one."""
         while self._moments and self._moments[0][0] <= now:
-            guard = heapq.heappop(self._moments)[2]
+            guard = self._moments[0][2]
             # First unscheduled, then checked: a concurrent `arm` then schedules it again.
             guard.scheduled_at(math.inf)
             again = guard.check(now)
+            # Not before the check: an exception leaves it to the next turn.
+            heapq.heappop(self._moments)
             if again < math.inf:
                 self._push(guard, again)
         if not self._moments:
