@@ -340,7 +340,7 @@ handle.wait_for(stored, timeout=60)
 def test_a_store_of_which_only_a_subscription_is_kept_runs_on_and_is_closed_before_its_server(
     tmp_path: Path,
 ) -> None:
-    """G26: its checkpoint is stored, and its ownership is released."""
+    """F43, G26: its checkpoint is stored, and its ownership is released."""
     folder = tmp_path / "data"
     command = [sys.executable, "-c", FORGETFUL, str(folder)]
     subprocess.run(command, check=True, timeout=120)
@@ -349,3 +349,71 @@ def test_a_store_of_which_only_a_subscription_is_kept_runs_on_and_is_closed_befo
         info = store.subscription_info("$all", "all")
     assert info.checkpoint == 1
     assert info.owner is None
+
+
+FORGETFUL_TWICE = """
+import sys
+from eventstore import EventStore, SubscriptionInUseError
+
+def cell():
+    store = EventStore.connect(f"embedded:{sys.argv[1]}")
+    return store.subscribe_to_all_streams("all", print)
+
+handle = cell()
+try:
+    handle = cell()
+except SubscriptionInUseError as error:
+    print("in use:", f":{__import__('os').getpid()}" in error.owner, flush=True)
+print(handle.state, flush=True)
+raise LookupError("the end")
+"""
+
+
+def test_a_cell_of_a_notebook_that_is_run_twice_is_told_and_all_its_stores_are_closed(
+    tmp_path: Path,
+) -> None:
+    """F43, G17, G26: before the server that they share, and though the program fails."""
+    folder = tmp_path / "data"
+    command = [sys.executable, "-c", FORGETFUL_TWICE, str(folder)]
+    ran = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert ran.stdout == "in use: True\nlive\n"
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("LookupError: the end\n")
+    with EventStore.connect(f"embedded:{folder}", runtime=CallerRuntime) as store:
+        assert store.subscription_info("$all", "all").owner is None
+
+
+CONNECTING = """
+import threading
+from eventstore import Config, EventStore
+config = Config("host=/nowhere dbname=postgres", connect_timeout=100)
+threading.Thread(target=EventStore.connect, args=[config], daemon=True).start()
+while not [each for each in threading.enumerate() if each.name == "eventstore-opener"]:
+    threading.Event().wait(0.005)
+"""
+
+
+def test_a_process_may_end_while_it_connects() -> None:
+    """F43: at once, and in silence."""
+    process = service("", start=CONNECTING)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (out, err, process.returncode) == ("", "", 0)
+
+
+FORKING = """
+import os
+child = os.fork()
+if child == 0:
+    sys.exit(3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+seen.wait_for(append(), timeout=10)
+print(seen.checkpoint, store.health().running)
+store.close()
+"""
+
+
+def test_a_forked_child_that_ends_closes_nothing_of_its_parent() -> None:
+    """F43."""
+    process = service(FORKING)
+    out, err = process.communicate(timeout=120)
+    assert (out, err, process.returncode) == ("3\n2 True\n", "", 0)

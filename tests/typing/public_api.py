@@ -67,6 +67,7 @@ def reading(store: EventStore) -> None:
     assert_type(store.stream_all_forward(batch_size=10), Iterator[RecordedEvent])
     assert_type(store.stream_info("$all"), StreamInfo)
     assert_type(store.health(), Health)
+    assert_type(store.health().as_dict(), dict[str, Any])
 
 
 def subscribing(store: EventStore, result: AppendResult) -> None:
@@ -82,8 +83,28 @@ def subscribing(store: EventStore, result: AppendResult) -> None:
     store.subscribe_to_stream("s", "one", handler, batch_by="any", start_from=3)
     store.subscribe_to_stream("s", "one", handler, batch_by="both")  # type: ignore[arg-type]
     store.subscribe_to_stream("s", "one", handler, start_from="end")  # type: ignore[arg-type]
+    store.subscribe_to_stream("s", "one", Mailer.start())
+    store.subscribe_to_all_streams("all", print)
+    store.subscribe_to_all_streams("all", lambda events: events.subscription.ack(events))
+    subscribe_all = store.subscribe_to_all_streams
+    subscribe_all("all", "handler")  # type: ignore[arg-type]
+    subscribe_all("all", None)  # type: ignore[arg-type]
+    subscribe_all("all", Mailer)  # type: ignore[arg-type]
+    subscribe_all("all", wants_an_event)  # type: ignore[arg-type]
+    subscribe_all("all", never_awaited)  # type: ignore[arg-type]
+    subscribe_all("all", answers)  # type: ignore[arg-type]
     store.subscribe_to_stream("s", "one", handler, lease=3)  # type: ignore[call-arg]
     store.subscribe_to_all_streams("all", handler, lease=3)  # type: ignore[call-arg]
+
+
+def wants_an_event(event: RecordedEvent) -> None: ...
+
+
+async def never_awaited(events: Events) -> None: ...
+
+
+def answers(events: Events) -> bool:
+    return True
 
 
 def options(store: EventStore, handler: Callable[[Events], None]) -> None:

@@ -10,6 +10,7 @@ import pykka
 import pytest
 
 from eventstore_actors.kernel.timer import Alarm, Timer
+from tests.actors.application import raise_in_threads
 from tests.support.waiting import PATIENCE
 
 
@@ -121,3 +122,34 @@ def test_an_alarm_can_be_set_again_when_it_rang(
         assert alarm.rang()
 
     assert not alarm.rang(), "a ring that was taken back too late does not count"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_crash_in_its_thread_is_reported_and_loses_no_message(
+    recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any], error: type[BaseException]
+) -> None:
+    """F44, G24."""
+    crashes: list[BaseException] = []
+    timer = Timer(crashes.append)
+    timer.start()
+    timer.after(0.4, recorder, "before")
+    raise_in_threads("eventstore-timer", error)
+    timer.after(0.1, recorder, "waking")
+    timer.after(0.5, recorder, "after")
+
+    told = [heard.get(timeout=PATIENCE)[0] for _ in range(3)]
+
+    timer.stop()
+    assert sorted(told) == ["after", "before", "waking"]
+    assert [type(each) for each in crashes] == [error]
+    assert heard.empty()
+
+
+def test_a_message_that_nobody_sends_is_seen(recorder: pykka.ActorRef[Recorder]) -> None:
+    """F44, G32."""
+    timer = Timer()
+    assert timer.overdue() == 0.0
+    timer.after(60, recorder, "later")
+    assert timer.overdue() == 0.0
+    timer.after(-1, recorder, "late")
+    assert timer.overdue() >= 1

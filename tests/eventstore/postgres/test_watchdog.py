@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from eventstore.storages.postgres.connecting.watchdog import Guard, Watchdog
-from tests.support.waiting import wait_until
+from tests.actors.application import raise_in_threads
+from tests.support.waiting import AGES, wait_until
 
 
 class Pair:
@@ -125,3 +126,33 @@ def test_an_interrupt_comes_at_once(pairs: list[Pair]) -> None:
     pairs[0].guard.interrupt()
     assert pairs[0].far.recv(1) == b""
     assert not pairs[0].guard.disarm()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, SystemExit])
+def test_a_crash_in_its_thread_is_reported_and_loses_no_deadline(
+    watchdog: Watchdog, pairs: list[Pair], error: type[BaseException]
+) -> None:
+    """F44, G25: nothing else ends a call on a socket that is black-holed."""
+    crashes: list[BaseException] = []
+    watchdog.crashed = crashes.append
+    before, waking, after = pairs
+    before.guard.arm(time.monotonic() + 0.5)
+    raise_in_threads("eventstore-deadlines", error)
+    waking.guard.arm(time.monotonic() + 0.05)
+    after.guard.arm(time.monotonic() + 0.6)
+    for pair in pairs:
+        assert pair.far.recv(1) == b""
+    assert [type(each) for each in crashes] == [error]
+
+
+def test_a_deadline_that_nobody_enforces_is_seen(pairs: list[Pair]) -> None:
+    """F44, G32."""
+    watchdog = Watchdog()
+    assert watchdog.overdue() == 0.0
+    guard = watchdog.guard(pairs[0].near.fileno())
+    with watchdog._changed:
+        watchdog._push(guard, time.monotonic() + AGES)
+        assert watchdog.overdue() == 0.0
+        watchdog._push(guard, time.monotonic() - 1)
+        assert watchdog.overdue() >= 1
+    guard.close()
