@@ -338,9 +338,12 @@ class DeliveryLoop:
         self._handle.failed(error, failure.attempts)
         retry = self._options.on_error
         delay = retry.delay(failure.attempts)
-        fields = {"exception": _traceback(error)} if failure.attempts == 1 else {}
         self._log.warning(
-            "delivery failed", attempt=failure.attempts, again_in=delay, error=repr(error), **fields
+            "delivery failed",
+            attempt=failure.attempts,
+            again_in=delay,
+            error=repr(error),
+            **_traceback_once(failure),
         )
         self._read_again_in(run, delay)
         if retry.attempts is not None and failure.attempts >= retry.attempts:
@@ -361,5 +364,9 @@ def _with_receipt(parcel: Parcel, run: DeliveryRun) -> Any:
     return parcel.event
 
 
-def _traceback(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:].rstrip()
+def _traceback_once(failure: Failure) -> dict[str, str]:
+    """Return the traceback, as a field of the log, for the first of the attempts that failed."""
+    if failure.attempts > 1:
+        return {}
+    text = "".join(traceback.format_exception(failure.error))
+    return {"exception": text[-_LONGEST_TRACEBACK:].rstrip()}

@@ -123,7 +123,10 @@ def test_a_subscriber_that_acknowledges_nothing_in_time_loses_its_place(
 def test_a_handler_that_hangs_is_given_up_and_never_run_twice_at_once(
     connect: Connect, new_subscriber: NewSubscriber
 ) -> None:
-    """G21, G19: the subscription stops, its place is free, its late return counts for nothing."""
+    """F17, G21, G19: its place is free, and its successor may run beside it.
+
+    Here its function is never called twice at once, and its late return counts for nothing.
+    """
     store, other = connect(), connect()
     successor = new_subscriber()
     calls, go_on = [], threading.Event()
@@ -143,6 +146,7 @@ def test_a_handler_that_hangs_is_given_up_and_never_run_twice_at_once(
         go_on.set()
     assert calls == [[1, 2, 3]]
     assert subscription.checkpoint == 0
+    assert other.subscription_info("$all", "shipping").checkpoint == 0
 
 
 def test_a_handler_that_raises_is_called_again_with_the_same_batch(store: EventStore) -> None:
