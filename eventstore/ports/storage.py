@@ -237,6 +237,9 @@ class Storage(Protocol):
             crashed: Called in the thread that crashed, with its name and its exception.
         """
 
+    def check_threads(self) -> None:
+        """Replace its threads that are dead, and report them as crashed. Never blocks."""
+
     def overdue(self) -> float:
         """Return for how many seconds one of its threads has not done what is due; 0: none is late.
 

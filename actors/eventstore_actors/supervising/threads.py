@@ -43,6 +43,7 @@ class Threads:
     def look(self) -> None:
         """Ask the actors for a turn, and look again later."""
         self._services.await_turns()
+        self._shared.storage.check_threads()
         assert self._shared.supervisor is not None
         self._shared.timer.after(LOOK, self._shared.supervisor, LookAtThreads())
 

@@ -66,6 +66,9 @@ class MemoryStorage:
     def supervise(self, crashed: Callable[[str, BaseException], object]) -> None:
         """Do nothing: it has no thread of its own."""
 
+    def check_threads(self) -> None:
+        """Do nothing: it has no thread of its own."""
+
     def overdue(self) -> float:
         return 0.0
 

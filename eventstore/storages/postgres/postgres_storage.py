@@ -112,6 +112,7 @@ class PostgresStorage:
         self._readers = self._service_pool or self._pool
         self._own = OwnSessions()
         self._audience = Audience(self._statements, self._own)
+        self._crashed: Callable[[str, BaseException], object] = lambda _name, _error: None
         self._joining = threading.Lock()
         """Held to change `_sessions`, and to close them."""
         self._sessions: list[
@@ -196,8 +197,16 @@ class PostgresStorage:
             self._on_close()
 
     def supervise(self, crashed: Callable[[str, BaseException], object]) -> None:
-        """Report crashes of the watchdog; see `Storage.supervise`."""
+        """Report crashes of watchdog and pool; see `Storage.supervise`."""
+        self._crashed = crashed
         self._watchdog.crashed = lambda error: crashed("watchdog", error)
+
+    def check_threads(self) -> None:
+        """Replace watchdog and pool if they are dead; see `Storage.check_threads`."""
+        if self._watchdog.replace_if_dead():
+            self._crashed("watchdog", RuntimeError("its thread is dead"))
+        if (thread := self._pool.replace_if_dead()) is not None:
+            self._crashed("pool", RuntimeError(f"the thread {thread} is dead"))
 
     def overdue(self) -> float:
         """Return how late the watchdog is; see `Storage.overdue`."""

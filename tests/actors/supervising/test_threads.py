@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pykka
 import pytest
+from psycopg_pool.pool import MaintenanceTask
 
 from eventstore import (
     CallerRuntime,
@@ -18,6 +20,7 @@ from eventstore import (
     StoreFailed,
     SubscriptionState,
 )
+from eventstore.storages.postgres import PostgresStorage
 from eventstore_actors.kernel.messages import Child
 from tests.actors.application import Application, append_one, raise_in_threads
 from tests.support.recorder import Seen, Stuck
@@ -95,6 +98,37 @@ def test_a_thread_that_crashes_goes_on_and_is_counted(
     health = store.health()
     assert (health.stuck, health.failure) == ((), None)
     assert subscription.state is not SubscriptionState.STOPPED
+
+
+@ON_DISK
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("thread", ["worker-0", "worker-1", "scheduler"])
+def test_a_thread_of_the_pool_that_dies_is_replaced_with_its_pool(
+    config: Config, thread: str
+) -> None:
+    """F44, G24, G25: else reads would wait in vain for a connection, and health would be fine."""
+    with EventStore.connect(config, init=True) as store:
+        append_one(store, 1)
+        assert len(store.read_all_streams_forward()) == 1
+        raise_in_threads(f"eventstore-reads-{thread}", SystemExit)
+        assert isinstance(store._runtime.storage, PostgresStorage)
+        pool = store._runtime.storage._pool._pool
+
+        def is_replaced() -> int:
+            """Wake each of them, so that it is hit."""
+            pool._sched.enter(0, lambda: None)
+            pool.run_task(NoWork(pool))
+            return store.health().restarts
+
+        wait_until(is_replaced)
+        assert len(store.read_all_streams_forward()) == 1
+        wait_until(lambda: store.health().running)
+
+
+class NoWork(MaintenanceTask):
+    """Wakes a worker of a pool."""
+
+    def _run(self, pool: Any) -> None: ...
 
 
 @ON_DISK

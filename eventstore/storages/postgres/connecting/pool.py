@@ -90,6 +90,19 @@ class Pool(Lender):
             raw.close()
             pool.putconn(raw)
 
+    def replace_if_dead(self) -> str | None:
+        """Replace the pool if one of its threads is dead: it would connect no more.
+
+        Returns:
+            The name of that thread; None if all are alive.
+        """
+        pool = self._pool
+        dead = next((thread for thread in _threads_of(pool) if not thread.is_alive()), None)
+        if dead is None:
+            return None
+        self._abandon(pool)
+        return dead.name
+
     def close(self) -> None:
         """Close idle connections, and interrupt those in use."""
         with self._lock:
@@ -131,10 +144,10 @@ class Pool(Lender):
             self._pool.open()
 
     def _abandon(self, pool: _Connections) -> None:
-        """Replace the pool after its waiter was interrupted, for instance by Ctrl-C.
+        """Replace the pool; its connections are closed, also those in use once they are given back.
 
-        It would hand a connection to the interrupted waiter, who is gone, and count it as lent for
-        ever.
+        After its waiter was interrupted, for instance by Ctrl-C, it would hand a connection to that
+        waiter, who is gone, and count it as lent for ever.
         """
         with self._lock:
             if pool is not self._pool or self._closed.is_set():
@@ -197,3 +210,9 @@ def _grow_again(pool: _Connections) -> None:
     """Connect again for those who wait; the pool itself does so only for the next caller."""
     if pool.get_stats()["requests_waiting"]:
         pool.check()
+
+
+def _threads_of(pool: _Connections) -> list[threading.Thread]:
+    """Return the threads of an open pool; they are not public, so none may be found."""
+    workers = getattr(pool, "_workers", ())
+    return [each for each in (*workers, getattr(pool, "_sched_runner", None)) if each is not None]

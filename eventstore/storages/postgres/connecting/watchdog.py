@@ -129,11 +129,8 @@ class Watchdog:
             if self._closed:
                 return
             self._push(guard, moment)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._run, name="eventstore-deadlines", daemon=True
-                )
-                self._thread.start()
+            if self._thread is None:
+                self._start()
             elif self._moments[0][2] is guard:
                 self._changed.notify()
 
@@ -143,6 +140,13 @@ class Watchdog:
         oldest = next(iter(self._moments), None)
         return 0.0 if oldest is None else max(0.0, time.monotonic() - oldest[0])
 
+    def replace_if_dead(self) -> bool:
+        """Start the thread again if it is dead; return whether it was."""
+        if self._thread is None or self._thread.is_alive() or self._closed:
+            return False
+        self._start()
+        return True
+
     def close(self) -> None:
         """Stop watching, and wait until the thread has ended."""
         with self._changed:
@@ -151,6 +155,10 @@ class Watchdog:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="eventstore-deadlines", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         while not self._closed:
