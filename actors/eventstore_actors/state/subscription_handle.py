@@ -159,15 +159,16 @@ class SubscriptionHandle:
         self._set_paused(paused=False)
 
     def unsubscribe(self) -> None:
-        """Stop it and release its lease; the checkpoint stays stored. Idempotent.
-
-        One that gave up is no longer shown in the health of its store.
-        """
+        """Stop it and release its lease; the checkpoint stays stored. Idempotent."""
         reply: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
         message = Unsubscribe(self._stream_id, self._subscription_name, reply, self)
-        if try_tell(self._supervisor, message):
+        has_stopped = self._state is SubscriptionState.STOPPED
+        told = try_tell(self._supervisor, message)
+        if told and has_stopped:
             with suppress(EventStoreError, pykka.Timeout):
                 reply.get(timeout=self._answer_timeout)
+        elif told:
+            # Not for the reply: the end of a handler is waited for before, and this may be one.
             self.join_quietly(self._answer_timeout)
 
     def wait_for(

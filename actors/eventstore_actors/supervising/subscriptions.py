@@ -71,6 +71,8 @@ class _TakenSeat:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     leaving: bool = False
     """The actor was told to stop."""
+    unsubscribed: list[pykka.ThreadingFuture[None]] = field(default_factory=list)
+    """Answered when the seat is free."""
     successor: Subscribe | None = None
     """Gets the seat when the actor has ended, or is refused when the actor says that it stays."""
 
@@ -164,7 +166,8 @@ class Subscriptions:
         key, handle = (message.stream_id, message.subscription_name), message.handle
         taken = self._taken.get(key)
         if taken is not None and handle in {None, taken.seat.handle}:
-            self._stop_actor(key, taken, message.reply)
+            taken.unsubscribed.append(message.reply)
+            self._stop_actor(key, taken)
         elif self._tree.forget_given_up(key, handle):
             answer(message.reply, None)
         else:
@@ -240,17 +243,13 @@ class Subscriptions:
             # Its predecessor crashed before it answered.
             try_tell(taken.actor, SeatWanted())
 
-    def _stop_actor(
-        self, key: Key, taken: _TakenSeat, reply: pykka.ThreadingFuture[None] | None = None
-    ) -> None:
+    def _stop_actor(self, key: Key, taken: _TakenSeat) -> None:
         taken.leaving = True
-        reply = pykka.ThreadingFuture() if reply is None else reply
         if taken.actor is None:
             self._free_seat(key, None)
-            answer(reply, None)
-        elif not try_tell(taken.actor, Stop(time.monotonic(), reply)):
-            # It is dead already; its report to the supervisor is on its way.
-            answer(reply, None)
+        else:
+            # If it is dead already, its report to the supervisor is on its way.
+            try_tell(taken.actor, Stop(time.monotonic(), pykka.ThreadingFuture()))
 
     def _restart_later(self, key: Key, decision: RestartAfter, error: BaseException) -> None:
         log.error(
@@ -314,6 +313,8 @@ class Subscriptions:
             self._release(taken.seat)
         self._tree.remove_subscription(key, gave_up=gave_up)
         taken.seat.leave()
+        for reply in taken.unsubscribed:
+            answer(reply, None)
         if taken.successor is not None and again:
             self._seat(key, taken.successor)
         elif taken.successor is not None:

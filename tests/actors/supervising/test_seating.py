@@ -10,6 +10,7 @@ import pytest
 
 from eventstore import (
     Config,
+    Events,
     EventStore,
     StorageUnavailableError,
     Subscription,
@@ -128,3 +129,21 @@ def test_an_actor_that_somebody_stopped_is_shown(store: EventStore) -> None:
     wait_until(lambda: [s.last_error for s in store.health().subscriptions] != [None])
     (shown,) = store.health().subscriptions
     assert "nobody asked it to" in str(shown.last_error)
+
+
+def test_a_handler_may_unsubscribe_its_own_subscription(
+    store: EventStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F15: it is not waited for by itself, and nothing is left that is shown."""
+    ended: list[SubscriptionState] = []
+
+    def leave(events: Events) -> None:
+        events.subscription.unsubscribe()
+        ended.append(events.subscription.state)
+
+    store.subscribe_to_all_streams("all", leave)
+    append_one(store, 1)
+    wait_until(lambda: ended == [SubscriptionState.STOPPED])
+    wait_until(lambda: store.health().subscriptions == ())
+    wait_until(lambda: not pykka.ActorRegistry.get_by_class_name("FunctionSubscriber"))
+    assert "still running" not in caplog.text
