@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import TypeGuard, TypeVar
 from uuid import UUID
 
+from eventstore.model.safe_text import name_of, text_of
+
 __all__ = [
     "LONGEST",
     "SHORTEST",
@@ -41,11 +43,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 def shown(value: object) -> str:
     """Return *value* as error messages show it: its repr on one line, at most 60 characters."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - the error that shows the value must not be lost
-        text = f"<{type(value).__name__} without a repr>"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text_of(value, _SHOWN)
 
 
 def is_int(value: object) -> TypeGuard[int]:
@@ -179,4 +177,4 @@ def _utf8_size(argument: str, value: str) -> int:
 
 
 def _wrong_kind(argument: str, wanted: str, value: object) -> TypeError:
-    return TypeError(f"{argument} must be {wanted}, not {type(value).__name__}: {shown(value)}")
+    return TypeError(f"{argument} must be {wanted}, not {name_of(type(value))}: {shown(value)}")

@@ -17,6 +17,7 @@ from eventstore.model.checks import (
 )
 from eventstore.model.dsn import masked, misplaced_at
 from eventstore.model.payload_types import registered
+from eventstore.model.safe_text import text_of
 from eventstore.model.serializer import JsonSerializer, Serializer, Types, check_serializer
 
 __all__ = ["MAX_SCHEMA_BYTES", "Config"]
@@ -25,6 +26,10 @@ MIB = 1024 * 1024
 
 MAX_SCHEMA_BYTES = 56
 """The notification channel is ``SCHEMA_events``, and a name has at most 63 bytes in PostgreSQL."""
+
+
+_MOST_SHOWN = 1_000
+"""Characters of one value in the repr: serializer and types are the application's own."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,8 @@ class Config:
         shown_fields = [f"dsn={masked(self.dsn)!r}"]
         if self.listen_dsn is not None:
             shown_fields.append(f"listen_dsn={masked(self.listen_dsn)!r}")
-        shown_fields += [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.repr]
+        others = ((f.name, getattr(self, f.name)) for f in fields(self) if f.repr)
+        shown_fields += [f"{name}={text_of(value, _MOST_SHOWN)}" for name, value in others]
         return f"Config({', '.join(shown_fields)})"
 
     @classmethod
