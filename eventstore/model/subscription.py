@@ -21,6 +21,7 @@ from eventstore.model.checks import (
 )
 from eventstore.model.events import AppendResult, RecordedEvent
 from eventstore.model.names import MAX_POSITION
+from eventstore.model.plain_functions import check_plain_function
 
 __all__ = [
     "BatchBy",
@@ -50,7 +51,7 @@ class SubscriptionState(StrEnum):
     FULL = "full"
     """The buffer is full; it waits for acknowledgements."""
     RETRYING = "retrying"
-    """The handler, selector, mapper or serializer raised; the batch is delivered again."""
+    """The handler, selector, mapper or serializer failed; the batch is delivered again."""
     PAUSED = "paused"
     """No batch is sent until it is resumed."""
     STOPPED = "stopped"
@@ -137,14 +138,15 @@ class SubscriptionKeywords(TypedDict, total=False):
     buffer_bytes: Most bytes in flight; a single larger event is sent alone. Defaults to 64 MiB.
     ack_timeout: Seconds without any acknowledgement, while events are in flight, after which the
         subscriber counts as hung. An actor's subscription goes to its successor; a function's
-        subscription stops. None: never. Defaults to None.
+        subscription stops. Also the longest time that selector, mapper and serializer may take for
+        one event; then the subscription stops. None: never. Defaults to None.
     on_error: How a batch is delivered again after the function, the selector, the mapper or the
         serializer raised. Defaults to Retry().
     when_owned: While another runtime owns the subscription, "wait": stand by to take over;
         "error": raise `SubscriptionInUseError`; None: stand by if the owner is in another process,
         and raise the error if it is in this one. Defaults to None.
-    selector: Called with each event; if the result is false, the event is not delivered and
-        counts as acknowledged. Defaults to None.
+    selector: Called with each event; returns True or False, and nothing else. On False the event
+        is not delivered and counts as acknowledged. Defaults to None.
     mapper: Called with each event; the result is delivered in its place. Defaults to None.
     """
 
@@ -180,12 +182,13 @@ class SubscriptionOptions:
             check_int(name, getattr(self, name), least=1)
         if self.ack_timeout is not None:
             check_timeout("ack_timeout", self.ack_timeout)
-        if not isinstance(self.on_error, Retry):
+        # Not of a subclass: its `delay` would be user code in the subscription's actor.
+        if type(self.on_error) is not Retry:
             raise TypeError(f"on_error must be a Retry: {shown(self.on_error)}")
         for name in ("selector", "mapper"):
             value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise TypeError(f"{name} must be callable: {shown(value)}")
+            if value is not None:
+                check_plain_function(name, value)
 
     @classmethod
     def parse(cls, given: SubscriptionKeywords) -> SubscriptionOptions:

@@ -92,6 +92,45 @@ def test_what_cannot_do_the_work_cannot_subscribe(
     assert actors.subscriptions() == []
 
 
+@pytest.mark.parametrize("option", ["selector", "mapper"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        coroutine,
+        partial(coroutine),
+        partial(partial(WithMethods())),
+        WithMethods().coroutine,
+        WithMethods(),
+        asynchronous_generator,
+        generator,
+    ],
+    ids=[
+        "a coroutine function",
+        "a partial of one",
+        "a partial of a partial of an object",
+        "a method that is one",
+        "an object whose call is one",
+        "an asynchronous generator function",
+        "a generator function",
+    ],
+)
+def test_what_would_never_run_cannot_select_or_map(
+    actors: EventStore, option: Any, function: Any
+) -> None:
+    """F21, G19, G30: a coroutine is always true; the error names the option and what to pass."""
+    with pytest.raises(TypeError, match=rf"(?s){option} cannot be .*pass a plain function"):
+        actors.subscribe_to_all_streams("name", lambda events: None, **{option: function})
+
+    assert actors.subscriptions() == []
+
+
+class OwnRetry(Retry):
+    """It might do anything in the subscription's actor."""
+
+    def delay(self, attempt: int) -> float:
+        raise RuntimeError("no delay")
+
+
 def test_an_actor_or_its_proxy_is_not_its_reference(actors: EventStore) -> None:
     """G19: pass the `ActorRef`."""
     started: list[pykka.Actor] = []
@@ -131,6 +170,7 @@ def test_an_actor_or_its_proxy_is_not_its_reference(actors: EventStore) -> None:
         ({"buffer_bytes": -1}, ValueError, "buffer_bytes must be at least 1: -1"),
         ({"ack_timeout": 0}, ValueError, "ack_timeout must be more than 0 seconds: 0"),
         ({"on_error": 3}, TypeError, "on_error must be a Retry: 3"),
+        ({"on_error": OwnRetry()}, TypeError, "on_error must be a Retry: OwnRetry"),
         ({"selector": "x"}, TypeError, "selector must be callable: 'x'"),
         ({"mapper": {}}, TypeError, "mapper must be callable: {}"),
     ],
