@@ -17,6 +17,7 @@ from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
 from eventstore_actors.appending.caller import CallerAppender
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
+from eventstore_actors.delivering.preparing import Preparer
 from eventstore_actors.kernel.actor import SupervisedActor, current_actor, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     AskHealth,
@@ -189,7 +190,7 @@ class ActorRuntime:
         match current_actor():
             case None:
                 return False
-            case FunctionSubscriber() as actor:
+            case FunctionSubscriber() | Preparer() as actor:
                 return actor.handle in self._tree.handles()
             case SupervisedActor() as actor:
                 return actor.supervisor is self._supervisor

@@ -12,7 +12,15 @@ from eventstore.model.errors import SerializationError
 from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
 from eventstore.model.fresh_stack import on_fresh_stack
 from eventstore.model.payload_types import registered
-from eventstore.model.serializer import Serializer, Types, format_of, reader, reads_json
+from eventstore.model.safe_text import message_of
+from eventstore.model.serializer import (
+    JsonSerializer,
+    Serializer,
+    Types,
+    format_of,
+    reader,
+    reads_json,
+)
 from eventstore.ports.stored_events import EncodedEvent, StoredEvent
 
 __all__ = ["MAX_EVENT_BYTES", "Codec", "as_stored_bytes"]
@@ -29,6 +37,8 @@ class Codec:
         self._format = format_of(serializer)
         type_of = registered(types, serializer)
         self._name_of = {payload_type: name for name, payload_type in type_of.items()}
+        self.is_plain = type(serializer) is JsonSerializer and not type_of
+        """Decoding runs no code of the application: no serializer of its own, and no class."""
         self._read_plain = reader(serializer, None)
         self._read_typed = {name: reader(serializer, kind) for name, kind in type_of.items()}
         self._proofs = self._read_typed if reads_json(serializer) else {}
@@ -96,7 +106,7 @@ class Codec:
         except RecursionError:
             return self._decode_deep(stored)
         except Exception as error:
-            raise _unreadable(stored, f": {error}") from error
+            raise _unreadable(stored, f": {message_of(error)}") from error
 
     def is_same(self, event: EncodedEvent, stored: StoredEvent) -> bool:
         """Tell whether *stored* has the type and the data of *event*, as this store reads them."""
@@ -121,7 +131,7 @@ class Codec:
                 None if metadata is None else on_fresh_stack(self._read_plain, metadata),
             )
         except Exception as error:
-            raise _unreadable(stored, f": {error}") from error
+            raise _unreadable(stored, f": {message_of(error)}") from error
 
     def _reader_of(self, event_type: str) -> Callable[[bytes], Any]:
         return self._read_typed.get(event_type, self._read_plain)
@@ -138,7 +148,7 @@ class Codec:
             payload = self._serializer.serialize(value)
             return payload if type(payload) is bytes else _as_bytes(payload)
         except Exception as error:
-            reason = f"{field}: {error}"
+            reason = f"{field}: {message_of(error)}"
             raise SerializationError(event_type, reason, event_id=event.event_id) from error
 
     def _prove(self, event: EventData, event_type: str, data: bytes) -> None:
@@ -149,7 +159,7 @@ class Codec:
             except RecursionError:
                 on_fresh_stack(read, data)
         except Exception as error:
-            reason = f"data could not be read again: {error}"
+            reason = f"data could not be read again: {message_of(error)}"
             raise SerializationError(event_type, reason, event_id=event.event_id) from error
 
 

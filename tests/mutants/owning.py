@@ -395,7 +395,7 @@ OWNING = (
         name="clock-believed-that-was-set-back",
         guarantee="G17",
         breaks="An owner that died before the database's clock went back counts as connected.",
-        where=function("SubscriptionActor._claimed").condition(mentioning="_must_watch"),
+        where=function("SubscriptionActor._claimed").condition(mentioning="must_watch"),
         change=constant(False),
         killers=(
             "tests/acceptance/guarantees/test_clocks.py::test_whoever_will_not_wait_takes_over_from_an_owner_that_died_before_the_clock_went_back",

@@ -6,10 +6,10 @@ Knows no lease protocol: it is told when the lease starts, is renewed and is los
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import replace
 from typing import Any
 
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.deliveries import DeliveryRun, give_receipts, with_receipt
 from eventstore.model.errors import EventStoreError, StorageUnavailableError
 from eventstore.model.events import RecordedEvent
@@ -19,9 +19,9 @@ from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.ownership import Claimed, Progress
 from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
 from eventstore_actors.delivering.function_subscriber import Letter
-from eventstore_actors.delivering.outlets import LIVENESS, Outlet
+from eventstore_actors.delivering.outlets import GRACE, LIVENESS, Outlet
 from eventstore_actors.delivering.progress import ProgressReporter
-from eventstore_actors.delivering.reading import SubscriptionReader
+from eventstore_actors.delivering.reading import Filled, SubscriptionReader
 from eventstore_actors.delivering.run_state import Failure, Run, Stage
 from eventstore_actors.kernel.messages import Continue, Ref
 from eventstore_actors.kernel.timer import Alarm
@@ -33,9 +33,6 @@ __all__ = ["DeliveryLoop", "EndOfSubscription"]
 
 READS_AT_ONCE = 2
 """Reads per turn: the first finds a live event, the second finds the end, so it is live again."""
-
-_LONGEST_TRACEBACK = 8_000
-"""Characters; the end says what was raised."""
 
 log = get_logger()
 
@@ -70,7 +67,7 @@ class DeliveryLoop:
         self._outlet = outlet
         self._subscription = subscription
         self._alarm = alarm
-        self._reader = SubscriptionReader(context, handle.stream_id, seat.options)
+        self._reader = SubscriptionReader(context, seat, subscription)
         self._progress = ProgressReporter(handle, context.directory, subscription, alarm)
         self._failure: Failure | None = None
         self._continue_sent = False
@@ -108,6 +105,7 @@ class DeliveryLoop:
         """End the run: the lease is lost, and acknowledgements no longer count."""
         self._log.warning("subscription lost", reason=str(reason))
         self.run = None
+        self._reader.preparing.drop()
         self._seat.change_owner()
         self._handle.lost(reason)
         self._outlet.lost(reason)
@@ -166,12 +164,22 @@ class DeliveryLoop:
         if run is None:
             return
         timeout = self._options.ack_timeout
-        if timeout is not None and run.is_overdue(timeout):
-            raise EndOfSubscription(reasons.ack_overdue(self._handle, timeout))
+        if timeout is not None:
+            self._check_overdue(run, timeout)
         self.check_subscriber()
+        self._reader.preparing.check()
+        self._reader.preparing.take(run.delivery)
         if not run.delivery.caught_up:
             run.delivery.announce(None)
         self.go_on()
+
+    def _check_overdue(self, run: Run, timeout: float) -> None:
+        if run.is_overdue(timeout):
+            raise EndOfSubscription(reasons.ack_overdue(self._handle, timeout))
+        hung = self._reader.preparing.overdue(timeout)
+        if hung is not None:
+            reason = reasons.preparing_overdue(self._handle, hung.step, hung.position, timeout)
+            raise EndOfSubscription(reason)
 
     def check_subscriber(self) -> None:
         if not self._outlet.is_alive():
@@ -194,6 +202,7 @@ class DeliveryLoop:
         """Read anew what was read and not sent: some of it was deleted."""
         if self.run is not None:
             self._take_back(self.run)
+            self._reader.drop(self.run.delivery)
             self.run.delivery.forget_queued()
             self.go_on()
 
@@ -217,6 +226,14 @@ class DeliveryLoop:
         if self.run is not None:
             self._take_back(self.run)
 
+    def close(self, deadline: float) -> str | None:
+        """End the thread of selector and mapper.
+
+        Returns:
+            Which of them has not returned by *deadline*; None if it has ended.
+        """
+        return self._reader.preparing.close(max(deadline, time.monotonic() + GRACE))
+
     def check_interval(self) -> float:
         """Return the seconds after which `look_again` is due, even without a message."""
         run = self.run
@@ -229,8 +246,9 @@ class DeliveryLoop:
         run = self.run
         if run is None:
             return None
-        now = time.monotonic()
-        moments = (run.read_at, run.good_until, run.overdue_at(self._options.ack_timeout))
+        now, timeout = time.monotonic(), self._options.ack_timeout
+        overdue = (run.overdue_at(timeout), self._reader.preparing.overdue_at(timeout))
+        moments = (run.read_at, run.good_until, *overdue)
         return min((m for m in moments if m is not None and m > now), default=None)
 
     def _deliver(self, run: Run) -> None:
@@ -287,26 +305,29 @@ class DeliveryLoop:
         """Make one read if it is due.
 
         Returns:
-            False if none was due, or if it found nothing.
+            False if none was due, if it found nothing, or if user code prepares what it found.
         """
-        wanted = run.delivery.begin_read() if run.may_read() else None
-        if wanted is None:
-            return False
-        exhausted, failed = False, None
         try:
-            events = self._reader.read(wanted)
-            failed = self._reader.put_in(run.delivery, events)
-            exhausted = not events
+            filled = self._reader.fill(run)
         except StorageUnavailableError as error:
             self._database_away(run, error)
             return False
-        finally:
-            run.delivery.end_read(exhausted=exhausted)
-        run.away = False
+        return self._filled(run, filled)
+
+    def prepared(self) -> None:
+        """Take over the page that user code has prepared, unless it is of an earlier run."""
+        filled = self._reader.prepared(self.run)
+        if self.run is not None:
+            self._filled(self.run, filled)
+        self.go_on()
+
+    def _filled(self, run: Run, filled: Filled | None) -> bool:
+        if filled is None:
+            return False
         self._check_recovery(run)
-        if failed is not None:
-            self._failed(run, failed, Stage.READING)
-        return not exhausted
+        if filled.failure is not None:
+            self._failed(run, filled.failure, Stage.READING)
+        return filled.found
 
     def _database_away(self, run: Run, error: StorageUnavailableError) -> None:
         if not run.away:
@@ -320,35 +341,37 @@ class DeliveryLoop:
 
     # ── failures of user code ────────────────────────────────────────────────────────────────
 
-    def handler_failed(self, number: int, error: BaseException) -> None:
+    def handler_failed(self, number: int, error: CaughtError) -> None:
         run = self.run
         if run is None or run.number != number:
             return
         # The batches after the failed one are redelivered after it. The new run number makes
         # acknowledgements of the old deliveries void.
         self._outlet.take_back()
+        self._reader.drop(run.delivery)
         run.delivery.redeliver()
         run.number = self._seat.next_run()
         self._handle.run_started(run.number, run.delivery.checkpoint)
         self._failed(run, error, Stage.HANDLER)
         self.go_on()
 
-    def _failed(self, run: Run, error: BaseException, stage: Stage) -> None:
+    def _failed(self, run: Run, error: CaughtError, stage: Stage) -> None:
         self._failure = failure = Failure.of(error, stage, run.delivery, self._failure)
         self._handle.failed(error, failure.attempts)
         retry = self._options.on_error
         delay = retry.delay(failure.attempts)
+        fields = {"exception": error.traceback} if failure.attempts == 1 else {}
         self._log.warning(
             "delivery failed",
             attempt=failure.attempts,
             again_in=delay,
-            error=repr(error),
-            **_traceback_once(failure),
+            error=error.text,
+            **fields,
         )
         self._read_again_in(run, delay)
         if retry.attempts is not None and failure.attempts >= retry.attempts:
-            tried = f"stopped after {failure.attempts} attempts: {error!r}"
-            raise EndOfSubscription(reasons.lost(self._handle, tried, error))
+            tried = f"stopped after {failure.attempts} attempts: {error.text}"
+            raise EndOfSubscription(reasons.lost(self._handle, tried, error.error))
 
     def _check_recovery(self, run: Run) -> None:
         if self._failure is not None and self._failure.is_over(run.delivery):
@@ -362,11 +385,3 @@ def _with_receipt(parcel: Parcel, run: DeliveryRun) -> Any:
     if issubclass(type(parcel.event), RecordedEvent):
         return with_receipt(parcel.event, run, parcel.position)
     return parcel.event
-
-
-def _traceback_once(failure: Failure) -> dict[str, str]:
-    """Return the traceback, as a field of the log, for the first of the attempts that failed."""
-    if failure.attempts > 1:
-        return {}
-    text = "".join(traceback.format_exception(failure.error))
-    return {"exception": text[-_LONGEST_TRACEBACK:].rstrip()}

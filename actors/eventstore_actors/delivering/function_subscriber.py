@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pykka
 
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.checks import shown
+from eventstore.model.plain_functions import why_it_never_runs, withdraw
 from eventstore.model.subscriber_messages import Events
 from eventstore_actors.kernel.actor import SupervisedActor, try_tell
 from eventstore_actors.kernel.messages import Fetch, HandlerFailed, Ref, SubscriberEnded
@@ -45,7 +44,7 @@ class FunctionSubscriber(SupervisedActor):
                 while self._handle_next():
                     pass
             case _:
-                raise TypeError(f"unexpected message: {message!r}")
+                raise TypeError(f"unexpected message: {shown(message)}")
 
     def teardown(self, error: BaseException | None) -> None:
         try_tell(self._subscription, SubscriberEnded(error))
@@ -61,7 +60,7 @@ class FunctionSubscriber(SupervisedActor):
                 self._answer(letter, _call_handler(self._seat.subscriber, letter.batch))
         return True
 
-    def _answer(self, letter: Letter, error: BaseException | None) -> None:
+    def _answer(self, letter: Letter, error: CaughtError | None) -> None:
         if error is None:
             self.handle.acknowledge(letter.run, letter.batch.last_position)
         else:
@@ -70,7 +69,7 @@ class FunctionSubscriber(SupervisedActor):
             try_tell(self._subscription, HandlerFailed(letter.run, error))
 
 
-def _call_handler(handler: Any, batch: Events) -> BaseException | None:
+def _call_handler(handler: Any, batch: Events) -> CaughtError | None:
     """Call *handler* with *batch*.
 
     Returns:
@@ -78,17 +77,18 @@ def _call_handler(handler: Any, batch: Events) -> BaseException | None:
         which in pykka would stop every actor of the process.
     """
     try:
-        returned = handler(batch)
+        _require_none(handler(batch))
     except BaseException as error:  # noqa: BLE001 - told to the subscription
-        return error
+        return CaughtError.of(error)
+    return None
+
+
+def _require_none(returned: object) -> None:
     if returned is None:
-        return None
-    with suppress(Exception):
-        # A coroutine or generator would warn that it was never run.
-        returned.close()
-    return TypeError(
-        f"the handler returned {shown(returned)}; only None acknowledges, raise to refuse"
-    )
+        return
+    text = shown(returned)
+    withdraw(returned)
+    raise TypeError(f"the handler returned {text}; only None acknowledges, raise to refuse")
 
 
 class Letter(NamedTuple):
@@ -160,7 +160,7 @@ def check_subscriber(subscriber: object) -> None:
     """
     if isinstance(subscriber, pykka.ActorRef):
         if not subscriber.is_alive():
-            raise ValueError(f"subscriber is a dead actor: {subscriber}")
+            raise ValueError(f"subscriber is a dead actor: {shown(subscriber)}")
     elif (instead := _what_to_pass_instead(subscriber)) is not None:
         raise TypeError(f"subscriber cannot be {shown(subscriber)}: {instead}")
 
@@ -174,15 +174,4 @@ def _what_to_pass_instead(subscriber: object) -> str | None:
         return "pass a function, or an instance that can be called"
     if not callable(subscriber):
         return "pass a function of Events, or an actor's reference"
-    for function in _functions_of(subscriber):
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            return "a coroutine function would never run; pass a plain function"
-        if inspect.isgeneratorfunction(function):
-            return "a generator function would never run; pass a plain function"
-    return None
-
-
-def _functions_of(subscriber: Any) -> list[Any]:
-    while isinstance(subscriber, functools.partial):
-        subscriber = subscriber.func
-    return [subscriber, getattr(type(subscriber), "__call__", None)]  # noqa: B004 - wanted itself
+    return why_it_never_runs(subscriber)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
 
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.ownership import Fence, Progress
 from eventstore_actors.delivering.delivery import Delivery
@@ -33,7 +34,7 @@ _PROGRESS_OF: dict[Stage, Callable[[Delivery], int]] = {
 class Failure:
     """An error of user code, and how many attempts in a row have failed."""
 
-    error: BaseException
+    error: CaughtError
     attempts: int
     stage: Stage
     place: int
@@ -41,7 +42,7 @@ class Failure:
 
     @classmethod
     def of(
-        cls, error: BaseException, stage: Stage, delivery: Delivery, before: Failure | None
+        cls, error: CaughtError, stage: Stage, delivery: Delivery, before: Failure | None
     ) -> Failure:
         """Return the failure that follows *before*, the previous one without a recovery."""
         attempts = 1 if before is None else before.attempts + 1
@@ -103,6 +104,6 @@ class Run:
             self.fence,
             self.delivery.checkpoint,
             state,
-            None if failure is None else repr(failure.error),
+            None if failure is None else failure.error.text,
             0 if failure is None else failure.attempts,
         )

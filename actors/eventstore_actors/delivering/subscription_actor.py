@@ -9,6 +9,7 @@ from typing import Any, assert_never
 
 import pykka
 
+from eventstore.model.checks import shown
 from eventstore.model.errors import (
     EventStoreError,
     HistoryRewoundError,
@@ -20,6 +21,7 @@ from eventstore.model.subscription import Subscription, WhenOwned
 from eventstore.ports.ownership import Claimed, Held, Standing
 from eventstore_actors.delivering.delivery_loop import DeliveryLoop, EndOfSubscription
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet, outlet_for
+from eventstore_actors.delivering.preparing import Prepared
 from eventstore_actors.kernel.actor import (
     SupervisedActor,
     answer,
@@ -52,7 +54,7 @@ from eventstore_actors.kernel.timer import Alarm
 from eventstore_actors.owning.claim import Claimant
 from eventstore_actors.state import subscription_errors as reasons
 from eventstore_actors.state.context import Context
-from eventstore_actors.state.seat import Seat, is_of_this_process
+from eventstore_actors.state.seat import Seat
 
 __all__ = ["SubscriptionActor"]
 
@@ -124,8 +126,8 @@ class SubscriptionActor(SupervisedActor):
                 self._check_ownership(message)
             case Tick():
                 self._alarm_ticked()
-            case HandlerFailed() | SubscriberEnded():
-                self._subscriber_failed(message)
+            case Prepared() | HandlerFailed() | SubscriberEnded():
+                self._user_code_reported(message)
             case SetPaused(paused, reply):
                 self._set_paused(paused=paused, reply=reply)
             case Forget():
@@ -133,17 +135,20 @@ class SubscriptionActor(SupervisedActor):
             case ChildRestarted(child):
                 self._child_restarted(child)
             case _:
-                raise TypeError(f"unexpected message: {message!r}")
+                raise TypeError(f"unexpected message: {shown(message)}")
 
-    def _subscriber_failed(self, message: HandlerFailed | SubscriberEnded) -> None:
-        if isinstance(message, HandlerFailed):
-            self._loop.handler_failed(message.run, message.error)
-            self._end_if_done()
-        elif message.error is not None:
-            # A restart gives the function a new actor.
-            raise message.error
-        elif self._stop_at is None:
-            self._loop.check_subscriber()
+    def _user_code_reported(self, message: Prepared | HandlerFailed | SubscriberEnded) -> None:
+        match message:
+            case Prepared():
+                self._loop.prepared()
+            case HandlerFailed(run, error):
+                self._loop.handler_failed(run, error)
+                self._end_if_done()
+            case SubscriberEnded(crash) if crash is not None:
+                # A restart gives the function a new actor.
+                raise crash
+            case SubscriberEnded() if self._stop_at is None:
+                self._loop.check_subscriber()
 
     def stopping(self, deadline: float) -> None:
         """Stop sending, and wait for the acknowledgements of events in flight."""
@@ -199,12 +204,21 @@ class SubscriptionActor(SupervisedActor):
     def _close_outlet(self, reason: EventStoreError) -> None:
         if self._outlet is None:
             return
-        if not self._outlet.close(reason, self._stop_at or time.monotonic()):
-            log.warning(
-                "handler still running",
-                stream_id=self._handle.stream_id,
-                subscription_name=self._handle.subscription_name,
-            )
+        deadline = self._stop_at or time.monotonic()
+        hung = self._loop.close(deadline)
+        if hung is not None:
+            self._warn_of(hung)
+        if not self._outlet.close(reason, deadline):
+            self._warn_of("handler")
+
+    def _warn_of(self, hung: str) -> None:
+        """Name user code that has not returned: its thread stays."""
+        event = f"{hung} still running"
+        log.warning(
+            event,
+            stream_id=self._handle.stream_id,
+            subscription_name=self._handle.subscription_name,
+        )
 
     # ── lease ────────────────────────────────────────────────────────────────────────────────
 
@@ -241,9 +255,9 @@ class SubscriptionActor(SupervisedActor):
             return
         if isinstance(claimed, Claimed):
             self._loop.start_run(claimed, asked_at + self._config.lease)
-        elif self._may_stand_by(claimed):
+        elif self._claimant.may_stand_by(claimed, asked=self._reply is not None):
             self._stand_by()
-        elif self._must_watch(claimed):
+        elif self._reply is not None and self._claimant.must_watch(claimed):
             self._stand_by()
             return
         else:
@@ -251,17 +265,6 @@ class SubscriptionActor(SupervisedActor):
         reply, self._reply = self._reply, None
         if reply is not None and not answer(reply, self._handle):
             self.finish()
-
-    def _may_stand_by(self, held: Held) -> bool:
-        if self._options.when_owned is not None:
-            return self._options.when_owned is WhenOwned.WAIT
-        is_ours = held.mark is not None and is_of_this_process(held.mark.owner)
-        return self._reply is None or not is_ours
-
-    def _must_watch(self, held: Held) -> bool:
-        """Return whether the caller has to wait up to a lease to hear whether the owner lives."""
-        is_ours = held.mark is not None and is_of_this_process(held.mark.owner)
-        return self._reply is not None and held.clock_set_back and not is_ours
 
     def _stand_by(self) -> None:
         """Have the keeper look at the row, until it may be claimed."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pykka
 
 from eventstore.model.log import get_logger
+from eventstore.model.safe_text import error_text
 from eventstore_actors.kernel.messages import Beat, ChildFailed, ChildStopped, ChildUp, Ref, Stop
 
 __all__ = ["SupervisedActor", "answer", "current_actor", "is_answered", "refuse", "try_tell"]
@@ -157,7 +158,7 @@ class SupervisedActor(pykka.ThreadingActor):
         try:
             step(argument)
         except BaseException as error:
-            log.exception("cleanup failed", actor=self.role, error=repr(error))
+            log.exception("cleanup failed", actor=self.role, error=error_text(error))
 
     def _discard(self, message: Any) -> None:
         if isinstance(message, Stop):
@@ -183,7 +184,8 @@ def try_tell(ref: Ref | None, message: object) -> bool:
         False if there is no actor, or a dead one. True does not promise that the message is
         handled: the actor may stop first.
     """
-    if ref is None:
+    # A dead actor of a user is not told at all: pykka would call its class for its name.
+    if ref is None or not ref.is_alive():
         return False
     try:
         ref.tell(message)

@@ -12,6 +12,7 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.errors import EventStoreError
 from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.ownership import Kept, Progress, Standing
@@ -254,7 +255,7 @@ class HandlerFailed:
     """From a function subscriber to its subscription: the handler raised, or returned a value."""
 
     run: int
-    error: BaseException
+    error: CaughtError
 
 
 # ── life cycle ───────────────────────────────────────────────────────────────────────────────

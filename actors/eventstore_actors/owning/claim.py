@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass
 
 from eventstore.model.errors import EventStoreError, SubscriptionNotFoundError
+from eventstore.model.subscription import WhenOwned
 from eventstore.ports.ownership import Claim, Claimed, Fence, Held, LeaseMark, Standing
 from eventstore_actors.state.context import Context
-from eventstore_actors.state.seat import Seat
+from eventstore_actors.state.seat import Seat, is_of_this_process
 
 __all__ = ["Claimant"]
 
@@ -80,6 +81,18 @@ class Claimant:
         self._watch(mark)
         return self._dead_mark() is not None
 
+    def may_stand_by(self, held: Held, *, asked: bool) -> bool:
+        """Return whether to wait for the end of another owner; *asked*: a caller waits for that."""
+        when_owned = self._seat.options.when_owned
+        if when_owned is not None:
+            return when_owned is WhenOwned.WAIT
+        return not (asked and _is_ours(held))
+
+    @staticmethod
+    def must_watch(held: Held) -> bool:
+        """Return whether only up to a lease of watching can tell that the owner lives."""
+        return held.clock_set_back and not _is_ours(held)
+
     def has_lost(self, fence: Fence) -> bool:
         """Read the row: return whether it was deleted, reset or taken over.
 
@@ -129,6 +142,10 @@ class Claimant:
         if sight is None or time.monotonic() - sight.since < self._shared.config.lease:
             return None
         return sight.mark
+
+
+def _is_ours(held: Held) -> bool:
+    return held.mark is not None and is_of_this_process(held.mark.owner)
 
 
 def _is_locked(answer: Claimed | Held) -> bool:

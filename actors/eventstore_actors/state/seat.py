@@ -49,6 +49,8 @@ class Seat:
     """Number of the last delivery run; never reused."""
     handler_lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while the handler runs, so that it never runs twice at once, even after a crash."""
+    preparing_lock: threading.Lock = field(default_factory=threading.Lock)
+    """The same for serializer, selector and mapper."""
 
     def __post_init__(self) -> None:
         _owners.add(self.owner)

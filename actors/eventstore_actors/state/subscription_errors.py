@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Protocol
 
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.errors import (
     DeliveryTimeoutError,
     EventStoreError,
@@ -14,7 +15,14 @@ from eventstore.model.errors import (
 from eventstore.model.subscription import Subscription
 from eventstore.ports.ownership import Held
 
-__all__ = ["ack_overdue", "in_use", "lost", "not_delivered_in_time", "shown_for"]
+__all__ = [
+    "ack_overdue",
+    "in_use",
+    "lost",
+    "not_delivered_in_time",
+    "preparing_overdue",
+    "shown_for",
+]
 
 
 class Named(Protocol):
@@ -35,10 +43,10 @@ def lost(handle: Named, what: str, cause: BaseException | None = None) -> Subscr
     return error
 
 
-def shown_for(reason: EventStoreError, last_error: BaseException | None) -> BaseException:
+def shown_for(reason: EventStoreError, last: CaughtError | None) -> CaughtError:
     """Return the error to show of a subscription that stopped: the last one, if it is the cause."""
-    is_cause = last_error is not None and reason.__cause__ is last_error
-    return last_error if is_cause and last_error is not None else reason
+    is_cause = last is not None and reason.__cause__ is last.error
+    return last if is_cause and last is not None else CaughtError.own(reason)
 
 
 def in_use(handle: Subscription, held: Held) -> SubscriptionInUseError:
@@ -58,11 +66,24 @@ def ack_overdue(handle: Subscription, seconds: float) -> DeliveryTimeoutError:
     )
 
 
-def not_delivered_in_time(
-    handle: Subscription, position: int, timeout: float
+def preparing_overdue(
+    handle: Subscription, step: str, position: int, seconds: float
 ) -> DeliveryTimeoutError:
-    stream_id, name, last_error = handle.stream_id, handle.subscription_name, handle.last_error
-    error = "" if last_error is None else f", last error: {last_error!r}"
+    stream_id, name = handle.stream_id, handle.subscription_name
+    return DeliveryTimeoutError(
+        f"subscription {name!r} to {stream_id!r} stopped: its {step} has not returned for"
+        f" {seconds} s from the event at position {position}",
+        stream_id,
+        name,
+        handle.state,
+    )
+
+
+def not_delivered_in_time(
+    handle: Subscription, position: int, timeout: float, last_error: str | None
+) -> DeliveryTimeoutError:
+    stream_id, name = handle.stream_id, handle.subscription_name
+    error = "" if last_error is None else f", last error: {last_error}"
     return DeliveryTimeoutError(
         f"subscription {name!r} to {stream_id!r} is {handle.state} at checkpoint"
         f" {handle.checkpoint}, position {position} was not acknowledged within {timeout} s{error}",

@@ -14,6 +14,7 @@ import pykka
 
 from eventstore.client import lifetime
 from eventstore.model.awaited import position_in
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.config import Config
 from eventstore.model.deliveries import DeliveryRun
 from eventstore.model.errors import (
@@ -60,7 +61,7 @@ class SubscriptionHandle:
         self._actor: Ref | None = None
         self._state = SubscriptionState.WAITING
         self._checkpoint = 0
-        self._last_error: BaseException | None = None
+        self._error: CaughtError | None = None
         self._attempts = 0
         self._in_flight = 0
         self._standstill = Standstill()
@@ -103,7 +104,7 @@ class SubscriptionHandle:
     @property
     def last_error(self) -> BaseException | None:
         """The error that makes it retry, or that stopped it."""
-        return self._last_error
+        return None if self._error is None else self._error.error
 
     @property
     def attempts(self) -> int:
@@ -112,8 +113,7 @@ class SubscriptionHandle:
 
     @property
     def last_error_text(self) -> str | None:
-        error = self._last_error
-        return None if error is None else repr(error)
+        return None if self._error is None else self._error.text
 
     @property
     def reason(self) -> EventStoreError | None:
@@ -191,7 +191,8 @@ class SubscriptionHandle:
             if time.monotonic() >= deadline:
                 break
         if self._checkpoint < position:
-            raise reasons.not_delivered_in_time(self, position, timeout) from self._last_error
+            text = None if self._error is None else self._error.text
+            raise reasons.not_delivered_in_time(self, position, timeout, text) from self.last_error
 
     def join(self, timeout: float | None = None) -> None:
         """Block until it has stopped. SIGTERM and SIGINT close its store meanwhile.
@@ -264,9 +265,9 @@ class SubscriptionHandle:
         if checkpoint >= min(self._waiting, default=math.inf):
             self._notify()
 
-    def failed(self, error: BaseException | None, attempts: int) -> None:
+    def failed(self, error: CaughtError | None, attempts: int) -> None:
         """Publish a failed delivery; None and 0: delivery has recovered."""
-        self._last_error = error
+        self._error = error
         self._attempts = attempts
 
     def lost(self, error: EventStoreError) -> None:
@@ -282,7 +283,7 @@ class SubscriptionHandle:
         self._lost = reason or reasons.lost(self, "was closed")
         self._reason = reason
         if reason is not None:
-            self._last_error = reasons.shown_for(reason, self._last_error)
+            self._error = reasons.shown_for(reason, self._error)
         self._in_flight = 0
         self._state = SubscriptionState.STOPPED
         self._notify()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from eventstore.model.errors import NotRunningError
 from eventstore.model.log import get_logger
+from eventstore.model.safe_text import error_text
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Beat, Child, Ref
 from eventstore_actors.kernel.pulse import Pulse
@@ -115,7 +116,8 @@ class Services:
         decision = place.budget.crashed(error, time.monotonic())
         if isinstance(decision, GiveUp):
             raise self._crashed_too_often(child, decision, error) from error
-        log.error("child crashed", child=child.value, restart_in=decision.delay, error=repr(error))
+        text = error_text(error)
+        log.error("child crashed", child=child.value, restart_in=decision.delay, error=text)
         place.restarts += 1
         assert self._shared.supervisor is not None
         self._shared.timer.after(decision.delay, self._shared.supervisor, RestartService(child))
@@ -131,5 +133,5 @@ class Services:
     ) -> NotRunningError:
         return NotRunningError(
             f"the store stopped: its {child} crashed {decision.crashes} times within"
-            f" {self._shared.config.restart_window} s: {error!r}"
+            f" {self._shared.config.restart_window} s: {error_text(error)}"
         )

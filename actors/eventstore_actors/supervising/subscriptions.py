@@ -12,6 +12,7 @@ from typing import assert_never
 
 import pykka
 
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.errors import (
     EventStoreError,
     SubscriptionInUseError,
@@ -19,6 +20,7 @@ from eventstore.model.errors import (
     SubscriptionNotFoundError,
 )
 from eventstore.model.log import get_logger
+from eventstore.model.safe_text import error_text
 from eventstore.model.subscriber_messages import SubscriptionLost
 from eventstore.model.subscription import Subscription, SubscriptionState
 from eventstore.ports.ownership import Progress
@@ -201,7 +203,9 @@ class Subscriptions:
             handle = taken.seat.handle
             if handle.reason is None:
                 handle.stopped(reasons.lost(handle, "stopped, though nobody asked it to"))
-            log.warning("subscription stopped", **_named(key), error=repr(error or handle.reason))
+            ended = error or handle.reason
+            text = None if ended is None else error_text(ended)
+            log.warning("subscription stopped", **_named(key), error=text)
             self._free_seat(key, None, gave_up=True)
         return True
 
@@ -253,7 +257,10 @@ class Subscriptions:
 
     def _restart_later(self, key: Key, decision: RestartAfter, error: BaseException) -> None:
         log.error(
-            "subscription crashed", **_named(key), restart_in=decision.delay, error=repr(error)
+            "subscription crashed",
+            **_named(key),
+            restart_in=decision.delay,
+            error=error_text(error),
         )
         if decision.delay:
             shared = self._shared
@@ -264,18 +271,16 @@ class Subscriptions:
 
     def _give_up(self, key: Key, decision: GiveUp, error: BaseException) -> None:
         """Stop this subscription alone; the others and the store keep running."""
-        log.error(
-            "subscription gave up", **_named(key), crashes=decision.crashes, error=repr(error)
-        )
+        crash = CaughtError.own(error)
+        log.error("subscription gave up", **_named(key), crashes=decision.crashes, error=crash.text)
         reason = SubscriptionLostError(
             f"subscription {key[1]!r} to {key[0]!r} stopped: it crashed {decision.crashes} times"
-            f" within {self._shared.config.restart_window} s: {error!r}",
+            f" within {self._shared.config.restart_window} s: {crash.text}",
             *key,
         )
         reason.__cause__ = error
-        taken = self._taken[key]
-        seat = taken.seat
-        seat.handle.failed(error, decision.crashes)
+        seat = self._taken[key].seat
+        seat.handle.failed(crash, decision.crashes)
         seat.handle.stopped(reason)
         try_tell(seat.actor, SubscriptionLost(seat.handle, reason))
         self._release(seat)

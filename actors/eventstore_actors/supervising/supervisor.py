@@ -7,9 +7,11 @@ from typing import Any
 
 import pykka
 
+from eventstore.model.checks import shown
 from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError
 from eventstore.model.log import get_logger
+from eventstore.model.safe_text import error_text
 from eventstore.model.subscriber_messages import StoreFailed
 from eventstore.ports.runtime import Health
 from eventstore.ports.storage import Storage
@@ -103,7 +105,7 @@ class StoreSupervisor(SupervisedActor):
             case _ if self._children is not None:
                 self._receive_when_open(message, self._children)
             case _:
-                raise TypeError(f"unexpected message: {message!r}")
+                raise TypeError(f"unexpected message: {shown(message)}")
 
     def _receive_when_open(self, message: Any, children: Children) -> None:
         """Handle the messages that come only while the storage is open."""
@@ -123,7 +125,7 @@ class StoreSupervisor(SupervisedActor):
             case RestartSubscription() | Subscribe() | Unsubscribe() | SeatKept():
                 children.seats.receive(message)
             case _:
-                raise TypeError(f"unexpected message: {message!r}")
+                raise TypeError(f"unexpected message: {shown(message)}")
 
     def undelivered(self, message: Any) -> None:
         match message:
@@ -202,10 +204,10 @@ class StoreSupervisor(SupervisedActor):
 
     def teardown(self, error: BaseException | None) -> None:
         if error is not None:
-            self._failure = NotRunningError(f"the store's supervisor crashed: {error!r}")
+            self._failure = NotRunningError(f"the store's supervisor crashed: {error_text(error)}")
             self._failure.__cause__ = error
         if self._failure is not None:
-            log.error("the store failed", error=repr(self._failure))
+            log.error("the store failed", error=error_text(self._failure))
             self._tree.failed(self._failure)
         self._tree.advance_to(Phase.STOPPING)
         try:

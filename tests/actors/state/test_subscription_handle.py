@@ -14,6 +14,7 @@ import pykka
 import pytest
 
 from eventstore.client.targets import storage_for
+from eventstore.model.caught_error import CaughtError
 from eventstore.model.config import Config
 from eventstore.model.deliveries import with_receipt
 from eventstore.model.errors import (
@@ -339,7 +340,7 @@ def test_who_waits_in_vain_learns_the_state_and_the_handlers_error(
     handle: SubscriptionHandle,
 ) -> None:
     """G30, G32."""
-    handle.failed(ValueError("no stock"), 3)
+    handle.failed(CaughtError.of(ValueError("no stock")), 3)
     handle.progressed(SubscriptionState.RETRYING, 10, 0)
 
     with pytest.raises(DeliveryTimeoutError, match="no stock") as timed_out:
