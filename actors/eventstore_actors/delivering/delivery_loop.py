@@ -356,17 +356,17 @@ class DeliveryLoop:
         self.go_on()
 
     def _failed(self, run: Run, error: CaughtError, stage: Stage) -> None:
-        self._failure = failure = Failure.of(error, stage, run.delivery, self._failure)
+        before = self._failure
+        self._failure = failure = Failure.of(error, stage, run.delivery, before)
         self._handle.failed(error, failure.attempts)
         retry = self._options.on_error
         delay = retry.delay(failure.attempts)
-        fields = {"exception": error.traceback} if failure.attempts == 1 else {}
         self._log.warning(
             "delivery failed",
             attempt=failure.attempts,
             again_in=delay,
             error=error.text,
-            **fields,
+            **_traceback_field(error, before),
         )
         self._read_again_in(run, delay)
         if retry.attempts is not None and failure.attempts >= retry.attempts:
@@ -385,3 +385,9 @@ def _with_receipt(parcel: Parcel, run: DeliveryRun) -> Any:
     if issubclass(type(parcel.event), RecordedEvent):
         return with_receipt(parcel.event, run, parcel.position)
     return parcel.event
+
+
+def _traceback_field(error: CaughtError, before: Failure | None) -> dict[str, str]:
+    """Return the traceback for a log entry; nothing if the attempt before failed alike."""
+    is_known = before is not None and before.error.text == error.text
+    return {} if is_known else {"exception": error.traceback}

@@ -184,8 +184,7 @@ def try_tell(ref: Ref | None, message: object) -> bool:
         False if there is no actor, or a dead one. True does not promise that the message is
         handled: the actor may stop first.
     """
-    # A dead actor of a user is not told at all: pykka would call its class for its name.
-    if ref is None or not ref.is_alive():
+    if ref is None:
         return False
     try:
         ref.tell(message)
@@ -233,7 +232,8 @@ def current_actor() -> pykka.Actor | None:
     while frame is not None:
         names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
         owner = frame.f_locals.get(names[0]) if names else None
-        if isinstance(owner, pykka.Actor):
+        # Not isinstance: it asks the object for its ``__class__``, and a user's may raise.
+        if issubclass(type(owner), pykka.Actor):
             # The outermost one owns the thread; it may call methods of other actors.
             found = owner
         frame = frame.f_back

@@ -108,6 +108,37 @@ def test_a_serializer_that_raises_is_an_error_of_its_event() -> None:
         Codec(Broken()).decode(good)
 
 
+@pytest.mark.parametrize("returned", ["text", None, [1], 7])
+def test_what_is_not_bytes_is_not_stored(returned: Any) -> None:
+    """F18, G28, G30: a serializer's mistake is known at the append, not in the writer."""
+
+    class Wrong(JsonSerializer):
+        def serialize(self, value: Any) -> Any:
+            return returned
+
+    with pytest.raises(SerializationError, match=r"'X': data: the serializer must return bytes: "):
+        Codec(Wrong()).encode(EventData("X", 1))
+
+
+class Odd(bytes):
+    def __len__(self) -> int:
+        raise RuntimeError("no length")
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview, Odd])
+def test_bytes_of_another_class_are_copied(kind: Any) -> None:
+    """F18: the serializer may change them later, or answer for itself."""
+
+    class Other(JsonSerializer):
+        def serialize(self, value: Any) -> Any:
+            return kind(super().serialize(value))
+
+    encoded = Codec(Other()).encode(EventData("X", [1], {"a": 2}))
+
+    assert (type(encoded.data), encoded.data) == (bytes, b"[1]")
+    assert (type(encoded.metadata), encoded.metadata) == (bytes, b'{"a":2}')
+
+
 class Loud(JsonSerializer):
     def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
         return payload_type, payload.upper()
