@@ -197,7 +197,7 @@ def _unreadable(stored: StoredEvent, reason: str) -> SerializationError:
 def _as_bytes(payload: object) -> bytes:
     """Return a copy of what a serializer returned, which may go on writing to it."""
     if not isinstance(payload, bytes | bytearray | memoryview):
-        raise TypeError(f"serialize returned {type(payload).__name__}, not bytes")
+        raise TypeError(f"the serializer must return bytes: {shown(payload)}")
     return bytes(memoryview(payload))
 
 

@@ -13,6 +13,7 @@ _ENDS = "tests/actors/delivering/test_subscription_ends.py"
 _FOREIGN = "tests/conformance/subscriptions/test_foreign_acks.py"
 _FAILURES = "tests/actors/delivering/test_subscription_failures.py"
 _MAILBOX = "tests/actors/delivering/test_mailbox.py"
+_PREPARING = "tests/actors/delivering/test_subscription_preparing.py"
 _SIBLINGS = "tests/actors/delivering/test_subscription_siblings.py"
 _UNIT = "tests/actors/delivering/test_delivery.py"
 _LEASES = "tests/actors/delivering/test_subscription_leases.py"
@@ -293,6 +294,30 @@ DELIVERING = (
         where=function("Steps.take").assignment("failure"),
         change=before("page.results.append((stored, _LEFT_OUT))"),
         killers=(f"{_FAILURES}::test_a_mapper_that_recovers_skips_nothing",),
+    ),
+    Mutant(
+        name="selected-by-its-truth",
+        guarantee="G30",
+        breaks="A selector that returns a coroutine lets every event through.",
+        where=function("_checked_choice").condition(),
+        change=constant(True),
+        killers=(f"{_PREPARING}::test_only_a_bool_decides",),
+    ),
+    Mutant(
+        name="page-of-an-earlier-run",
+        guarantee="G14",
+        breaks="What a selector let through before a failure is delivered after it.",
+        where=function("Preparing.end").condition(mentioning="is_dropped"),
+        change=constant(False),
+        killers=(f"{_PREPARING}::test_a_page_of_an_earlier_run_is_dropped",),
+    ),
+    Mutant(
+        name="hung-selector-never-overdue",
+        guarantee="G21",
+        breaks="A selector that hangs keeps the subscription for ever.",
+        where=function("Preparing.overdue").condition(),
+        change=constant(True),
+        killers=(f"{_PREPARING}::test_what_never_returns_is_overdue_as_a_handler_is",),
     ),
     Mutant(
         name="filtered-event-stops",

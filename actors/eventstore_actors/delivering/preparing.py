@@ -200,7 +200,9 @@ class Preparing:
     def end(self) -> Page | None:
         """Take the page that a `Prepared` reported; None if it was dropped."""
         page, self._page = self._page, None
-        return None if page is None or page.is_dropped else page
+        if page is None or page.is_dropped:
+            return None
+        return page
 
     def drop(self) -> bool:
         """Have the rest of the page forgotten; return False if no page was wanted."""

@@ -173,6 +173,42 @@ def _check_the_texts(store: EventStore, observer: EventStore, broken: Subscripti
     assert len(stored) < SHORT
 
 
+class Untouchable:
+    """User code, or a value of it, that nobody may look at."""
+
+    def __init__(self, returned: Any = None) -> None:
+        self._returned = returned
+
+    def __call__(self, *_: Any) -> Any:
+        return self._returned
+
+    def _refuse(self, *_: Any) -> Any:
+        raise RuntimeError("not to be touched")
+
+    __repr__ = __str__ = __format__ = __hash__ = _refuse
+    __eq__ = __bool__ = __len__ = __lt__ = __iter__ = _refuse
+
+
+def test_user_code_and_its_values_are_called_and_handed_over_and_nothing_else(
+    store: EventStore,
+) -> None:
+    """F18, G30."""
+    value, handled = Untouchable(), list[Any]()
+
+    def handle(events: Events) -> None:
+        handled.append(events.events[0])
+
+    subscription = store.subscribe_to_all_streams(
+        "sub", handle, selector=Untouchable(True), mapper=Untouchable(value)
+    )
+    store.subscribe_to_all_streams("silent", Untouchable())
+    result = store.append_to_stream("s", 0, [EventData("X", 1)])
+    subscription.wait_for(result, timeout=30)
+    wait_until(lambda: store.subscription_info("$all", "silent").checkpoint == 1)
+    assert handled[0] is value
+    assert store.health().restarts == 0
+
+
 @pytest.mark.parametrize("wrong", ["raises", "exits", "is long", "is no text"])
 def test_whoever_waits_or_joins_gets_an_error_with_a_short_text(
     store: EventStore, caplog: pytest.LogCaptureFixture, wrong: str

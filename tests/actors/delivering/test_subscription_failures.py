@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -97,6 +98,32 @@ def test_after_its_attempts_it_stops_and_says_why(rooms: Rooms) -> None:
     info = rooms.storage.subscription_info("$all", "shipping", soon())
     assert (info.owner, info.checkpoint, info.attempts) == (None, 1, 3)
     assert info.last_error == "ValueError('no stock')"
+
+
+def test_the_log_shows_a_traceback_when_the_error_is_new(
+    rooms: Rooms, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F24, G30: not at every attempt."""
+    errors = [ValueError("no stock")] * 3 + [KeyError("no price")]
+
+    def handler(events: Events) -> None:
+        if errors:
+            raise errors.pop(0)
+
+    append(rooms, 1)
+    with caplog.at_level(logging.WARNING, "eventstore"):
+        seated = Seated(rooms, handler, on_error=AT_ONCE)
+        wait_until(lambda: seated.handle.checkpoint == 1)
+
+    failed = [r.getMessage() for r in caplog.records if "delivery failed" in r.getMessage()]
+    assert [("Traceback" in line, "in handler" in line) for line in failed] == [
+        (True, True),
+        (False, False),
+        (False, False),
+        (True, True),
+    ]
+    assert "ValueError: no stock" in failed[0]
+    assert "KeyError: 'no price'" in failed[3]
 
 
 def test_events_before_one_that_cannot_be_mapped_are_delivered(rooms: Rooms) -> None:

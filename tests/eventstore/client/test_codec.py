@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from eventstore import EventData, JsonSerializer, SerializationError
 from eventstore.client.codec import MAX_EVENT_BYTES, Codec
 from eventstore.ports.stored_events import EncodedEvent, StoredEvent, as_stored, payload_bytes
+from tests.support.hostile import HostileError, hostile_texts
 
 
 @dataclass
@@ -106,6 +109,33 @@ def test_a_serializer_that_raises_is_an_error_of_its_event() -> None:
     good = stored(Codec(JsonSerializer()).encode(EventData("X", 1)))
     with pytest.raises(SerializationError, match=r"'X': event at position 9: no"):
         Codec(Broken()).decode(good)
+
+
+class Hostile(JsonSerializer):
+    def __init__(self, text: Callable[[], Any]) -> None:
+        super().__init__()
+        self._text = text
+
+    def serialize(self, value: Any) -> bytes:
+        raise HostileError(self._text)
+
+    def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
+        raise HostileError(self._text)
+
+
+@pytest.mark.parametrize("wrong", ["raises", "exits", "is long", "is no text", "is not storable"])
+def test_whatever_a_serializer_raises_its_error_has_a_short_text(wrong: str) -> None:
+    """F18, F19, G30."""
+    codec = Codec(Hostile(hostile_texts(threading.Event())[wrong]))
+    good = stored(Codec(JsonSerializer()).encode(EventData("X", 1)))
+    with pytest.raises(SerializationError, match="'X': data: ") as refused:
+        codec.encode(EventData("X", 1))
+    with pytest.raises(SerializationError, match="'X': event at position 9: ") as unreadable:
+        codec.decode(good)
+
+    for raised in (refused, unreadable):
+        assert len(str(raised.value)) < 3_000
+        assert isinstance(raised.value.__cause__, HostileError)
 
 
 @pytest.mark.parametrize("returned", ["text", None, [1], 7])

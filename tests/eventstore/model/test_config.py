@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eventstore import Config
+from eventstore import Config, JsonSerializer
 from eventstore.model.dsn import masked
 
 
@@ -34,6 +34,23 @@ def test_a_bad_setting_is_refused_by_name_and_shown(setting: str, value: Any, me
     with pytest.raises((ValueError, TypeError)) as refusal:
         Config("memory:", **{setting: value})
     assert str(refusal.value).startswith(message)
+
+
+class Silent(JsonSerializer):
+    """A serializer of the application that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+def test_settings_show_themselves_whatever_the_application_put_in() -> None:
+    """F18: a store is shown with its settings in warnings and errors."""
+    many = {f"type-{number}": dict for number in range(10_000)}
+
+    text = repr(Config("memory:", serializer=Silent(), types=many))
+
+    assert "serializer=<Silent without a repr>" in text
+    assert len(text) < 3_000
 
 
 def test_a_schema_of_56_bytes_is_possible() -> None:
