@@ -292,7 +292,7 @@ DELIVERING = (
         guarantee="G15",
         breaks="An event whose mapper raised is skipped.",
         where=function("Steps.take").assignment("failure"),
-        change=before("page.results.append((stored, _LEFT_OUT))"),
+        change=before("page.left_out = stored.position"),
         killers=(f"{_FAILURES}::test_a_mapper_that_recovers_skips_nothing",),
     ),
     Mutant(
@@ -323,7 +323,7 @@ DELIVERING = (
         name="filtered-event-stops",
         guarantee="G15",
         breaks="The checkpoint stays before events that the selector left out.",
-        where=function("Page.put_into").call("pass_over"),
+        where=function("_pass_over").call("pass_over"),
         change=remove,
         killers=(f"{_SELECTING}::test_when_nothing_is_selected_the_checkpoint_moves_on",),
     ),

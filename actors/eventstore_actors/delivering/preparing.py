@@ -55,28 +55,32 @@ class Page:
 
     def __init__(self, events: Sequence[StoredEvent]) -> None:
         self.events = events
-        self.results: deque[tuple[StoredEvent, Any]] = deque()
-        """What the delivery has not taken yet."""
+        self.results: deque[tuple[int, StoredEvent, Any]] = deque()
+        """What the delivery has not taken yet: the event, its result, and `left_out` before it."""
+        self.left_out = 0
+        """Position of the newest event that the selector left out."""
         self.failure: CaughtError | None = None
         self.is_dropped = False
         """Set by the actor: the rest need not be prepared."""
         self.step = "serializer"
         self.position = events[0].position
         self.moved_at = time.monotonic()
-        """When the current step began."""
-
-    def enter(self, step: str, position: int) -> None:
-        self.step, self.position, self.moved_at = step, position, time.monotonic()
+        """When the steps for the current event began."""
 
     def put_into(self, delivery: Delivery) -> None:
         """Move the results so far into *delivery*; called by the actor."""
-        results = self.results
+        # Read before the results: everything in front of it is among them by now.
+        left_out, results = self.left_out, self.results
         while results:
-            stored, event = results.popleft()
-            if event is _LEFT_OUT:
-                delivery.pass_over(stored.position)
-            else:
-                delivery.put_in(stored.position, stored.stream_id, stored.size, event)
+            before, stored, event = results.popleft()
+            _pass_over(delivery, before)
+            delivery.put_in(stored.position, stored.stream_id, stored.size, event)
+        _pass_over(delivery, left_out)
+
+
+def _pass_over(delivery: Delivery, position: int) -> None:
+    if position > delivery.read_up_to:
+        delivery.pass_over(position)
 
 
 class Steps:
@@ -98,20 +102,24 @@ class Steps:
             for stored in page.events:
                 if page.is_dropped:
                     return
-                page.results.append((stored, self._result(stored, page)))
+                result = self._result(stored, page)
+                if result is _LEFT_OUT:
+                    page.left_out = stored.position
+                else:
+                    page.results.append((page.left_out, stored, result))
         except BaseException as error:  # noqa: BLE001 - the subscription reports and retries it
             page.failure = CaughtError.of(error)
 
     def _result(self, stored: StoredEvent, page: Page) -> Any:
-        page.enter("serializer", stored.position)
+        page.position, page.step, page.moved_at = stored.position, "serializer", time.monotonic()
         event = self.decode(stored)
         if self._select is not None:
-            page.enter("selector", stored.position)
+            page.step = "selector"
             if not _checked_choice(self._select(event)):
                 return _LEFT_OUT
         if self._map is None:
             return event
-        page.enter("mapper", stored.position)
+        page.step = "mapper"
         return _checked_value(self._map(event))
 
 

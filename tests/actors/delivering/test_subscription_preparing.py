@@ -146,6 +146,20 @@ class Hanging(JsonSerializer):
         return super().deserialize(payload, payload_type)
 
 
+def test_what_was_left_out_before_the_one_that_hangs_counts_as_acknowledged(rooms: Rooms) -> None:
+    """F20, G15: and no more than that."""
+    hung, handled = Step(5, lambda event: event.position == 3), list[int]()
+    append(rooms, 6)
+    seated = Seated(rooms, lambda events: handled.extend(numbers(events)), selector=hung)
+
+    wait_until(lambda: seated.handle.checkpoint == 4)
+    seated.settle()
+    assert (seated.handle.checkpoint, handled) == (4, [3])
+    hung.released.set()
+    wait_until(lambda: seated.handle.checkpoint == 6)
+    assert handled == [3]
+
+
 @pytest.mark.parametrize("step", ["selector", "mapper", "serializer"])
 def test_what_never_returns_is_overdue_as_a_handler_is(
     step: str, hung: Step, caplog: pytest.LogCaptureFixture
