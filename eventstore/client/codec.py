@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from eventstore.model.checks import shown
 from eventstore.model.errors import SerializationError
 from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
 from eventstore.model.fresh_stack import on_fresh_stack

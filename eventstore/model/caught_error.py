@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eventstore.model.safe_text import error_text, message_of, name_of, text_of
 
@@ -41,11 +41,22 @@ class CaughtError:
     """Its repr on one line, at most 2,000 characters."""
     traceback: str = ""
     """Traceback, causes and notes, as Python prints them, at most 12,000 characters."""
+    where: str = ""
+    """The events that it was raised for, if known."""
 
     @classmethod
     def of(cls, error: BaseException) -> CaughtError:
         """Describe *error*; call it where user code raised it. Nothing is raised."""
         return cls(error, error_text(error), _traceback_of(error))
+
+    @property
+    def placed_text(self) -> str:
+        """The text, and where it was raised."""
+        return f"{self.text} ({self.where})" if self.where else self.text
+
+    def at(self, where: str) -> CaughtError:
+        """Return it with the events that it was raised for."""
+        return replace(self, where=where)
 
     @classmethod
     def own(cls, error: BaseException) -> CaughtError:

@@ -91,8 +91,8 @@ class Retry:
         first: Seconds before the first redelivery. Defaults to 0.1.
         factor: Factor by which each further delay grows, 1 or more. Defaults to 2.
         longest: Longest delay in seconds. Defaults to 30.
-        attempts: Deliveries of a batch before the subscription stops; None: no limit.
-            Defaults to None.
+        attempts: Failures in a row after which the subscription stops, however many events failed;
+            an event acknowledged since ends the row. None: no limit. Defaults to None.
 
     Raises:
         TypeError, ValueError: A value is invalid; the message names it.
@@ -133,7 +133,9 @@ class SubscriptionKeywords(TypedDict, total=False):
         subscription goes on after its checkpoint. Defaults to "origin".
     batch_by: "stream": the events of a batch belong to one stream; "any": to any streams.
         Defaults to "stream".
-    max_batch_size: Most events in a batch. Defaults to 100.
+    max_batch_size: Most events in a batch. A batch whose function raised is half as large the next
+        time, down to one event; after 8 deliveries without a failure it may be twice as large
+        again. Defaults to 100.
     buffer_size: Most events in flight, that is, sent and not acknowledged. Defaults to 500.
     buffer_bytes: Most bytes in flight; a single larger event is sent alone. Defaults to 64 MiB.
     ack_timeout: Seconds without any acknowledgement, while events are in flight, after which the
@@ -299,7 +301,7 @@ class Subscription(Protocol):
 
     @property
     def attempts(self) -> int:
-        """Failed deliveries in a row."""
+        """Failures in a row: since the last event was acknowledged, whatever the batch's size."""
 
     def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
         """Acknowledge every event up to *what*. Never blocks.

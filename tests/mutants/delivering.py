@@ -10,6 +10,7 @@ __all__ = ["DELIVERING"]
 
 _ACKS = "tests/conformance/subscriptions/test_acknowledging.py"
 _ENDS = "tests/actors/delivering/test_subscription_ends.py"
+_FAILING = "tests/conformance/subscriptions/test_failing_batches.py"
 _FOREIGN = "tests/conformance/subscriptions/test_foreign_acks.py"
 _FAILURES = "tests/actors/delivering/test_subscription_failures.py"
 _MAILBOX = "tests/actors/delivering/test_mailbox.py"
@@ -75,8 +76,8 @@ DELIVERING = (
         name="batch-of-any-size",
         guarantee="G18",
         breaks="A batch is as large as the buffer.",
-        where=function("Delivery.next_batch").reference("max_batch_size"),
-        change=attribute("buffer_size"),
+        where=function("Delivery.next_batch").reference("limit"),
+        change=replace("limits.buffer_size"),
         killers=(f"{_UNIT}::test_batches_hold_at_most_the_batch_size_in_order",),
     ),
     Mutant(
@@ -228,6 +229,22 @@ DELIVERING = (
         where=function("DeliveryLoop.handler_failed").call("redeliver"),
         change=remove,
         killers=(f"{_FAILURES}::test_nothing_is_handled_behind_a_batch_that_failed",),
+    ),
+    Mutant(
+        name="failed-batch-as-large",
+        guarantee="G13",
+        breaks="A batch that failed comes again as it was: all of it has to succeed at once.",
+        where=function("DeliveryLoop.handler_failed").call("failed"),
+        change=remove,
+        killers=(f"{_FAILING}::test_an_event_that_always_fails_is_alone_in_the_end",),
+    ),
+    Mutant(
+        name="failed-batch-small-for-ever",
+        guarantee="G22",
+        breaks="After one failure every event is a batch, for as long as the process runs.",
+        where=function("BatchSize.acknowledged").condition(mentioning="DELIVERIES"),
+        change=constant(False),
+        killers=(f"{_FAILING}::test_batches_grow_again_when_nothing_fails",),
     ),
     Mutant(
         name="handled-behind-a-failure",

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from eventstore.model.subscription import BatchBy, SubscriptionState
+from eventstore_actors.delivering.batch_size import BatchSize
 
 __all__ = ["Delivery", "Limits", "Parcel", "Read", "UndeliveredAckError"]
 
@@ -96,9 +97,20 @@ class _ParcelQueue:
 class Delivery:
     """A delivery run that starts at a checkpoint. Operations are O(1) amortised per event."""
 
-    def __init__(self, checkpoint: int, head: int, limits: Limits) -> None:
-        """Start after *checkpoint*; events may exist up to *head*."""
+    def __init__(
+        self, checkpoint: int, head: int, limits: Limits, batch_size: BatchSize | None = None
+    ) -> None:
+        """Start a run.
+
+        Args:
+            checkpoint: Position after which to start.
+            head: Position up to which events may exist.
+            limits: They hold for the whole run.
+            batch_size: The limit of a batch, which failures reduce. Defaults to a new one.
+        """
         self._limits = limits
+        self._batch_size = batch_size or BatchSize(limits.max_batch_size)
+        self._batch_size.restart()
         self._queue = _ParcelQueue()
         self._in_flight = _ParcelQueue()
         self._read = checkpoint
@@ -125,6 +137,11 @@ class Delivery:
         """The highest position that may be acknowledged."""
         in_flight = self._in_flight.parcels
         return in_flight[-1].position if in_flight else self.checkpoint
+
+    @property
+    def oldest_in_flight(self) -> Parcel | None:
+        in_flight = self._in_flight.parcels
+        return in_flight[0] if in_flight else None
 
     @property
     def read_up_to(self) -> int:
@@ -227,10 +244,10 @@ class Delivery:
         """
         queue, in_flight = self._queue, self._in_flight
         batch: list[Parcel] = []
-        if self._paused or not queue.parcels:
+        if self._paused or not queue.parcels or not self._batch_size.may_send:
             return batch
         limits = self._limits
-        most = min(limits.max_batch_size, limits.buffer_size - len(in_flight.parcels))
+        most = min(self._batch_size.limit, limits.buffer_size - len(in_flight.parcels))
         room = limits.buffer_bytes - in_flight.bytes
         waiting, is_alone = queue.parcels, not in_flight.parcels
         only = waiting[0].stream_id if limits.batch_by is BatchBy.STREAM else None
@@ -245,6 +262,8 @@ class Delivery:
             batch.append(waiting.popleft())
         queue.bytes -= size
         in_flight.extend(batch, size)
+        if batch:
+            self._batch_size.sent(batch[-1].position)
         return batch
 
     def acknowledge(self, position: int) -> None:
@@ -256,6 +275,7 @@ class Delivery:
         if position > self.sent:
             raise UndeliveredAckError(position, self.sent)
         self._in_flight.drop_up_to(position)
+        self._batch_size.acknowledged(position)
 
     def take_back(self, after: int) -> None:
         """Move the events in flight after *after* back into the queue.
@@ -263,6 +283,7 @@ class Delivery:
         Their batches were taken back from a subscriber that fetches them itself.
         """
         in_flight, queue = self._in_flight, self._queue
+        self._batch_size.taken_back(after)
         while in_flight.parcels and in_flight.parcels[-1].position > after:
             parcel = in_flight.parcels.pop()
             in_flight.bytes -= parcel.size
@@ -291,6 +312,7 @@ class Delivery:
         self._read = self.checkpoint
         self._queue.clear()
         self._in_flight.clear()
+        self._batch_size.restart()
         self._unread = True
 
     # ── private ──────────────────────────────────────────────────────────────────────────────

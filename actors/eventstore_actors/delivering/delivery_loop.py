@@ -17,7 +17,9 @@ from eventstore.model.log import get_logger
 from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.ownership import Claimed, Progress
+from eventstore_actors.delivering.batch_size import BatchSize
 from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
+from eventstore_actors.delivering.failed_events import failed_batch
 from eventstore_actors.delivering.function_subscriber import Letter
 from eventstore_actors.delivering.outlets import GRACE, LIVENESS, Outlet
 from eventstore_actors.delivering.progress import ProgressReporter
@@ -70,6 +72,7 @@ class DeliveryLoop:
         self._reader = SubscriptionReader(context, seat, subscription)
         self._progress = ProgressReporter(handle, context.directory, subscription, alarm)
         self._failure: Failure | None = None
+        self._batch_size = BatchSize(seat.options.max_batch_size)
         self._continue_sent = False
         self._may_send = True
         self._log = log.bind(stream_id=handle.stream_id, subscription_name=handle.subscription_name)
@@ -86,7 +89,7 @@ class DeliveryLoop:
             buffer_size=self._options.buffer_size,
             buffer_bytes=self._options.buffer_bytes,
         )
-        delivery = Delivery(claimed.checkpoint, claimed.head, limits)
+        delivery = Delivery(claimed.checkpoint, claimed.head, limits, self._batch_size)
         if claimed.paused:
             delivery.pause()
         number = self._seat.next_run()
@@ -341,10 +344,13 @@ class DeliveryLoop:
 
     # ── failures of user code ────────────────────────────────────────────────────────────────
 
-    def handler_failed(self, number: int, error: CaughtError) -> None:
+    def handler_failed(self, number: int, error: CaughtError, events: int) -> None:
+        """Deliver a batch of *events* again, in smaller batches."""
         run = self.run
         if run is None or run.number != number:
             return
+        where = failed_batch(run.delivery, events)
+        self._batch_size.failed(events)
         # The batches after the failed one are redelivered after it. The new run number makes
         # acknowledgements of the old deliveries void.
         self._outlet.take_back()
@@ -352,7 +358,7 @@ class DeliveryLoop:
         run.delivery.redeliver()
         run.number = self._seat.next_run()
         self._handle.run_started(run.number, run.delivery.checkpoint)
-        self._failed(run, error, Stage.HANDLER)
+        self._failed(run, error.at(where), Stage.HANDLER)
         self.go_on()
 
     def _failed(self, run: Run, error: CaughtError, stage: Stage) -> None:
@@ -365,12 +371,13 @@ class DeliveryLoop:
             "delivery failed",
             attempt=failure.attempts,
             again_in=delay,
+            where=error.where,
             error=error.text,
             **_traceback_field(error, before),
         )
         self._read_again_in(run, delay)
         if retry.attempts is not None and failure.attempts >= retry.attempts:
-            tried = f"stopped after {failure.attempts} attempts: {error.text}"
+            tried = f"stopped after {failure.attempts} attempts: {error.placed_text}"
             raise EndOfSubscription(reasons.lost(self._handle, tried, error.error))
 
     def _check_recovery(self, run: Run) -> None:

@@ -66,7 +66,7 @@ class FunctionSubscriber(SupervisedActor):
         else:
             # The batches after the failed one are redelivered after it, in a new run.
             self._failed_run = letter.run
-            try_tell(self._subscription, HandlerFailed(letter.run, error))
+            try_tell(self._subscription, HandlerFailed(letter.run, error, len(letter.batch)))
 
 
 def _call_handler(handler: Any, batch: Events) -> CaughtError | None:

@@ -11,6 +11,7 @@ from eventstore.model.caught_error import CaughtError
 from eventstore.model.errors import HistoryRewoundError, StorageUnavailableError
 from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.delivering.delivery import Delivery, Read
+from eventstore_actors.delivering.failed_events import failed_reading
 from eventstore_actors.delivering.preparing import Preparing, Steps
 from eventstore_actors.delivering.run_state import Run
 from eventstore_actors.kernel.messages import Ref
@@ -75,7 +76,7 @@ class SubscriptionReader:
             return None
         failure = self._put_in(delivery, events)
         delivery.end_read(exhausted=not events)
-        return Filled(found=bool(events), failure=failure)
+        return Filled(found=bool(events), failure=_placed(failure, delivery, events))
 
     def prepared(self, run: Run | None) -> Filled | None:
         """End the read whose page is prepared; None if it was for an earlier run."""
@@ -84,7 +85,7 @@ class SubscriptionReader:
             return None
         page.put_into(run.delivery)
         run.delivery.end_read(exhausted=False)
-        return Filled(found=True, failure=page.failure)
+        return Filled(found=True, failure=_placed(page.failure, run.delivery, page.events))
 
     def drop(self, delivery: Delivery) -> None:
         """End the read whose page user code still prepares; its events are read again."""
@@ -142,3 +143,9 @@ class SubscriptionReader:
 
     def _deadline(self) -> float:
         return time.monotonic() + self._shared.config.connect_timeout
+
+
+def _placed(
+    failure: CaughtError | None, delivery: Delivery, events: Sequence[StoredEvent]
+) -> CaughtError | None:
+    return None if failure is None else failure.at(failed_reading(delivery, events))

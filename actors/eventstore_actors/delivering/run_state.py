@@ -104,6 +104,6 @@ class Run:
             self.fence,
             self.delivery.checkpoint,
             state,
-            None if failure is None else failure.error.text,
+            None if failure is None else failure.error.placed_text,
             0 if failure is None else failure.attempts,
         )

@@ -22,13 +22,7 @@ from eventstore.ports.ownership import Claimed, Held, Standing
 from eventstore_actors.delivering.delivery_loop import DeliveryLoop, EndOfSubscription
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet, outlet_for
 from eventstore_actors.delivering.preparing import Prepared
-from eventstore_actors.kernel.actor import (
-    SupervisedActor,
-    answer,
-    is_answered,
-    refuse,
-    try_tell,
-)
+from eventstore_actors.kernel.actor import SupervisedActor, answer, is_answered, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     Acknowledge,
     Child,
@@ -141,14 +135,13 @@ class SubscriptionActor(SupervisedActor):
         match message:
             case Prepared():
                 self._loop.prepared()
-            case HandlerFailed(run, error):
-                self._loop.handler_failed(run, error)
+            case HandlerFailed(run, error, events):
+                self._loop.handler_failed(run, error, events)
                 self._end_if_done()
-            case SubscriberEnded(crash) if crash is not None:
-                # A restart gives the function a new actor.
-                raise crash
-            case SubscriberEnded() if self._stop_at is None:
+            case SubscriberEnded(None) if self._stop_at is None:
                 self._loop.check_subscriber()
+            case SubscriberEnded(crash) if crash is not None:
+                raise crash  # a restart gives the function a new actor
 
     def stopping(self, deadline: float) -> None:
         """Stop sending, and wait for the acknowledgements of events in flight."""
@@ -213,12 +206,9 @@ class SubscriptionActor(SupervisedActor):
 
     def _warn_of(self, hung: str) -> None:
         """Name user code that has not returned: its thread stays."""
+        stream_id, name = self._handle.stream_id, self._handle.subscription_name
         event = f"{hung} still running"
-        log.warning(
-            event,
-            stream_id=self._handle.stream_id,
-            subscription_name=self._handle.subscription_name,
-        )
+        log.warning(event, stream_id=stream_id, subscription_name=name)
 
     # ── lease ────────────────────────────────────────────────────────────────────────────────
 

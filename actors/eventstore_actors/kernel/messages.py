@@ -256,6 +256,8 @@ class HandlerFailed:
 
     run: int
     error: CaughtError
+    events: int
+    """Size of the batch."""
 
 
 # ── life cycle ───────────────────────────────────────────────────────────────────────────────

@@ -113,7 +113,7 @@ class SubscriptionHandle:
 
     @property
     def last_error_text(self) -> str | None:
-        return None if self._error is None else self._error.text
+        return None if self._error is None else self._error.placed_text
 
     @property
     def reason(self) -> EventStoreError | None:
@@ -191,7 +191,7 @@ class SubscriptionHandle:
             if time.monotonic() >= deadline:
                 break
         if self._checkpoint < position:
-            text = None if self._error is None else self._error.text
+            text = self.last_error_text
             raise reasons.not_delivered_in_time(self, position, timeout, text) from self.last_error
 
     def join(self, timeout: float | None = None) -> None:

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from eventstore.model.subscription import BatchBy, SubscriptionState
+from eventstore_actors.delivering.batch_size import BatchSize
 from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
 from tests.support.effort import examples
 
@@ -55,6 +56,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.sent: list[Stored] = []
         """What this run gave out and did not take back."""
         self.highest_checkpoint = 0
+        self.last_batch = 1
 
     @initialize(
         start=st.integers(0, 4),
@@ -79,6 +81,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             buffer_size=buffer_size,
             buffer_bytes=buffer_bytes,
         )
+        self.batch_size = BatchSize(max_batch_size)
         self.start = self.acknowledged = self.highest_checkpoint = start
         self._store(events)
         self._begin_run(start)
@@ -88,7 +91,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.sent = []
         self.put_in = checkpoint
         self.announced = self.head
-        self.delivery = Delivery(checkpoint, self.head, self.limits)
+        self.delivery = Delivery(checkpoint, self.head, self.limits, self.batch_size)
 
     # ── the outside world ────────────────────────────────────────────────────────────────────
 
@@ -173,6 +176,8 @@ class DeliveryMachine(RuleBasedStateMachine):
             return
         assert self.delivery.state is not SubscriptionState.PAUSED, "G20"
         assert len(batch) <= min(self.limits.max_batch_size, room), "G18"
+        assert len(batch) <= self.batch_size.limit
+        self.last_batch = len(batch)
         if self.limits.batch_by is BatchBy.STREAM:
             assert len({parcel.stream_id for parcel in batch}) == 1, "G18"
         self.sent += [parcel.event for parcel in batch]
@@ -224,7 +229,9 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule()
     def redeliver(self) -> None:
-        """A handler that raised."""
+        """F22: a handler that raised; the batch comes again in smaller ones."""
+        self.batch_size.failed(self.last_batch)
+        assert self.batch_size.limit <= max(1, self.last_batch // 2)
         self.run_start = self.put_in = self.delivery.checkpoint
         self.sent = []
         self.delivery.redeliver()

@@ -89,7 +89,7 @@ def test_status_shows_owner_state_lag_and_the_last_error(shell: Shell, service: 
     assert info["owner"]
     text = shell.run("status")
     assert "retrying" in text
-    assert "no van for 2 events" in text
+    assert "no van for" in text
     assert info["owner"] in text
 
 
