@@ -107,7 +107,7 @@ def test_a_transaction_that_locks_a_position_costs_nobody_a_lease(
 def test_hundreds_of_subscriptions_are_released_by_a_close_in_a_few_statements(
     settings: Settings, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """G26: all of them, and their checkpoints are stored, when it returns."""
+    """F10, G26: all of them, and their checkpoints are stored, when it returns."""
     count, seen = 400, Seen()
     releases: list[int] = []
     statements: list[object] = []
@@ -150,7 +150,7 @@ _OWNED = (
 
 
 def test_a_locked_position_holds_up_no_other_release(settings: Settings, record: Record) -> None:
-    """G22, G26, G27: neither while it is unsubscribed nor when all of them are closed."""
+    """F10, G22, G26, G27: neither while it is unsubscribed nor when all of them are closed."""
     config = Config(**{**settings, "lease": LONG, "connect_timeout": AGES, "stop_timeout": 1.0})
     with rows_of(settings) as rows, psycopg.connect(settings["dsn"]) as connection:
         with EventStore.connect(config) as store:
@@ -207,7 +207,7 @@ def kept_standbys(config: Config, awaited: dict[int, int]) -> Iterator[None]:
 def test_idle_standbys_ask_little_and_take_no_transaction_id(
     log: StatementLog, schema: str, record: Record
 ) -> None:
-    """G22, G27: 20 runtimes with 50 names each, four of them whole, 16 as far as they look."""
+    """F11, G22, G27: 20 runtimes with 50 names each, four of them whole, 16 as far as they look."""
     count, real, kept, poll_interval = 50, 4, 16, 1.0
     config = Config(log.dsn("r0"), schema=schema, poll_interval=poll_interval, lease=LONG)
     config = replace(config, pool_size=2)
@@ -248,7 +248,7 @@ def _all_looked(log: StatementLog, names: set[str], times: int) -> bool:
 def test_100_subscriptions_are_handed_over_in_few_transactions(
     log: StatementLog, schema: str
 ) -> None:
-    """G17, G27: from an owner that closes to two standbys in other processes."""
+    """F11, G17, G27: from an owner that closes to two standbys in other processes."""
     taken = hand_over(log, schema)
 
     print(f"{taken.seconds:.3f} s, {taken.statements} statements, {taken.owners}")  # noqa: T201 -- for information
@@ -260,7 +260,7 @@ def test_100_subscriptions_are_handed_over_in_few_transactions(
 def test_a_thousand_deletes_beside_two_standbys_bring_nothing_back(
     settings: Settings, start: Start, store: EventStore, observer: EventStore, record: Record
 ) -> None:
-    """G16: a standby claims what it waits for, and never creates it."""
+    """F7, G16: a standby claims what it waits for, and never creates it."""
     waited_for, count, seen = 40, 1_000, Seen()
     names = subscribe_many(store, record(seen), waited_for)
     standbys = start(2)

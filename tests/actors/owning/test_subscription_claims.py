@@ -114,7 +114,7 @@ def test_an_owner_whose_lease_ran_out_is_followed_at_the_next_look() -> None:
 def test_every_claim_after_the_first_is_by_id(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """G16: a deleted subscription is never created again by who waited for it."""
+    """F7, G16: a deleted subscription is never created again by who waited for it."""
     claim(rooms, lease=3_600)
     claims: list[int | None] = []
     really_claim = rooms.storage.claim
@@ -212,7 +212,7 @@ def test_who_will_not_wait_is_refused(rooms: Rooms) -> None:
 
 
 def test_a_subscription_deleted_while_it_waits_is_not_created_again(rooms: Rooms) -> None:
-    """G16."""
+    """F7, G16."""
     claim(rooms, lease=LONG)
     seated = Seated(rooms, Ear().ref)
     rooms.storage.delete_subscription("$all", "shipping", soon())

@@ -193,7 +193,7 @@ def test_a_claim_passes_over_a_row_that_another_one_has_locked(
 
 
 def test_a_claim_by_id_means_that_subscription_and_creates_none(user: User, other: User) -> None:
-    """G16: deleted is deleted, whoever has the name now."""
+    """F7, G16: deleted is deleted, whoever has the name now."""
     first = user.own()
     user.storage.delete_subscription("$all", "shipping", soon())
     with pytest.raises(SubscriptionNotFoundError):
