@@ -4,18 +4,46 @@ from __future__ import annotations
 
 import threading
 
+import pykka
 import pytest
 
-from eventstore import EventStore, SubscriptionState
+from eventstore import EventStore, SubscriptionNotFoundError, SubscriptionState
 from eventstore.model.errors import EventStoreError
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
-from eventstore_actors.kernel.messages import Subscribe
+from eventstore_actors.kernel.messages import Subscribe, Unsubscribe
 from eventstore_actors.supervising.subscriptions import Subscriptions
 from tests.actors.application import append_one
 from tests.support.recorder import Seen
 from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "shipping"
+
+
+def test_a_handle_that_is_out_of_date_stops_nobody_else(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F9, F12, G17: its request was under way while a successor was seated."""
+    old = store.subscribe_to_all_streams(NAME, Seen().handle)
+    late: list[Unsubscribe] = []
+    monkeypatch.setattr(
+        "eventstore_actors.state.subscription_handle.try_tell",
+        lambda _, message: late.append(message),
+    )
+    old.unsubscribe()
+    monkeypatch.undo()
+    store.delete_subscription("$all", NAME)
+    seen = Seen()
+    new = store.subscribe_to_all_streams(NAME, seen.handle)
+
+    [supervisor] = pykka.ActorRegistry.get_by_class_name("StoreSupervisor")
+    supervisor.tell(late[0])
+
+    with pytest.raises(SubscriptionNotFoundError):
+        late[0].reply.get(timeout=PATIENCE)
+    append_one(store, 1)
+    assert seen.wait(1) == [1]
+    new.unsubscribe()
+    assert new.state is SubscriptionState.STOPPED
 
 
 def test_who_subscribes_while_the_actor_of_a_deleted_subscription_ends_gets_its_seat(

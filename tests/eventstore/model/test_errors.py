@@ -40,6 +40,10 @@ ERRORS: list[tuple[EventStoreError, str]] = [
         errors.UnexpectedAckError("$all", "ship", 9, 4),
         "subscription 'ship' to '$all': position 9 was not delivered, the highest delivered is 4",
     ),
+    (
+        errors.UnexpectedAckError("$all", "ship", 9, reason="is of what nobody delivered"),
+        "subscription 'ship' to '$all': position 9 is of what nobody delivered",
+    ),
     (errors.DeliveryTimeoutError("late", "$all", "ship", "retrying"), "late"),
     (errors.SchemaVersionError("too new", found=9, expected=1), "too new"),
     (errors.TooManyAppendsError("full"), "full"),
