@@ -42,7 +42,7 @@ DELIVERING = (
         name="ack-of-the-unsent",
         guarantee="G19",
         breaks="What was never sent can be acknowledged.",
-        where=function("Delivery.acknowledge").condition().reference("sent"),
+        where=function("Delivery.acknowledge").condition(mentioning="sent").reference("sent"),
         change=attribute("_read"),
         killers=(f"{_UNIT}::test_acknowledging_what_was_not_sent_changes_nothing",),
     ),

@@ -23,16 +23,14 @@ class BatchSize:
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
-        self._limit = largest
+        self.limit = largest
+        """Most events in the next batch."""
+        self.is_reduced = False
+        """Whether it is less than at first. Only then the batches in flight need to be known."""
         self._delivered = 0
         """Batches since the limit changed last."""
         self._ends: deque[int] = deque()
-        """Last position of each batch in flight that was sent under a reduced limit."""
-
-    @property
-    def limit(self) -> int:
-        """Most events in the next batch."""
-        return self._limit
+        """Last position of each batch in flight."""
 
     @property
     def may_send(self) -> bool:
@@ -45,7 +43,7 @@ class BatchSize:
 
     def sent(self, end: int) -> None:
         """Note a batch that ends with position *end*."""
-        if self._limit < self._largest:
+        if self.is_reduced:
             self._ends.append(end)
 
     def taken_back(self, after: int) -> None:
@@ -59,12 +57,15 @@ class BatchSize:
             self._ends.popleft()
             self._delivered += 1
             if self._delivered >= DELIVERIES:
-                self._set(self._limit * 2)
+                self._set(self.limit * 2)
 
     def failed(self, events: int) -> None:
         """Halve the size of a batch of *events* that failed. Batches behind it are void."""
-        self._set(min(self._limit, events) // 2)
+        self._set(min(self.limit, events) // 2)
 
     def _set(self, limit: int) -> None:
-        self._limit = max(1, min(limit, self._largest))
+        self.limit = max(1, min(limit, self._largest))
+        self.is_reduced = self.limit < self._largest
         self._delivered = 0
+        if not self.is_reduced:
+            self._ends.clear()

@@ -242,12 +242,14 @@ class Delivery:
         Returns:
             The batch to send; empty if nothing may be sent.
         """
-        queue, in_flight = self._queue, self._in_flight
+        queue, in_flight, batch_size = self._queue, self._in_flight, self._batch_size
         batch: list[Parcel] = []
-        if self._paused or not queue.parcels or not self._batch_size.may_send:
+        if self._paused or not queue.parcels:
+            return batch
+        if batch_size.is_reduced and not batch_size.may_send:
             return batch
         limits = self._limits
-        most = min(self._batch_size.limit, limits.buffer_size - len(in_flight.parcels))
+        most = min(batch_size.limit, limits.buffer_size - len(in_flight.parcels))
         room = limits.buffer_bytes - in_flight.bytes
         waiting, is_alone = queue.parcels, not in_flight.parcels
         only = waiting[0].stream_id if limits.batch_by is BatchBy.STREAM else None
@@ -262,8 +264,8 @@ class Delivery:
             batch.append(waiting.popleft())
         queue.bytes -= size
         in_flight.extend(batch, size)
-        if batch:
-            self._batch_size.sent(batch[-1].position)
+        if batch and batch_size.is_reduced:
+            batch_size.sent(batch[-1].position)
         return batch
 
     def acknowledge(self, position: int) -> None:
@@ -275,7 +277,8 @@ class Delivery:
         if position > self.sent:
             raise UndeliveredAckError(position, self.sent)
         self._in_flight.drop_up_to(position)
-        self._batch_size.acknowledged(position)
+        if self._batch_size.is_reduced:
+            self._batch_size.acknowledged(position)
 
     def take_back(self, after: int) -> None:
         """Move the events in flight after *after* back into the queue.
