@@ -276,7 +276,9 @@ class SubscriptionInfo:
     """Age of the oldest unacknowledged event; 0 if there is none."""
     paused: bool
     last_error: str | None
+    """The error that makes it retry, or that stopped it, and the event that failed."""
     attempts: int
+    """Failures in a row; see `Subscription.attempts`."""
     created_at: datetime
 
 

@@ -88,10 +88,10 @@ class Claimant:
             return when_owned is WhenOwned.WAIT
         return not (asked and _is_ours(held))
 
-    @staticmethod
-    def must_watch(held: Held) -> bool:
+    def must_watch(self, held: Held) -> bool:
         """Return whether only up to a lease of watching can tell that the owner lives."""
-        return held.clock_set_back and not _is_ours(held)
+        was_watched = self.is_due()
+        return held.clock_set_back and not (_is_ours(held) or was_watched)
 
     def has_lost(self, fence: Fence) -> bool:
         """Read the row: return whether it was deleted, reset or taken over.

@@ -135,7 +135,7 @@ def test_a_living_owner_whose_lease_seems_to_be_over_is_fenced_not_doubled(
 def test_an_owner_that_died_before_the_clock_went_back_is_not_shown_as_living(
     settings: Settings, start: Start, observer: EventStore, clock: Clock
 ) -> None:
-    """F14, G16, G17, G43: its lease ends in an hour by then, and nobody will renew it."""
+    """F14, G16, G17: its lease ends in an hour by then, and nobody will renew it."""
     append(observer)
     (owner,) = start(1, lease=30.0)
     owner.do("subscribe", name=NAME).wait_delivered(NAME, 10)
@@ -193,7 +193,7 @@ def test_whoever_will_not_wait_hears_that_the_owner_lives_though_the_clock_went_
 def test_an_owner_that_lives_is_shown_again_after_the_clock_jumped(
     settings: Settings, start: Start, observer: EventStore, clock: Clock
 ) -> None:
-    """F14, G16, G43: forwards, backwards, and back again."""
+    """F14, G16: forwards, backwards, and back again."""
     append(observer)
     (owner,) = start(1)
     owner.do("subscribe", name=NAME).wait_delivered(NAME, 10)

@@ -15,7 +15,7 @@ UPDATE {}.leases SET renewed_at = renewed_at + interval '1 hour',
 
 
 def test_the_row_shows_no_owner_until_the_next_renewal(user: User, psql: Psql) -> None:
-    """F14, G43."""
+    """F14."""
     owned = user.own(lease=60)
     user.keep(owned.fence)
     psql(AN_HOUR_AGO)
