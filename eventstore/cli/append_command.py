@@ -11,14 +11,19 @@ from uuid import UUID
 from eventstore import AppendResult, Config, EventData, ExpectedVersion
 from eventstore.cli.command import Command
 from eventstore.cli.failures import RefusedError, UsageError
+from eventstore.cli.json_lines import BadLineError, bounded_lines, stripped
 from eventstore.cli.json_text import decode_json
 from eventstore.cli.output import Output, printable
 from eventstore.cli.store_options import opened
+from eventstore.client.appending import MAX_APPEND_BYTES
 from eventstore.model.names import MAX_POSITION
 
 __all__ = ["APPEND"]
 
 _STDIN = "-"
+
+_EVENT_COST = 256
+"""Bytes of memory that the smallest event takes, at least."""
 
 _EXPECTED = {
     "any": ExpectedVersion.ANY,
@@ -112,19 +117,31 @@ def _argument(name: str, text: str) -> Any:
 
 
 def _lines() -> Iterator[Any]:
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        if not line.strip():
-            continue
-        try:
+    number = size = 0
+    try:
+        for number, raw in enumerate(bounded_lines(sys.stdin.buffer), start=1):
+            line = stripped(number, raw)
+            if not line.strip():
+                continue
+            size += len(line) + _EVENT_COST
+            _check_size(size)
             yield decode_json(line)
-        except ValueError as error:
-            raise RefusedError(f"standard input, line {number}: {error}") from None
+    except BadLineError as error:
+        raise RefusedError(f"standard input, {error}") from None
+    except ValueError as error:
+        raise RefusedError(f"standard input, line {number}: {error}") from None
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_APPEND_BYTES:
+        raise ValueError("too much for one append; 'eventstore import' takes any number of lines")
 
 
 def _text(result: AppendResult) -> str:
     version = _range("version", result.first_version, result.last_version)
     position = _range("position", result.first_global_position, result.last_global_position)
-    return f"{printable(result.stream_id)}: {version}, {position}"
+    repeated = " (stored before)" if result.repeated else ""
+    return f"{printable(result.stream_id)}: {version}, {position}{repeated}"
 
 
 def _range(name: str, first: int | None, last: int | None) -> str:

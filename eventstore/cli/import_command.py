@@ -10,14 +10,13 @@ import textwrap
 import time
 import zlib
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from eventstore import (
     AppendError,
-    AppendResult,
     Config,
     EventStore,
     SerializationError,
@@ -25,17 +24,10 @@ from eventstore import (
 )
 from eventstore.cli.command import Command
 from eventstore.cli.failures import RefusedError, UsageError
-from eventstore.cli.import_lines import (
-    OPTIONAL,
-    BadLineError,
-    ImportLine,
-    commits,
-    parse_lines,
-    parts,
-)
+from eventstore.cli.import_lines import OPTIONAL, ImportLine, commits, parse_lines, parts
+from eventstore.cli.json_lines import BadLineError, bounded_lines
 from eventstore.cli.output import Output
 from eventstore.cli.store_options import opened
-from eventstore.model.names import ALL_STREAMS
 
 __all__ = ["IMPORT", "Lines", "opened_lines", "progress"]
 
@@ -66,10 +58,10 @@ class Lines:
         """Yield the lines.
 
         Raises:
-            RefusedError: The file cannot be read to its end.
+            RefusedError: The file cannot be read to its end, or a line is too long.
         """
         try:
-            yield from self._text
+            yield from bounded_lines(self._text)
         except (OSError, EOFError, zlib.error) as error:
             raise RefusedError(f"cannot read {self.name} to its end: {error}") from error
 
@@ -148,19 +140,12 @@ _REFUSED = (AppendError, SerializationError, StreamDeletedError, ValueError)
 class _Tally:
     """Counts the lines that were appended, and those of them that were stored now."""
 
-    head: int
-    """Newest position seen. Events stored now lie beyond it, repeated ones do not."""
     lines: int = 0
     stored: int = 0
 
-    def add(self, lines: int, results: Iterable[AppendResult]) -> None:
+    def add(self, lines: int, *, repeated: bool) -> None:
         self.lines += lines
-        for result in results:
-            assert result.first_global_position is not None, "every part has events"
-            assert result.last_global_position is not None, "every part has events"
-            if result.last_global_position > self.head:
-                self.stored += result.last_global_position - result.first_global_position + 1
-                self.head = result.last_global_position
+        self.stored += 0 if repeated else lines
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -179,7 +164,7 @@ def _import(options: Namespace, config: Config, out: Output) -> None:
 
 
 def _append(source: Lines, store: EventStore, out: Output) -> None:
-    tally = _Tally(store.stream_info(ALL_STREAMS).stream_version)
+    tally = _Tally()
     began = time.monotonic()
     try:
         with progress(source) as advance:
@@ -208,7 +193,7 @@ def _store(store: EventStore, lines: list[ImportLine], tally: _Tally) -> None:
         _store(store, lines[:middle], tally)
         _store(store, lines[middle:], tally)
     else:
-        tally.add(len(lines), results)
+        tally.add(len(lines), repeated=results[0].repeated)
 
 
 def _summarise(out: Output, tally: _Tally, seconds: float) -> None:

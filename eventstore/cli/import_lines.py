@@ -19,8 +19,8 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import fields
 
-from eventstore.cli.failures import RefusedError
-from eventstore.cli.json_text import decode_as, decode_json
+from eventstore.cli.json_lines import BadLineError, stripped
+from eventstore.cli.json_text import decode_json
 from eventstore.model.checks import shown
 from eventstore.model.events import EventData, ExpectedVersion, RecordedEvent
 from eventstore.model.names import check_stream_id
@@ -32,17 +32,6 @@ NAMESPACE = UUID("0b791f6f-a8dd-493e-8051-7218aee31098")
 
 MAX_COMMIT_LINES = 1_000
 MAX_COMMIT_BYTES = 4 * 1024 * 1024
-
-_BOM = b"\xef\xbb\xbf"
-
-
-class BadLineError(RefusedError):
-    """A line cannot be imported. The lines before it were."""
-
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(f"line {number}: {reason}")
-        self.number = number
-        """Number of the line, 1-based."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +73,6 @@ def _line_type() -> type[msgspec.Struct]:
 
 _LINE = _line_type()
 _FIELDS = {field.name: field for field in fields(_LINE)}
-_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_LINE)
 
 _IN_WORDS: dict[Any, str] = {
     str: "text",
@@ -121,7 +109,7 @@ def parse_lines(lines: Iterable[bytes]) -> Iterator[ImportLine]:
     """
     ids = EventIds()
     for number, raw in enumerate(lines, start=1):
-        line = (raw.removeprefix(_BOM) if number == 1 else raw).rstrip(b"\r\n")
+        line = stripped(number, raw)
         if not line.strip():
             continue
         try:
@@ -141,14 +129,15 @@ def _parsed(number: int, line: bytes, ids: EventIds) -> ImportLine:
 
 
 def _content(line: bytes) -> Any:
+    value = decode_json(line)
     try:
-        return decode_as(_decoder, line)
+        return msgspec.convert(value, _LINE)
     except msgspec.ValidationError as error:
-        raise ValueError(_misfit(decode_json(line)) or str(error)) from error
+        raise ValueError(_misfit(value) or str(error)) from error
 
 
 def _misfit(value: Any) -> str | None:
-    """Return what is wrong with the fields of *value*; None for a field that is given twice."""
+    """Return what is wrong with the fields of *value*."""
     if not isinstance(value, dict):
         return f"a line must be a JSON object: {shown(value)}"
     for field in _FIELDS.values():

@@ -5,81 +5,85 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from eventstore.model.checks import shown
+from eventstore.model.json_structure import members
 
-__all__ = ["decode_as", "decode_json"]
-
-_T = TypeVar("_T")
+__all__ = ["decode_json"]
 
 
 def decode_json(text: bytes) -> Any:
     """Return the value of *text*.
 
     Raises:
-        ValueError: It is not JSON; the message says why.
-    """
-    try:
-        return decode_as(_ANY, text)
-    except msgspec.ValidationError:
-        raise ValueError(f"not JSON: {_why(text.decode())}") from None
-
-
-def decode_as(decoder: msgspec.json.Decoder[_T], text: bytes) -> _T:
-    """Return the value of *text* as the type of *decoder*.
-
-    Raises:
-        msgspec.ValidationError: It is of another shape; a `ValueError` without a message for users.
-        ValueError: It is not JSON; the message says why.
+        ValueError: It is not JSON, or gives a key twice in one object; the message says which.
     """
     try:
         characters = text.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8: byte {error.start + 1}") from None
     try:
-        return decoder.decode(text)
-    except msgspec.ValidationError:
-        raise
+        value = _decode(text)
+        # A value has each key once, so it has fewer members than a text that repeats one.
+        is_whole = members(text) == members(_encode(value))
     except msgspec.DecodeError:
         raise ValueError(f"not JSON: {_why(characters)}") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+    if not is_whole:
+        raise ValueError(_why(characters))
+    return value
 
 
-_ANY = msgspec.json.Decoder()
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _TOO_DEEP = "nested too deeply"
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def _why(text: str) -> str:
-    """Say why *text* is not JSON: the standard library accepts more, and tells where it stopped."""
+    """Say why *text* is refused: the standard library accepts more, and tells where it stopped."""
     if not text.strip():
         return "there is nothing"
     try:
-        json.loads(text, parse_constant=_constant, parse_float=_number, parse_int=_number)
+        json.loads(
+            text,
+            parse_constant=_constant,
+            parse_float=_number,
+            parse_int=_number,
+            object_pairs_hook=_distinct,
+        )
     except json.JSONDecodeError as error:
         rest = text[error.pos :].strip()
         if not rest or (rest[0] == '"' and not _STRING.match(rest)):
             return "it ends too early"
         return f"unexpected {rest[0]!r} at character {error.pos + 1}"
-    except _NoNumberError as error:
+    except _RefusedPartError as error:
         return str(error)
     except RecursionError:
         return _TOO_DEEP
     return "it holds a lone surrogate"
 
 
-class _NoNumberError(Exception):
-    """A number that JSON does not know, or that no float can hold."""
+class _RefusedPartError(Exception):
+    """A number that no float can hold, or a key that is given twice."""
 
 
 def _constant(_name: str) -> None:
-    raise _NoNumberError("NaN and Infinity are not JSON numbers")
+    raise _RefusedPartError("NaN and Infinity are not JSON numbers")
 
 
 def _number(digits: str) -> None:
     if math.isinf(float(digits)):
-        raise _NoNumberError(f"number {shown(digits)} is out of range")
+        raise _RefusedPartError(f"number {shown(digits)} is out of range")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _RefusedPartError(f"key {shown(key)} is given twice in one object")
+        seen.add(key)

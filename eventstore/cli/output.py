@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,16 @@ import msgspec
 
 from eventstore.model.events import RecordedEvent
 
-__all__ = ["Column", "Output", "cells", "event_text", "fitted", "one_line", "printable"]
+__all__ = [
+    "Column",
+    "Output",
+    "cells",
+    "event_text",
+    "fitted",
+    "one_line",
+    "printable",
+    "printable_json",
+]
 
 
 def printable(text: str) -> str:
@@ -22,6 +32,13 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def printable_json(text: str) -> str:
+    """Return JSON *text* with such characters as escapes of JSON: its value stays the same."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def one_line(text: str) -> str:
@@ -85,7 +102,14 @@ def _squeezed(texts: list[str], room: int) -> list[str]:
 
 def _payload(event: RecordedEvent) -> str:
     values = [event.data] if event.metadata is None else [event.data, event.metadata]
-    return _GAP.join(printable(msgspec.json.encode(value).decode()) for value in values)
+    return _GAP.join(printable(_text(value)) for value in values)
+
+
+def _text(payload: Any) -> str:
+    """Return a payload as JSON, or as it is if it was read raw."""
+    if isinstance(payload, bytes):
+        return payload.decode(errors="backslashreplace")
+    return _encode(payload).decode()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -121,16 +145,57 @@ class Output:
 
     def json(self, value: Any) -> None:
         """Print *value* as a line of JSON, in UTF-8 whatever the locale."""
-        sys.stdout.buffer.write(_encode(value) + b"\n")
+        line = _encode(value)
+        if self.width is not None:
+            line = printable_json(line.decode()).encode()
+        sys.stdout.buffer.write(line + b"\n")
 
     def flush(self) -> None:
         """Write buffered output."""
         sys.stdout.flush()
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """Print *rows* below titles. A terminal gets folded lines, a pipe gets whole ones."""
-        if self.width is None or not _folded(columns, rows, colour=self.in_colour):
+        """Print *rows* below titles. A terminal gets folded lines, a pipe gets whole ones.
+
+        A terminal that is too narrow even for the titles gets a line per cell.
+        """
+        if self.width is not None and self.width < _least_width(columns, rows):
+            _stacked(columns, rows, self.width)
+        elif self.width is None or not _folded(columns, rows, colour=self.in_colour):
             _aligned(columns, rows)
+
+
+def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width of a table whose texts are folded to the width of their title."""
+    widths = [
+        max(cells(line[i]) for line in ([c.title for c in columns], *(rows if c.numeric else ())))
+        for i, c in enumerate(columns)
+    ]
+    return sum(widths) + len(_GAP) * (len(columns) - 1)
+
+
+def _stacked(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> None:
+    """Print each cell on lines of its own, beside its title."""
+    margin = max(cells(column.title) for column in columns) + len(_GAP)
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        for column, text in zip(columns, row, strict=True):
+            title = column.title
+            for piece in _pieces(text, max(width - margin, 1)):
+                print(f"{title:<{margin}}{piece}".rstrip())
+                title = ""
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    """Cut *text* into pieces of *width* columns, one at least."""
+    piece = ""
+    for character in text:
+        if piece and cells(piece) + _cells_of(character) > width:
+            yield piece
+            piece = ""
+        piece += character
+    yield piece
 
 
 def _folded(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, colour: bool) -> bool:

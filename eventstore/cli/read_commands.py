@@ -59,26 +59,36 @@ def _add_read_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=one_or_more, metavar="N", help="at most N events")
     parser.add_argument("--backward", action="store_true", help="from the newest to the oldest")
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="print payloads as they are stored, whatever wrote them; with --json in base64",
+    )
+    _add_full(parser)
+
+
+def _add_full(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--full", action="store_true", help="print whole payloads, though the terminal is narrower"
+    )
 
 
 def _read(options: Namespace, store: EventStore, out: Output) -> None:
     """Print the events of a stream, or of all streams, with one page in memory."""
     page = min(options.count or _PAGE, _PAGE)
-    events = _events(store, options.stream, options.start, page, backward=options.backward)
-    for event in islice(events, options.count):
-        _show(out, event, with_stream=options.stream == ALL_STREAMS)
+    for event in islice(_events(store, options, page), options.count):
+        _show(out, event, with_stream=options.stream == ALL_STREAMS, full=options.full)
 
 
-def _events(
-    store: EventStore, stream_id: str, start: int | None, page: int, *, backward: bool
-) -> Iterator[RecordedEvent]:
+def _events(store: EventStore, options: Namespace, page: int) -> Iterator[RecordedEvent]:
+    stream_id, start, raw = options.stream, options.start, options.raw
     if stream_id == ALL_STREAMS:
-        if backward:
-            return store.stream_all_backward(start or -1, batch_size=page)
-        return store.stream_all_forward(start or 1, batch_size=page)
-    if backward:
-        return store.stream_backward(stream_id, start or -1, batch_size=page)
-    return store.stream_forward(stream_id, start or 1, batch_size=page)
+        if options.backward:
+            return store.stream_all_backward(start or -1, batch_size=page, raw=raw)
+        return store.stream_all_forward(start or 1, batch_size=page, raw=raw)
+    if options.backward:
+        return store.stream_backward(stream_id, start or -1, batch_size=page, raw=raw)
+    return store.stream_forward(stream_id, start or 1, batch_size=page, raw=raw)
 
 
 def _add_tail_arguments(parser: ArgumentParser) -> None:
@@ -89,36 +99,35 @@ def _add_tail_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="first position to print; default: only what is new from now on",
     )
+    _add_full(parser)
 
 
 def _tail(options: Namespace, store: EventStore, out: Output) -> None:
     """Print events until Ctrl-C: from a position on, or those yet to come."""
     try:
-        _follow(store, out, options.start)
+        _follow(store, out, options)
     except KeyboardInterrupt:
         out.flush()
 
 
-def _follow(store: EventStore, out: Output, start: int | None) -> None:
-    position = start or store.stream_info(ALL_STREAMS).stream_version + 1
+def _follow(store: EventStore, out: Output, options: Namespace) -> None:
+    position = options.start or store.stream_info(ALL_STREAMS).stream_version + 1
     if sys.stderr.isatty():
         print(f"events from position {position} on; Ctrl-C ends", file=sys.stderr)
     while True:
-        events = store.read_all_streams_forward(position, _PAGE)
-        for event in events:
-            _show(out, event, with_stream=True)
-        if events:
-            position = events[-1].global_position + 1
-            out.flush()
-        if len(events) < _PAGE:
-            time.sleep(_POLL_SECONDS)
+        for event in store.stream_all_forward(position):
+            _show(out, event, with_stream=True, full=options.full)
+            position = event.global_position + 1
+        out.flush()
+        time.sleep(_POLL_SECONDS)
 
 
-def _show(out: Output, event: RecordedEvent, *, with_stream: bool) -> None:
+def _show(out: Output, event: RecordedEvent, *, with_stream: bool, full: bool) -> None:
     if out.as_json:
         out.json(event)
-    else:
-        print(event_text(event, with_stream=with_stream, width=out.width, in_colour=out.in_colour))
+        return
+    width = None if full else out.width
+    print(event_text(event, with_stream=with_stream, width=width, in_colour=out.in_colour))
 
 
 def _add_streams_arguments(parser: ArgumentParser) -> None:

@@ -65,7 +65,7 @@ class Shell:
     def json(self, *arguments: str, stdin: str | bytes = b"") -> list[Any]:
         """Run a command with ``--json``; return the decoded lines."""
         printed = self.run(*arguments, "--json", stdin=stdin)
-        return [json.loads(line) for line in printed.splitlines()]
+        return [json.loads(line) for line in printed.split("\n") if line]
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start a command without waiting for its end."""

@@ -1,4 +1,4 @@
-"""Runs commands on a pseudo-terminal of 80 columns."""
+"""Runs commands on a pseudo-terminal of 80 columns, or of any other number."""
 
 from __future__ import annotations
 
@@ -58,10 +58,12 @@ class Terminal:
 
 
 @contextmanager
-def terminal(shell: Shell, *arguments: str, **variables: str) -> Iterator[Terminal]:
+def terminal(
+    shell: Shell, *arguments: str, columns: int = COLUMNS, **variables: str
+) -> Iterator[Terminal]:
     """Run a command on a terminal; killed at the end of the block if it still runs."""
     screen, inside = pty.openpty()
-    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
         [SCRIPT, *arguments],
         stdin=inside,

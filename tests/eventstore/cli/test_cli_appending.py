@@ -26,6 +26,7 @@ def test_append_prints_version_and_position(shell: Shell) -> None:
         "last_version": 3,
         "first_global_position": 4,
         "last_global_position": 6,
+        "repeated": False,
     }
 
 
@@ -61,9 +62,15 @@ def test_expected_versions_are_enforced(shell: Shell) -> None:
 def test_an_append_with_an_event_id_can_be_repeated(shell: Shell) -> None:
     """G6."""
     command = ["append", "s", "T", "1", "--event-id", str(uuid4()), "--expected-version", "0"]
-    assert shell.run(*command) == shell.run(*command) == "s: version 1, position 1\n"
-    command[1] = "other"
-    assert "already used" in shell.refused(*command, code=1)
+    assert shell.run(*command) == "s: version 1, position 1\n"
+    assert shell.run(*command) == "s: version 1, position 1 (stored before)\n"
+    [again] = shell.json(*command)
+    assert again["repeated"]
+    other = [*command]
+    other[1] = "other"
+    assert "already used" in shell.refused(*other, code=1)
+    command[3] = "2"
+    assert "already stored with another type or other data" in shell.refused(*command, code=1)
 
 
 def test_lines_are_appended_together_or_not_at_all(shell: Shell) -> None:
@@ -86,6 +93,9 @@ def test_lines_are_appended_together_or_not_at_all(shell: Shell) -> None:
         (["s", "T", ""], "DATA: not JSON: there is nothing"),
         (["s", "T", "[" * 50_000], "DATA: nested too deeply"),
         (["s", "T", "1", "--metadata", "x"], "--metadata: not JSON"),
+        (["s", "T", '{"a": 1, "a": 2}'], "DATA: key 'a' is given twice in one object"),
+        (["s", "T", '[{"b": {"a": 1, "\\u0061": 1}}]'], "DATA: key 'a' is given twice"),
+        (["s", "T", "1", "--metadata", '{"a": 1, "a": 1}'], "--metadata: key 'a' is given twice"),
         (["", "T", "1"], "stream_id must not be empty"),
         (["$s", "T", "1"], "stream_id must not start with '$'"),
         (["$all", "T", "1"], "stream_id must not start with '$'"),
@@ -107,3 +117,27 @@ def test_one_event_id_cannot_name_several_events(shell: Shell) -> None:
 
 def test_text_with_nul_is_refused(shell: Shell) -> None:
     assert "NUL" in shell.refused("append", "s", "T", '"\\u0000"', code=1)
+
+
+def test_a_key_that_is_given_twice_is_refused_in_lines_too(shell: Shell) -> None:
+    """F56, G28: at any depth; the same key in two objects is none of them."""
+    shell.run("append", "s", "T", "-", stdin='[{"a": 1}, {"a": {"a": 2}}]\n{"a": "\\"a\\":"}\n')
+    complaint = shell.refused("append", "s", "T", "-", stdin='1\n[[{"a":1,"a":2}]]\n', code=1)
+    assert complaint == "standard input, line 2: key 'a' is given twice in one object"
+    assert len(shell.json("read", "s")) == 2
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(shell: Shell) -> None:
+    """F48: as in a file that is imported."""
+    shell.run("append", "s", "T", "-", stdin=b"\xef\xbb\xbf1\r\n2\r\n")
+    assert [event["data"] for event in shell.json("read", "s")] == [1, 2]
+    complaint = shell.refused("append", "s", "T", "-", stdin=b"1\n\xef\xbb\xbf2\n", code=1)
+    assert complaint.startswith("standard input, line 2: not JSON: unexpected")
+
+
+def test_a_payload_that_is_nested_too_deeply_is_refused(shell: Shell) -> None:
+    """F25, G28."""
+    shell.run("append", "s", "T", "[" * 200 + "]" * 200)
+    deep = "[" * 201 + "]" * 201
+    assert "more than 200 levels deep" in shell.refused("append", "s", "T", deep, code=1)
+    assert len(shell.json("read", "s")) == 1

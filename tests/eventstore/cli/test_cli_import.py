@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,3 +200,68 @@ def test_a_truncated_gzip_stores_what_it_holds_and_says_so(shell: Shell, tmp_pat
 
 def test_an_empty_file_is_done(shell: Shell) -> None:
     assert shell.run("import", "-") == "0 events stored\n"
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("with_end", [False, True])
+def test_a_line_that_no_event_can_have_is_refused_before_it_is_read(
+    shell: Shell, tmp_path: Path, *, compressed: bool, with_end: bool
+) -> None:
+    """F48, G28: of a sparse file of 3 GiB at most the size of an event is in memory."""
+    file = tmp_path / "large"
+    line = events(1)[0]
+    if compressed:
+        with gzip.open(file, "wb", compresslevel=1) as packed:
+            packed.write(line)
+            for _ in range(200):
+                packed.write(b"x" * MIB)
+            packed.write(b"\n" if with_end else b"")
+    else:
+        with file.open("wb") as sparse:
+            sparse.write(line)
+            sparse.seek(3_000 * MIB)
+            sparse.write(b"\n" if with_end else b"\0")
+    with shell.start("import", str(file)) as running:
+        out, err = running.communicate(timeout=120)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert running.returncode == 1
+    assert err.startswith(b"eventstore: line 2: longer than 67,174,400 bytes")
+    assert out.startswith(b"1 events stored")
+    assert used * (1 if sys.platform == "darwin" else 1024) < 500 * MIB
+    assert content(shell) == expected([line])
+
+
+def test_lines_without_end_are_refused_before_they_fill_the_memory(shell: Shell) -> None:
+    """F48: all lines of an append are in memory together."""
+    with shell.start("append", "s", "T", "-", stdin=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stderr is not None
+        with contextlib.suppress(BrokenPipeError):
+            chunk = b'"%b"\n' % (b"x" * MIB)
+            for _ in range(400):
+                running.stdin.write(chunk)
+        with contextlib.suppress(BrokenPipeError):
+            running.stdin.close()
+        err = running.stderr.read()
+    assert running.returncode == 1
+    assert err.startswith(b"eventstore: standard input, line 2")
+    assert b"too much for one append; 'eventstore import'" in err
+
+
+def test_an_event_with_another_content_than_the_stored_one_is_named_by_its_line(
+    shell: Shell,
+) -> None:
+    """F29, G6."""
+    lines = events(5)
+    known = str(uuid4())
+    line = {"stream_id": "s", "event_type": "T", "data": 1, "event_id": known, "metadata": 1}
+    shell.run("import", "-", stdin=json.dumps(line))
+    retry = json.dumps({**line, "metadata": 2}).encode()
+    other = json.dumps({**line, "data": 2}).encode()
+    complaint = shell.refused("import", "-", stdin=b"\n".join([retry, *lines, other]), code=1)
+    assert complaint.startswith("line 12: ")
+    assert f"{known} is already stored with another type or other data" in complaint
+    assert len(content(shell)) == 6

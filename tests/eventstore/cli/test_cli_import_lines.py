@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -18,13 +19,14 @@ from eventstore.cli.import_lines import (
     MAX_COMMIT_LINES,
     NAMESPACE,
     OPTIONAL,
-    BadLineError,
     EventIds,
     ImportLine,
     commits,
     parse_lines,
     parts,
 )
+from eventstore.cli.json_lines import MAX_LINE_BYTES, BadLineError, bounded_lines
+from eventstore.client.codec import MAX_EVENT_BYTES
 
 NO_ID = b'{"stream_id": "s", "event_type": "T", "data": 1}'
 
@@ -154,7 +156,15 @@ def test_what_a_line_leaves_out_has_the_default_of_an_event() -> None:
             b'{"stream_id": "' + "字".encode() * 1000 + b'", "event_type": "T", "data": 1}',
             "3000 bytes",
         ),
+        (b'{"stream_id":"s","event_type":"T","data":{"a":1,"a":2}}', "key 'a' is given twice"),
+        (b'{"stream_id":"s","event_type":"T","data":[[{"a":{"":1,"":2}}]]}', "key '' is given"),
+        (
+            b'{"stream_id":"s","stream_id":"s","event_type":"T","data":1}',
+            "key 'stream_id' is given",
+        ),
+        (b'{"stream_id":7,"stream_id":"s","event_type":"T","data":1}', "key 'stream_id'"),
         (b"\xff\xfe{", "not UTF-8: byte 1"),
+        (b"\x00" * 20, "not JSON: unexpected '\\x00' at character 1"),
         (b'{"stream_id": "\xff"}', "not UTF-8: byte 16"),
         (b'{"stream_id": "s", "event_type": "T", "data": ' + b"[" * 100_000, "nested too deeply"),
     ],
@@ -167,6 +177,19 @@ def test_a_bad_line_is_named_after_the_good_ones_before_it(bad: bytes, reason: s
         next(parsed)
     assert caught.value.number == 3
     assert "\n" not in str(caught.value)
+
+
+def test_no_more_of_a_line_is_read_than_an_event_can_have() -> None:
+    """F48: and the lines before it are there."""
+    file = io.BytesIO(b"12345\n\n1234\r\n123456\n1\n")
+    lines = bounded_lines(file, 5)
+    assert [next(lines) for _ in range(3)] == [b"12345\n", b"\n", b"1234\r\n"]
+    with pytest.raises(BadLineError, match=r"^line 4: longer than 5 bytes") as refused:
+        next(lines)
+    assert refused.value.number == 4
+    assert file.tell() == 13 + 6
+    assert list(bounded_lines(io.BytesIO(b"12345"), 5)) == [b"12345"]
+    assert MAX_EVENT_BYTES < MAX_LINE_BYTES < MAX_EVENT_BYTES + 1_000_000
 
 
 def test_lines_before_a_bad_one_are_returned_as_a_commit_first() -> None:

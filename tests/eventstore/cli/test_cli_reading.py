@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
+import sys
 from errno import ENOSPC
+from typing import Any
 
 import pytest
 
+from eventstore import CallerRuntime, Config, EventData, EventStore, JsonSerializer
 from tests.support.cli import SCRIPT, Shell
 
 
@@ -168,3 +172,41 @@ def test_ctrl_c_ends_a_read_quietly_with_130(shell: Shell) -> None:
         read.send_signal(signal.SIGINT)
         _, err = read.communicate(timeout=10)
     assert (err, read.returncode) == (b"", 130)
+
+
+def test_raw_payloads_are_printed_as_they_are_stored(shell: Shell, dsn: str, schema: str) -> None:
+    """F26: also those that another serializer wrote."""
+
+    class Own(JsonSerializer):
+        format = "own"
+
+        def serialize(self, value: Any) -> bytes:
+            return b"\xff\x1b[31m" + super().serialize(value)
+
+    shell.run("append", "s", "T", '{"a": 1.50}', "--metadata", "1")
+    with EventStore.connect(
+        Config(dsn, schema=schema, serializer=Own()), runtime=CallerRuntime
+    ) as store:
+        store.append_to_stream("s", 1, [EventData("T", 2)])
+
+    for stream in ("s", "$all"):
+        first, second = shell.run("read", stream, "--raw").splitlines()
+        assert first.endswith('T  {"a":1.5}  1')
+        assert second.endswith("T  \\xff\\x1b[31m2")
+        raw = [base64.b64decode(event["data"]) for event in shell.json("read", stream, "--raw")]
+        assert raw == [b'{"a":1.5}', b"\xff\x1b[31m2"]
+    assert "--raw" in shell.refused("read", "s", code=1)
+    assert len(shell.json("read", "s", "--count", "1")) == 1
+
+
+def test_the_package_is_a_program_too(shell: Shell) -> None:
+    """F57."""
+    shell.run("append", "s", "T", "1")
+    for module in ("eventstore", "eventstore.cli"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "read", "s", "--json"],
+            env=shell.environment,
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(done.stdout)["data"] == 1

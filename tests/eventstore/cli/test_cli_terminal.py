@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventstore import Config, EventData, EventStore, ExpectedVersion
+from eventstore.cli.output import cells
 from tests.support.cli import Shell
 from tests.support.terminal import COLUMNS, terminal
 
@@ -28,9 +29,9 @@ def service(dsn: str, schema: str, shell: Shell) -> Iterator[EventStore]:
         yield store
 
 
-def shown(shell: Shell, *arguments: str, **variables: str) -> list[str]:
+def shown(shell: Shell, *arguments: str, columns: int = COLUMNS, **variables: str) -> list[str]:
     """Return the lines on a terminal, without colours."""
-    with terminal(shell, *arguments, **variables) as screen:
+    with terminal(shell, *arguments, columns=columns, **variables) as screen:
         text = screen.end()
     assert screen.process.returncode == 0, text
     return COLOUR.sub("", text).splitlines()
@@ -45,6 +46,95 @@ def test_events_are_cut_to_the_width_of_the_terminal(shell: Shell) -> None:
     assert "order-1@1  Placed  {" in short
     assert len(short) == COLUMNS
     assert len(long) <= COLUMNS
+
+
+HOSTILE = "\x9b31m \u202e evil \u2066 \x7f \u200f \U000e0041 \u2028 \x1b]0;title\x07 é字😀"
+"""What a terminal obeys, or draws elsewhere; and what it may draw."""
+
+
+def test_nothing_that_a_terminal_obeys_reaches_it(shell: Shell, service: EventStore) -> None:
+    """F55: in payloads, metadata and names, as text, as JSON, whole and raw, and in errors."""
+    service.append_to_stream(HOSTILE, 0, [EventData(HOSTILE, {HOSTILE: HOSTILE}, HOSTILE)])
+    service.subscribe_to_stream(HOSTILE, HOSTILE, lambda events: None)
+    for command in (
+        ["read", "$all"],
+        ["read", "$all", "--full"],
+        ["read", "$all", "--raw", "--full"],
+        ["read", "$all", "--json"],
+        ["streams"],
+        ["streams", "--json"],
+        ["status"],
+        ["status", "--json"],
+        ["subscriptions", "list"],
+        ["subscriptions", "list", "--json"],
+        ["append", HOSTILE, "T", "1"],
+        ["append", HOSTILE, "T", "1", "--json"],
+    ):
+        text = "".join(shown(shell, *command))
+        assert text.isprintable(), (command, text)
+        assert "evil" in text or command[0] == "streams"
+    for refused in (
+        ["read", f"missing {HOSTILE}"],
+        ["read", "s", HOSTILE],
+        ["append", "s", "T", f"[{HOSTILE}"],
+        ["append", "s", "T", json.dumps({HOSTILE: 1})[:-1] + "," + json.dumps({HOSTILE: 2})[1:]],
+        ["import", f"/missing/{HOSTILE}"],
+        ["subscriptions", "pause", HOSTILE],
+    ):
+        with terminal(shell, *refused) as screen:
+            text = screen.end()
+        assert text.startswith("eventstore: "), text
+        assert text.removesuffix("\n").isprintable(), (refused, text)
+
+
+def test_json_on_a_terminal_has_the_same_value_as_in_a_pipe(
+    shell: Shell, service: EventStore
+) -> None:
+    """F55."""
+    service.append_to_stream("s", 0, [EventData("T", {HOSTILE: HOSTILE})])
+    [line] = shown(shell, "read", "s", "--json")
+    assert [json.loads(line)] == shell.json("read", "s")
+    assert "é字😀" in line
+    assert HOSTILE in shell.run("read", "s", "--json").replace("\\u001b", "\x1b").replace(
+        "\\u0007", "\x07"
+    )
+
+
+def test_full_shows_the_whole_payload(shell: Shell) -> None:
+    """F57."""
+    payload = {"text": "字" * 300, "end": "here"}
+    shell.run("append", "s", "T", json.dumps(payload))
+    for command in (["read", "s", "--full"], ["read", "$all", "--full"]):
+        [line] = shown(shell, *command)
+        assert json.loads(line[line.index("{") :]) == payload
+    with terminal(shell, "tail", "--from", "1", "--full") as screen:
+        screen.wait_for("here")
+        screen.type("\x03")
+        screen.end()
+    [cut] = shown(shell, "read", "s")
+    assert cut.endswith("…")
+
+
+@pytest.mark.parametrize("columns", [1, 20, 40, 58])
+@pytest.mark.parametrize("with_rich", [True, False])
+def test_status_can_be_read_on_a_narrow_terminal(
+    shell: Shell, service: EventStore, tmp_path: Path, columns: int, *, with_rich: bool
+) -> None:
+    """F57: a line for each cell, and no word is cut to pieces."""
+    if not with_rich:
+        (tmp_path / "rich.py").write_text("raise ImportError('not installed')\n")
+    service.subscribe_to_all_streams("carrier-delays", lambda events: None)
+    service.subscribe_to_stream("order-1", "名" * 30, lambda events: None)
+    lines = shown(shell, "status", columns=columns, PYTHONPATH=str(tmp_path))
+    table = lines[lines.index("") + 1 :]
+    titles = ["subscription", "stream", "state", "checkpoint", "lag", "behind", "owner"]
+    found = [line.split(" ")[0] for line in table if line and line[0] != " "]
+    assert found == titles * 2
+    if columns >= 40:
+        assert max(cells(line) for line in table) <= columns
+        assert "subscription  carrier-delays" in table
+        assert "stream        $all" in table
+    assert "".join(line[14:] for line in table).count("名") == 30
 
 
 def test_colour_is_left_out_if_asked(shell: Shell) -> None:
