@@ -8,8 +8,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from itertools import islice
 
-from eventstore import EventStore, RecordedEvent, StreamInfo
+from eventstore import EventStore, RecordedEvent, SerializationError, StreamInfo
 from eventstore.cli.command import Command, on_store, one_or_more
+from eventstore.cli.failures import RefusedError
 from eventstore.cli.output import Output, event_text, printable
 from eventstore.cli.subscription_commands import show_subscriptions
 from eventstore.model.dsn import masked
@@ -74,10 +75,17 @@ def _add_full(parser: ArgumentParser) -> None:
 
 
 def _read(options: Namespace, store: EventStore, out: Output) -> None:
-    """Print the events of a stream, or of all streams, with one page in memory."""
+    """Print the events of a stream, or of all streams, with one page in memory.
+
+    Raises:
+        RefusedError: An event cannot be read. Those before it are printed.
+    """
     page = min(options.count or _PAGE, _PAGE)
-    for event in islice(_events(store, options, page), options.count):
-        _show(out, event, with_stream=options.stream == ALL_STREAMS, full=options.full)
+    try:
+        for event in islice(_events(store, options, page), options.count):
+            _show(out, event, with_stream=options.stream == ALL_STREAMS, full=options.full)
+    except SerializationError as error:
+        raise RefusedError(f"{error}; --raw prints it as it is stored") from error
 
 
 def _events(store: EventStore, options: Namespace, page: int) -> Iterator[RecordedEvent]:

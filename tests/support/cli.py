@@ -26,6 +26,8 @@ class Shell:
         }
         # As in most shells: output is buffered until the end.
         self.environment.pop("PYTHONUNBUFFERED", None)
+        # The width is that of the terminal; xdist sets another one.
+        self.environment.pop("COLUMNS", None)
         # So that a warning shows up in the output of a command.
         self.environment["PYTHONWARNINGS"] = "default"
         for name, value in (("EVENTSTORE_DSN", dsn), ("EVENTSTORE_SCHEMA", schema)):
