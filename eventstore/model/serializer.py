@@ -124,14 +124,18 @@ def _written(encode: Callable[[Any], bytes], value: Any) -> bytes:
         _check(value)
     # msgspec writes NaN as null, NUL as an escape, and offsets from UTC without their seconds.
     # `find` is twice as fast as `in`.
-    is_plain = is_flat and _PLAIN.issuperset(map(type, value.values()))
     if (
         payload.find(b"null") >= 0
         or payload.find(b"\\u0000") >= 0
-        or (not is_plain and _may_have_zone(payload))
+        or (not (is_flat and _has_no_time(value, payload)) and _may_have_zone(payload))
     ):
         _check(msgspec.to_builtins(value, builtin_types=_TIMES), check_key=_check_any_key)
     return payload
+
+
+def _has_no_time(flat: dict[str, Any], payload: bytes) -> bool:
+    """Tell whether no value of a *flat* dict is a time: times have colons, as few texts do."""
+    return payload.count(b":") == len(flat) or _PLAIN.issuperset(map(type, flat.values()))
 
 
 def _may_have_zone(payload: bytes) -> bool:

@@ -29,6 +29,7 @@ from eventstore.ports.stored_events import (
     StreamAppend,
     as_stored,
     only_checked,
+    payload_bytes,
     placed,
 )
 
@@ -253,7 +254,7 @@ def _page(
 
 def ended_by_bytes(page: list[StoredEvent], max_bytes: int | None) -> list[StoredEvent]:
     """Return *page* up to the event with which it has *max_bytes* bytes; None: all of it."""
-    if max_bytes is None:
+    if max_bytes is None or payload_bytes(page) < max_bytes:
         return page
     before = accumulate((event.size for event in page), initial=0)
     return [event for event, size in zip(page, before, strict=False) if size < max_bytes]
