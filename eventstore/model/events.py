@@ -159,7 +159,10 @@ class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
     first_global_position: int | None
     last_global_position: int | None
     repeated: bool = False
-    """The same append was stored before. Nothing was written now; this is the first result."""
+    """The same append was stored before, and this is its result; nothing was written now.
+
+    Stored by an earlier call, or by an attempt of this call whose answer was lost.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
