@@ -68,7 +68,7 @@ class Home:
         return self.path / "pgdata"
 
     @property
-    def unfinished_data(self) -> Path:
+    def unfinished(self) -> Path:
         return self.path / "pgdata.new"
 
     @property

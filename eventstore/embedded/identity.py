@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,8 +79,8 @@ class Identity:
         """Return the identity for initdb, which needs a user with a name.
 
         Where root switches to a user of the server's own, initdb takes the name of another and
-        keeps the group. The folder lets that group in alone: no process of the user with the name
-        reaches the data meanwhile.
+        keeps the group. The data are made behind a `gate`, so that no other process of the user
+        with the name reaches them meanwhile.
 
         Raises:
             StorageError: There is none; the message says what to do.
@@ -112,10 +113,16 @@ class Identity:
                 os.chown(file, self.user, self.group, dir_fd=place, follow_symlinks=False)
 
     def admit(self, folder: Path) -> None:
-        """Let the server's user, and no other, pass through our *folder* to its data."""
+        """Let the server's user pass through our *folder* to its data, if not everybody may."""
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            self.gate(folder, stat.S_IMODE(mode))
+
+    def gate(self, folder: Path, mode: int = 0o700) -> None:
+        """Let the server's group pass through our *folder*, and change nothing for others."""
         if self.group is not None:
             os.chown(folder, -1, self.group, follow_symlinks=False)
-            folder.chmod(0o710)
+            folder.chmod(mode & ~stat.S_IRWXG | stat.S_IXGRP)
 
     @property
     def hint(self) -> str:

@@ -211,12 +211,15 @@ def _create(home: Home, guard: FileLock, *, allowed: bool) -> None:
     creator = identity.for_initdb()
     binaries = find_binaries(identity, None)
     identity.admit(home.path)
-    shutil.rmtree(home.unfinished_data, ignore_errors=True)
-    home.unfinished_data.mkdir(mode=0o700)
-    creator.own(home.unfinished_data)
+    shutil.rmtree(home.unfinished, ignore_errors=True)
+    home.unfinished.mkdir(mode=0o700)
+    creator.gate(home.unfinished)
+    data = home.unfinished / "data"
+    data.mkdir(mode=0o700)
+    creator.own(data)
     command: list[str | Path] = [
         binaries.initdb,
-        *("-D", home.unfinished_data),
+        *("-D", data),
         "--username=postgres",
         "--auth-local=trust",  # the socket's folder is private
         "--auth-host=reject",
@@ -229,8 +232,9 @@ def _create(home: Home, guard: FileLock, *, allowed: bool) -> None:
     code, said = creator.ask(command, pass_fds=(guard.fd,))
     if code != 0:
         raise StorageError(f"initdb failed: {said}{identity.hint}")
-    identity.own_all(home.unfinished_data)
-    home.adopt(home.unfinished_data)
+    identity.own_all(data)
+    home.adopt(data)
+    home.unfinished.rmdir()
 
 
 def _pause(home: Home, deadline: Deadline, reason: psycopg.Error | None) -> None:

@@ -114,7 +114,7 @@ def test_half_a_data_folder_is_made_anew(tmp_path: Path) -> None:
 
 def test_a_starter_killed_in_the_middle_leaves_no_half_server(tmp_path: Path) -> None:
     """Kill it as initdb begins, in the middle, and while the server starts."""
-    for moment in ("pgdata.new", "pgdata.new/base/1/PG_VERSION", "pgdata/postmaster.pid"):
+    for moment in ("pgdata.new", "pgdata.new/data/base/1/PG_VERSION", "pgdata/postmaster.pid"):
         home = tmp_path / moment.replace("/", "-")
         starter = ServerUser(home)
         wait_until((home / moment).exists)

@@ -67,9 +67,9 @@ print("prying", flush=True)
 os.set_blocking(0, False)
 seen = set()
 while sys.stdin.buffer.read() is None:
-    for name in ("pgdata.new", "pgdata"):
-        for place in (name, name + "/PG_VERSION", name + "/base"):
-            if os.access(os.path.join(home, place), os.F_OK):
+    for data in ("pgdata.new/data", "pgdata"):
+        for place in (data, data + "/PG_VERSION", data + "/base"):
+            if place != "pgdata" and os.access(os.path.join(home, place), os.F_OK):
                 seen.add(place)
 print(sorted(seen))
 """
@@ -190,9 +190,14 @@ def test_root_without_namespaces_has_a_server_of_a_user_that_nothing_else_runs_a
     assert (home.stat().st_uid, home.stat().st_gid) == (0, owner)
 
 
-def test_a_process_of_nobody_never_reaches_the_data_of_root(open_folder: Path) -> None:
+@pytest.mark.parametrize("mode", [None, 0o700, 0o755])
+def test_a_process_of_nobody_never_reaches_the_data_of_root(
+    open_folder: Path, mode: int | None
+) -> None:
     """F52: not while initdb runs, which takes the name of `nobody`, nor later."""
     home = open_folder / "home"
+    if mode is not None:
+        home.mkdir(mode=mode)
     with subprocess.Popen(
         [sys.executable, "-c", PRIES, str(home), str(NOBODY)],
         stdin=subprocess.PIPE,
@@ -204,6 +209,7 @@ def test_a_process_of_nobody_never_reaches_the_data_of_root(open_folder: Path) -
         assert started(home, 0, "denied").startswith("data of ")
         seen, _ = prying.communicate(timeout=60)
     assert seen == "[]\n"
+    assert stat.S_IMODE(home.stat().st_mode) == (0o755 if mode == 0o755 else 0o710)
 
 
 def test_a_process_of_nobody_is_refused_by_the_server_of_root(open_folder: Path) -> None:
