@@ -100,7 +100,7 @@ class Home:
         """
         if create:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        elif not self.data.exists():
+        elif not self._may_hold_data():
             raise NoServerError(f"there is no embedded server in {self.path}")
         check_folder(self.path)
         if (self.path / "PG_VERSION").exists():
@@ -109,6 +109,12 @@ class Home:
             )
         if self.data.exists() or self.data.is_symlink():
             self._check_data()
+
+    def _may_hold_data(self) -> bool:
+        try:
+            return self.data.exists()
+        except PermissionError:
+            return True  # the check of the folder says whose it is
 
     def _check_data(self) -> None:
         if not stat.S_ISDIR(self.data.lstat().st_mode):

@@ -40,6 +40,8 @@ from eventstore.model.errors import StorageError
 from tests.support.denied_namespaces import deny_user_namespaces
 
 path, uid, *denied = sys.argv[1:]
+create = "existing" not in denied
+denied = [each for each in denied if each == "denied"]
 if denied:
     deny_user_namespaces()
 if int(uid):
@@ -48,8 +50,8 @@ if int(uid):
     os.setuid(int(uid))
 try:
     for time in ("first", "second"):
-        with EmbeddedServer.start(path) as server, psycopg.connect(server.dsn) as connection:
-            assert connection.execute("SELECT 1").fetchone() == (1,)
+        with EmbeddedServer.start(path, create=create) as server:
+            psycopg.connect(server.dsn).close()
             owner = os.stat(server.data_path).st_uid
 except StorageError as error:
     print("refused:", error)
@@ -97,11 +99,11 @@ def may_have_namespaces() -> bool:
     return subprocess.run(command, check=False, user=NAMELESS, capture_output=True).returncode == 0
 
 
-def started(path: Path, uid: int = 0, *denied: str, **environment: str | None) -> str:
+def started(path: Path, uid: int = 0, *how: str, **environment: str | None) -> str:
     """Start a server in *path* as *uid*, twice; return what the script says of it."""
     kept = {name: value for name, value in (os.environ | environment).items() if value is not None}
     result = subprocess.run(
-        [sys.executable, "-c", STARTS, str(path), str(uid), *denied],
+        [sys.executable, "-c", STARTS, str(path), str(uid), *how],
         capture_output=True,
         text=True,
         check=False,
@@ -283,7 +285,9 @@ def test_two_users_have_no_server_together(open_folder: Path) -> None:
     """F51: the second one is told whose the folder is, or that it cannot look into it."""
     home = open_folder / "home"
     assert started(home, NOBODY) == f"data of {NOBODY}"
-    assert "belongs to user 'nobody' and this process runs as 1" in started(home, NAMELESS)
+    for how in ([], ["existing"]):
+        said = started(home, NAMELESS, *how)
+        assert f"belongs to user 'nobody' and this process runs as {NAMELESS}" in said
 
 
 def test_data_of_a_third_user_is_refused_with_its_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from eventstore.embedded import EmbeddedServer
 from eventstore.embedded.home import LOG_LIMIT
+from eventstore.embedded.own_files import open_own
 from eventstore.model.errors import StorageError
 from tests.support.pgserver import prepare
+from tests.support.waiting import wait_until
 
 ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -92,6 +95,40 @@ def test_what_is_no_file_of_ours_is_neither_followed_nor_written(
 
     (home / name).unlink()
     EmbeddedServer.start(home).close()
+
+
+def test_a_file_that_is_swapped_while_it_is_opened_is_never_followed(
+    tmp_path: Path, victim: Path
+) -> None:
+    """F51: what was opened is looked at, and not its name, which may stand for another by then."""
+    place, stop = tmp_path / "server.log", threading.Event()
+    tries = {"opened": 0, "refused": 0}
+
+    def swap() -> None:
+        while not stop.is_set():
+            (link := tmp_path / "link").symlink_to(victim)
+            link.replace(place)
+            (file := tmp_path / "file").touch()
+            file.replace(place)
+
+    def both_happened() -> bool:
+        try:
+            fd = open_own(place, os.O_RDWR | os.O_CREAT)
+        except StorageError:
+            tries["refused"] += 1
+        else:
+            tries["opened"] += 1
+            assert not os.path.samestat(os.fstat(fd), victim.stat())
+            os.close(fd)
+        return min(tries.values()) >= 20
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        wait_until(both_happened)
+    finally:
+        stop.set()
+        swapping.join()
 
 
 def test_the_copy_of_a_large_log_replaces_a_link_of_its_name(home: Path, victim: Path) -> None:
