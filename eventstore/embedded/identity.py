@@ -119,7 +119,7 @@ class Identity:
             self.gate(folder, stat.S_IMODE(mode))
 
     def gate(self, folder: Path, mode: int = 0o700) -> None:
-        """Let the server's group pass through our *folder*, and change nothing for others."""
+        """Let the server's group, and no other group, pass through our *folder*."""
         if self.group is not None:
             os.chown(folder, -1, self.group, follow_symlinks=False)
             folder.chmod(mode & ~stat.S_IRWXG | stat.S_IXGRP)

@@ -33,44 +33,41 @@ class Revival:
         self._has_ended = has_ended
         self._start = start
         self._lock = threading.Lock()
-        self._revived = 0
         self._pause = 0.0
         self._attempted_at = 0.0
         self._failure: str | None = None
 
     def revive(self) -> bool:
-        """Start the server if it has ended.
+        """Start the server if it has ended and no other thread is about to start it.
 
         Returns:
-            Whether it was started since this call began: connecting again is worth it.
+            Whether it was started: connecting again is worth it.
 
         Raises:
             StorageUnavailableError: It cannot be started now. Not tried again before a pause.
         """
-        before = self._revived
-        with self._lock:
-            if self._revived != before:
-                return True
-            try:
-                if not (self._has_ended() and self._attempt()):
-                    return False
-            except (StorageError, OSError) as error:
-                raise self._failed(error) from error
-            self._revived += 1
-            self._failure, self._pause = None, _FIRST_PAUSE
-            _log.warning("the server had died and was started again")
-            return True
+        # Waiting for the other thread would pile up threads during a long recovery.
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._has_ended() and self._attempt()
+        except (StorageError, OSError) as error:
+            raise self._failed(error) from error
+        finally:
+            self._lock.release()
 
     def _attempt(self) -> bool:
         """Start the server, unless the last attempt ended a moment ago."""
         if time.monotonic() < self._attempted_at + self._pause:
-            raise _TooEarlyError(
-                self._failure or "the server died again, it is started in a moment"
-            )
+            raise _TooEarlyError(self._failure or "the server died again; it is started soon")
         try:
-            return self._start()
+            started = self._start()
         finally:
             self._attempted_at = time.monotonic()
+        if started:
+            self._failure, self._pause = None, _FIRST_PAUSE
+            _log.warning("the server had died and was started again")
+        return started
 
     def _failed(self, error: StorageError | OSError) -> StorageUnavailableError:
         """Return the error to raise. The first of a row is logged."""

@@ -206,7 +206,7 @@ def _inode_of(data: Path) -> tuple[int, int] | None:
     """Return what tells a folder from another one of the same path; None if it is missing."""
     try:
         found = data.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 
