@@ -213,10 +213,12 @@ class PostgresHeadListener:
             self._rests_until = time.monotonic() + _REST
         self._last = heard
         if self._away:
+            # Most likely what failed while the server was away succeeds now.
             self._away = False
             for each in (self._eyes, self._line):
                 each.hurry()
-        self._tell_of_deafness()
+        else:
+            self._tell_of_deafness()
 
     def _see(self, work: Work[Result], deadline: float, patience: float | None = None) -> Result:
         """Read over the own connection, else over a lent one.
@@ -275,7 +277,8 @@ class PostgresHeadListener:
 
         eyes = self._eyes.current
         if eyes is None or (eyes is self._ears.connection and eyes.pooled):
-            self._pool.run_once(send, deadline)
+            # One that is made for it only later serves the next proof.
+            self._pool.run_once(send, min(deadline, time.monotonic() + _SHORTEST_HEARING))
         else:
             send(eyes)
 
