@@ -196,10 +196,12 @@ CONNECTING = (
     Mutant(
         name="connect-without-deadline",
         guarantee="G25",
-        breaks="A connect into a black hole takes as long as it takes.",
+        breaks="A connect whose name is not resolved takes as long as it takes.",
         where=function("Attempt.result").call("wait").part(),
         change=remove,
-        killers=(f"{_DEADLINES}::test_connecting_into_a_black_hole_ends_at_the_deadline",),
+        killers=(
+            f"{_SERVERS}::test_a_resolver_that_never_answers_costs_a_bounded_number_of_threads",
+        ),
     ),
     Mutant(
         name="call-without-deadline",

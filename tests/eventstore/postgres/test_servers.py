@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.support.pgserver import TestServer
 from tests.support.proxy import Proxy
-from tests.support.waiting import AGES, wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "two-addresses.test"
 SHORT = 6.0
@@ -251,35 +251,40 @@ def attempts() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name == "eventstore-connect"]
 
 
-def test_a_resolver_that_never_answers_costs_a_bounded_number_of_threads(
-    config: Config, good: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """F45, G25: every call ends at its deadline, and all go on when it answers again."""
-    answers, asked = threading.Event(), threading.Semaphore(0)
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A resolver that answers when the event is set."""
+    answers = threading.Event()
 
     def answer() -> list[str]:
-        asked.release()
-        assert answers.wait(AGES)
+        answers.wait(PATIENCE)
         return [GOOD]
 
     resolve(monkeypatch, answer)
-    storage = PostgresStorage(replace(config, dsn=make_conninfo(good.dsn, host=NAME)))
-    appender, keeper = storage.append_session(), storage.keeper_session()
-    for _ in range(2 * _MOST):
-        for call in (
-            lambda until: storage.open(init=False, deadline=until),
-            lambda until: appender.append([], until),
-            lambda until: keeper.look([1], until),
-            storage.stream_count,
-        ):
-            with pytest.raises(StorageUnavailableError):
-                call(time.monotonic() + 0.02)
-    assert asked.acquire(timeout=AGES)
-    assert len(attempts()) <= _MOST
-    with pytest.raises(StorageUnavailableError, match="name resolution"):
-        storage.open(init=False, deadline=soon())
+    yield answers
     answers.set()
     wait_until(lambda: not attempts())
-    storage.open(init=False, deadline=soon())
-    assert storage.stream_count(soon()) == 0
-    storage.close()
+
+
+def test_a_resolver_that_never_answers_costs_a_bounded_number_of_threads(
+    config: Config, good: Proxy, stuck: threading.Event
+) -> None:
+    """F45, G25: every call ends at its deadline, and all go on when it answers again."""
+    with closing(PostgresStorage(replace(config, dsn=make_conninfo(good.dsn, host=NAME)))) as away:
+        appender, keeper = away.append_session(), away.keeper_session()
+        for _ in range(2 * _MOST):
+            for call in (
+                lambda until: away.open(init=False, deadline=until),
+                lambda until: appender.append([], until),
+                lambda until: keeper.look([1], until),
+                away.stream_count,
+            ):
+                with pytest.raises(StorageUnavailableError):
+                    call(time.monotonic() + 0.02)
+        assert 0 < len(attempts()) <= _MOST
+        with pytest.raises(StorageUnavailableError, match="name resolution"):
+            away.open(init=False, deadline=soon())
+        stuck.set()
+        wait_until(lambda: not attempts())
+        away.open(init=False, deadline=soon())
+        assert away.stream_count(soon()) == 0

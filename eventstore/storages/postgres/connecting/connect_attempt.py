@@ -75,7 +75,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self.refusals = Refusals()
-        self._places = threading.BoundedSemaphore(_MOST)
+        self._places = threading.Semaphore(_MOST)
 
     def enter(self) -> None:
         """Take a place; `leave` frees it.
