@@ -204,8 +204,8 @@ def test_the_servers_are_those_of_libpq(
     assert servers(dsn) == [Server(*each) for each in expected]
 
 
-def test_the_order_is_random_if_that_is_wanted() -> None:
-    """F38: as libpq has it."""
+def test_the_order_is_random_if_that_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F38: as libpq has it, of servers and of the addresses of one."""
     dsn = f"host={','.join(map(str, range(50)))} load_balance_hosts=random"
     try:
         first, second = servers(dsn), servers(dsn)
@@ -213,6 +213,12 @@ def test_the_order_is_random_if_that_is_wanted() -> None:
         pytest.skip("libpq is older than this option")
     assert first != second
     assert set(first) == set(second)
+    resolve(monkeypatch, lambda: [f"127.0.0.{number}" for number in range(1, 51)])
+    name = replace(first[0], host=NAME)
+    assert addresses(name) != addresses(name)
+    assert addresses(replace(name, in_random_order=False)) == sorted(
+        addresses(replace(name, in_random_order=False)), key=lambda a: int(a.hostaddr[8:])
+    )
 
 
 def test_what_is_no_name_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

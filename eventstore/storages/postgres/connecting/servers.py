@@ -33,6 +33,8 @@ class Server:
     """A name, an address, or the folder of a socket; empty: libpq's default."""
     hostaddr: str
     port: str
+    in_random_order: bool = False
+    """Whether its addresses are tried in random order, as libpq's ``load_balance_hosts`` says."""
 
     def within(self, conninfo: str) -> str:
         """Return *conninfo*, leading to this server alone."""
@@ -54,7 +56,8 @@ def check(conninfo: str) -> None:
     for server in servers(conninfo):
         if not (server.port.isdecimal() and 1 <= int(server.port) <= _LAST_PORT):
             raise ValueError(f"port must be 1 to {_LAST_PORT}")
-        if "@" in server.host:
+        # A socket without a folder begins with one.
+        if "@" in server.host[1:]:
             raise ValueError("host must not contain '@'; write '%40' in a password")
 
 
@@ -78,8 +81,9 @@ def servers(conninfo: str) -> list[Server]:
         given.get(name, "").split(",") for name in ("host", "hostaddr", "port")
     )
     count = max(len(hosts), len(hostaddrs))
+    balanced = given.get("load_balance_hosts") == "random"
     found = [
-        Server(host, hostaddr, port or "5432")
+        Server(host, hostaddr, port or "5432", balanced)
         for host, hostaddr, port in zip(
             _filled("host", hosts, count),
             _filled("hostaddr", hostaddrs, count),
@@ -87,7 +91,7 @@ def servers(conninfo: str) -> list[Server]:
             strict=True,
         )
     ]
-    if given.get("load_balance_hosts") == "random":
+    if balanced:
         random.shuffle(found)
     return found
 
@@ -106,6 +110,8 @@ def addresses(server: Server) -> list[Server]:
         found = socket.getaddrinfo(server.host, int(server.port), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise psycopg.OperationalError(f"no address of {server.host!r}: {error}") from None
+    if server.in_random_order:
+        random.shuffle(found)
     return [replace(server, hostaddr=str(place[4][0])) for place in found]
 
 
