@@ -61,7 +61,7 @@ CONNECTING = (
         name="log-in-without-its-code",
         guarantee="G25",
         breaks="A wrong password is a lost connection, tried until the deadline.",
-        where=function("_finish").call("_set_verbosity"),
+        where=function("_be").call("_set_verbosity"),
         change=remove,
         killers=(f"{_LOG_INS}::test_the_code_is_found_in_any_language",),
     ),

@@ -100,8 +100,11 @@ class Job:
     def refuse(self, error: Exception) -> None:
         """Answer the single request of this job with *error*."""
         (request,) = self.group.requests
-        certain = isinstance(error, EventStoreError) and not self.maybe_stored
-        request.reply.answer(error if certain else self._unknown(error))
+        if self.maybe_stored:
+            error = self._unknown(error)
+        elif not isinstance(error, EventStoreError):
+            error = not_sent_error(error)
+        request.reply.answer(error)
 
     def give_up(self, crash: BaseException | None) -> None:
         """Answer all requests when the writer ends.

@@ -218,8 +218,9 @@ class Writer(SupervisedActor):
     def _refused(self, job: Job, error: Exception) -> None:
         """Retry each append alone; an append that was alone is refused."""
         self._jobs.popleft()
+        unexpected = not isinstance(error, EventStoreError)
+        job.maybe_stored = job.maybe_stored or (job.under_way and unexpected)
         job.under_way = False
-        job.maybe_stored = job.maybe_stored or not isinstance(error, EventStoreError)
         job.wait_again()
         requests = job.requests
         if len(requests) == 1:

@@ -199,6 +199,13 @@ def test_the_code_is_found_in_any_language() -> None:
     )
 
 
+def test_later_errors_say_as_much_as_usual(guarded: Guarded) -> None:
+    """F37: the code is wanted of the log-in alone."""
+    pgconn = login.log_in(guarded.dsn, soon())
+    assert pgconn.exec_(b"SELECT nothing").error_message.startswith(b"ERROR:  column")
+    pgconn.finish()
+
+
 def test_without_the_code_it_is_unavailable(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,8 @@ NAME = "two-addresses.test"
 SHORT = 6.0
 """Seconds for two servers, the first of which may take half of them."""
 
+LOGIN = "eventstore.storages.postgres.connecting.connect_attempt"
+
 BAD, GOOD = "127.0.0.2", "127.0.0.1"
 
 
@@ -248,6 +250,26 @@ def test_what_can_never_connect_is_refused_before_it_is_tried(dsn: str) -> None:
         with pytest.raises(ValueError, match=rf"^{name} cannot be used: ") as refused:
             PostgresStorage(config)
         assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("can't start new thread"), MemoryError()])
+def test_whatever_keeps_it_from_connecting_was_before_the_append(
+    config: Config, user: User, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """F36, G25: unavailable, not unknown."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    storage = PostgresStorage(config)
+    target = "threading.Thread.start" if isinstance(fault, RuntimeError) else f"{LOGIN}.log_in"
+    with monkeypatch.context() as patch:
+        patch.setattr(target, fail)
+        for _ in range(2 * _MOST):
+            with pytest.raises(StorageUnavailableError, match="cannot connect"):
+                storage.append_session().append([], soon())
+    storage.append_session().append([], soon())
+    storage.close()
 
 
 # ── a resolver that never answers ────────────────────────────────────────────────────────────────

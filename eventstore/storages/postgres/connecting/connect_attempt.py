@@ -120,9 +120,9 @@ class Attempt(threading.Thread, Generic[Raw]):
         self._attempts.enter()
         try:
             super().start()
-        except BaseException:
+        except RuntimeError as error:
             self._attempts.leave()
-            raise
+            raise StorageUnavailableError("cannot connect: no thread can be started") from error
 
     def run(self) -> None:
         try:
@@ -148,7 +148,9 @@ class Attempt(threading.Thread, Generic[Raw]):
             case psycopg.Error() as error:
                 raise translated(error, "cannot connect") from error
             case Exception() as error:
-                raise error
+                raise StorageUnavailableError(
+                    f"cannot connect: unexpected {type(error).__name__}"
+                ) from error
             case None:
                 raise StorageUnavailableError("cannot connect: no answer before the deadline")
 

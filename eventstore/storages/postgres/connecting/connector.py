@@ -108,7 +108,7 @@ class Connector:
             connection = self._guarded(raw, deadline)
         except StorageError as error:
             cause = error.__cause__
-            # To whom it does not let in, a server gives no connection that readers could spare.
+            # A server that does not let us in is not short of connections.
             if isinstance(cause, psycopg.Error) and reaction_to(cause) is not Reaction.DENIED:
                 self._precedence.refused()
             raise

@@ -34,7 +34,8 @@ class KeptConnection(Lender):
     @property
     def connected(self) -> bool:
         """Whether `run_once` would not connect first."""
-        return self._connection is not None and not self._connection.is_stale()
+        connection = self._connection
+        return connection is not None and not connection.is_stale()
 
     def connect(self, deadline: float) -> None:
         """Connect unless connected; see `run_once`."""

@@ -22,8 +22,8 @@ from psycopg.pq.misc import find_libpq_full_path
 
 __all__ = ["coded", "log_in"]
 
-_VERBOSE = 2
-"""PQERRORS_VERBOSE"""
+_USUAL, _VERBOSE = 1, 2
+"""PQERRORS_DEFAULT, PQERRORS_VERBOSE"""
 
 _INVALID_AUTHORIZATION = "28P01"
 
@@ -67,9 +67,7 @@ def log_in(conninfo: str, deadline: float) -> PGconn:
 
 
 def _finish(pgconn: PGconn, deadline: float) -> None:
-    if _set_verbosity is not None:
-        # Documented, but not in the protocol that psycopg declares.
-        _set_verbosity(pgconn.pgconn_ptr, _VERBOSE)  # type: ignore[attr-defined]
+    _be(_VERBOSE, pgconn)
     status = pq.PollingStatus.WRITING
     while status != pq.PollingStatus.OK:
         if status == pq.PollingStatus.FAILED or pgconn.status == pq.ConnStatus.BAD:
@@ -77,6 +75,14 @@ def _finish(pgconn: PGconn, deadline: float) -> None:
         if not _is_ready(pgconn.socket, status, deadline):
             raise psycopg.errors.ConnectionTimeout("no answer before the deadline")
         status = pq.PollingStatus(pgconn.connect_poll())
+    _be(_USUAL, pgconn)
+
+
+def _be(verbosity: int, pgconn: PGconn) -> None:
+    """Set how much the errors of *pgconn* say, if that can be done."""
+    if _set_verbosity is not None:
+        # Documented, but not in the protocol that psycopg declares.
+        _set_verbosity(pgconn.pgconn_ptr, verbosity)  # type: ignore[attr-defined]
 
 
 def _is_ready(fileno: int, status: pq.PollingStatus, deadline: float) -> bool:
