@@ -14,6 +14,11 @@ _STOP = "tests/actors/supervising/test_stop.py"
 _SUPERVISOR = "tests/actors/supervising/test_supervisor.py"
 _OWNERSHIP = "tests/conformance/subscriptions/test_ownership.py"
 _RESEATING = "tests/conformance/subscriptions/test_reseating.py"
+_GIVING_UP = "tests/conformance/subscriptions/test_giving_up.py"
+_HEALTH = "tests/conformance/subscriptions/test_health.py"
+_SEATING = "tests/actors/supervising/test_seating.py"
+_THREADS = "tests/actors/supervising/test_threads.py"
+_LIFETIME = "tests/acceptance/test_lifetime.py"
 
 SUPERVISING = (
     Mutant(
@@ -170,5 +175,55 @@ SUPERVISING = (
         where=function("StoreSupervisor._stop_children").assigned("acks"),
         change=constant(False),
         killers=(f"{_STOP}::test_it_waits_for_acks_in_flight_and_stores_them",),
+    ),
+    Mutant(
+        name="second-close-waits",
+        guarantee="G26",
+        breaks="A close that waits for a hung handler cannot be hurried.",
+        where=function("ActorRuntime._stop_by").condition(),
+        change=constant(False),
+        killers=(f"{_LIFETIME}::test_the_least_time_of_several_closes_counts",),
+    ),
+    Mutant(
+        name="given-up-forgotten",
+        guarantee="G32",
+        breaks="A subscription that gave up is no longer shown.",
+        where=function("Subscriptions.ended")
+        .call("_free_seat", mentioning="gave_up")
+        .keyword("gave_up"),
+        change=constant(False),
+        killers=(f"{_GIVING_UP}::test_it_is_shown_as_stopped_with_its_error",),
+    ),
+    Mutant(
+        name="given-up-without-a-reason",
+        guarantee="G32",
+        breaks="The row of a subscription that gave up does not say why.",
+        where=function("DeliveryLoop.last_progress").condition(0),
+        change=constant(True),
+        killers=(f"{_GIVING_UP}::test_a_handler_that_hung_is_shown_with_what_it_did",),
+    ),
+    Mutant(
+        name="paused-stands-still",
+        guarantee="G43",
+        breaks="A paused subscription counts as one that makes no progress.",
+        where=function("ProgressReporter.show").assigned("behind"),
+        change=constant(True),
+        killers=(f"{_HEALTH}::test_a_paused_one_waits_for_nothing",),
+    ),
+    Mutant(
+        name="seated-too-late",
+        guarantee="G17",
+        breaks="A subscription is seated whose call has failed.",
+        where=function("Subscriptions._seat").condition(),
+        change=constant(False),
+        killers=(f"{_SEATING}::test_a_call_that_gave_up_before_it_was_read_seats_nobody",),
+    ),
+    Mutant(
+        name="dead-in-silence",
+        guarantee="G24",
+        breaks="An exception between two messages ends an actor, and nobody hears of it.",
+        where=function("SupervisedActor._actor_loop_running").call("_end"),
+        change=remove,
+        killers=(f"{_THREADS}::test_the_supervisor_itself_ends_loudly",),
     ),
 )
