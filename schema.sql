@@ -173,7 +173,10 @@ END $$;
 CREATE FUNCTION :"schema".number_deletion() RETURNS trigger
 LANGUAGE plpgsql SET search_path = :"schema", pg_temp AS $$
 BEGIN
-  NEW.deletion_no := (SELECT coalesce(max(deletion_no), 0) + 1 FROM tombstones);
+  -- By the table's own name: after a renaming the search path leads elsewhere.
+  EXECUTE format('SELECT max(deletion_no) FROM %I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    INTO NEW.deletion_no;
+  NEW.deletion_no := coalesce(NEW.deletion_no, 0) + 1;
   RETURN NEW;
 END $$;
 
@@ -208,11 +211,101 @@ CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON :"schema".to
   EXECUTE FUNCTION :"schema".refuse_change();
 CREATE TRIGGER number_deletion BEFORE INSERT ON :"schema".tombstones
   FOR EACH ROW EXECUTE FUNCTION :"schema".number_deletion();
-ALTER TABLE :"schema".tombstones ENABLE ALWAYS TRIGGER number_deletion;
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON :"schema".write_lock
   EXECUTE FUNCTION :"schema".refuse_change();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON :"schema".store
   EXECUTE FUNCTION :"schema".refuse_change();
+
+-- ALWAYS: also in a session with session_replication_role = replica. Logical replication applies the
+-- changes of rows and fires no statement's trigger.
+ALTER TABLE :"schema".events ENABLE ALWAYS TRIGGER refuse_update,
+                             ENABLE ALWAYS TRIGGER refuse_delete;
+ALTER TABLE :"schema".links ENABLE ALWAYS TRIGGER refuse_update,
+                            ENABLE ALWAYS TRIGGER refuse_delete;
+ALTER TABLE :"schema".streams ENABLE ALWAYS TRIGGER refuse_update,
+                              ENABLE ALWAYS TRIGGER refuse_delete;
+ALTER TABLE :"schema".tombstones ENABLE ALWAYS TRIGGER refuse_change,
+                                 ENABLE ALWAYS TRIGGER number_deletion;
+ALTER TABLE :"schema".write_lock ENABLE ALWAYS TRIGGER refuse_change;
+ALTER TABLE :"schema".store ENABLE ALWAYS TRIGGER refuse_change;
+
+
+-- ── proof ───────────────────────────────────────────────────────────────────────────────────────
+-- Every function that changes something proves what its commit relies on. Session, role, database and
+-- server may be set to anything, and a pooler may have lent the session to others.
+
+-- The schema whose tables the functions use. Another one than theirs if the schema was renamed, because
+-- the search path of a function names its schema.
+CREATE FUNCTION :"schema".home_schema() RETURNS name
+LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+BEGIN
+  RETURN current_schema();
+END $$;
+
+-- Refuses a call that is meant for another store than the one in this schema.
+CREATE FUNCTION :"schema".refuse_store() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION 'the store in schema % is not the one that was connected to', current_schema()
+    USING ERRCODE = 'ES012',
+          HINT = 'The schema was renamed or made anew. Connect again to use the store that is there.';
+END $$;
+
+-- Checks that this is the store p_store_id. Null: whichever.
+--
+-- Called at the end of a change: a name may lead to another schema after a wait for a lock.
+CREATE FUNCTION :"schema".prove_store(p_store_id uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  IF p_store_id IS NOT NULL AND NOT EXISTS (SELECT FROM store WHERE store_id = p_store_id) THEN
+    PERFORM refuse_store();
+  END IF;
+END $$;
+
+-- Makes the commit of this transaction wait for the disk, and for the standbys that the server waits for.
+-- Makes sure that the client hears of a cancelled wait for a standby, which is a mere warning.
+--   p_unsafe  only the latter: the commit is as durable as the session's settings make it
+CREATE FUNCTION :"schema".secure_commit(p_unsafe boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  IF current_setting('client_min_messages') = 'error' THEN
+    PERFORM set_config('client_min_messages', 'warning', true);
+  END IF;
+  IF p_unsafe THEN
+    RETURN;
+  END IF;
+  IF current_setting('fsync') = 'off' THEN
+    RAISE EXCEPTION 'the server runs with fsync off and would lose events in a crash'
+      USING ERRCODE = 'ES013', HINT = 'Config(allow_unsafe_durability=True) accepts that.';
+  END IF;
+  IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+END $$;
+
+-- Begins a change of subscriptions: proves store and durability, and limits the lock waits of the calling
+-- function. That one has SET lock_timeout, which restores it.
+CREATE FUNCTION :"schema".begin_change(p_wait_ms integer, p_store_id uuid, p_unsafe boolean)
+RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  PERFORM set_config('lock_timeout', greatest(p_wait_ms, 1) || 'ms', true);
+  PERFORM secure_commit(p_unsafe);
+  PERFORM prove_store(p_store_id);
+END $$;
+
+-- Returns the next number of an identity column, above p_newest, the highest one in use. After logical
+-- replication the sequence is behind.
+CREATE FUNCTION :"schema".next_number(p_sequence regclass, p_newest bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  v_number bigint := nextval(p_sequence);
+BEGIN
+  -- Numbers are drawn, not set: others draw at the same time.
+  IF v_number <= p_newest THEN
+    SELECT max(nextval(p_sequence)) INTO v_number FROM generate_series(v_number, p_newest);
+  END IF;
+  RETURN v_number;
+END $$;
 
 
 -- ── appending ───────────────────────────────────────────────────────────────────────────────────
@@ -231,7 +324,8 @@ DECLARE
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'the event store writes under read committed only, not under %',
-      current_setting('transaction_isolation') USING ERRCODE = 'ES010';
+      current_setting('transaction_isolation')
+      USING ERRCODE = 'ES010', HINT = 'Set default_transaction_isolation for the role or database.';
   END IF;
   PERFORM set_config('lock_timeout', greatest(p_wait_ms, 1) || 'ms', true);
   PERFORM 1 FROM write_lock WHERE one FOR UPDATE;
@@ -256,7 +350,7 @@ END $$;
 CREATE FUNCTION :"schema".check_streams(
   p_stream_ids text[], p_expected bigint[],
   OUT stream_nos bigint[], OUT versions bigint[], OUT statuses integer[]
-) LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+) LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 BEGIN
   SELECT array_agg(i.stream_no ORDER BY i.item),
          array_agg(i.version ORDER BY i.item),
@@ -288,7 +382,7 @@ CREATE FUNCTION :"schema".check_event_ids(
   p_item integer[], p_nth integer[], p_event_ids uuid[],
   INOUT statuses integer[],
   OUT first_versions bigint[], OUT first_positions bigint[], OUT used_ids uuid[]
-) LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+) LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 BEGIN
   WITH stored AS (
     SELECT p.item, count(*) AS events, (array_agg(p.event_id ORDER BY p.nth))[1] AS event_id,
@@ -354,13 +448,15 @@ CREATE FUNCTION :"schema".create_streams(
 ) RETURNS bigint[] LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 DECLARE
   v_stream_nos bigint[] := p_stream_nos;
+  v_newest     bigint;
 BEGIN
   IF array_position(p_stream_nos, NULL) IS NULL THEN
     RETURN p_stream_nos;
   END IF;
+  SELECT max(stream_no) INTO v_newest FROM streams;
   FOR i IN 1 .. cardinality(p_stream_ids) LOOP
     IF p_stream_nos[i] IS NULL AND p_statuses[i] = 0 AND p_counts[i] > 0 THEN
-      v_stream_nos[i] := nextval('streams_stream_no_seq');
+      v_stream_nos[i] := next_number('streams_stream_no_seq', v_newest);
     END IF;
   END LOOP;
   INSERT INTO streams (stream_no, stream_id, created_at) OVERRIDING SYSTEM VALUE
@@ -397,13 +493,16 @@ END $$;
 --                                                       first_version, first_position, used_id
 --   version         of the stream before this call
 --   stored_at       created_at of events without p_created
+--
+-- p_store_id and p_unsafe: see prove_store and secure_commit.
 CREATE FUNCTION :"schema".append_events(
   p_wait_ms integer, p_look boolean,
   p_append integer[], p_stream_ids text[], p_expected bigint[], p_counts integer[],
   p_stream_created timestamptz[],
   p_item integer[], p_nth integer[], p_event_ids uuid[], p_event_types text[],
   p_data bytea[], p_metadata bytea[], p_causation_ids uuid[], p_correlation_ids uuid[],
-  p_formats text[], p_created timestamptz[]
+  p_formats text[], p_created timestamptz[],
+  p_store_id uuid DEFAULT NULL, p_unsafe boolean DEFAULT false
 ) RETURNS TABLE (
   status integer, first_version bigint, first_position bigint, version bigint, used_id uuid,
   stored_at timestamptz
@@ -427,6 +526,7 @@ DECLARE
   v_first_positions bigint[];
   v_used_ids   uuid[];
 BEGIN
+  PERFORM secure_commit(p_unsafe);
   SELECT * INTO v_stream_nos, v_versions, v_statuses FROM check_streams(p_stream_ids, p_expected);
 
   -- A refused append may repeat one that was stored.
@@ -464,6 +564,7 @@ BEGIN
                    unnest(p_metadata) AS metadata) p
      WHERE v_statuses[p.item] = 0;
   END IF;
+  PERFORM prove_store(p_store_id);
 
   RETURN QUERY
     SELECT v_statuses[i],
@@ -476,9 +577,12 @@ END $$;
 
 -- ── reading ─────────────────────────────────────────────────────────────────────────────────────
 
+-- VOLATILE, although they only read: after a wait for the lock of a table the snapshot of the caller may
+-- be from before, and a table that was written anew would look empty.
+
 -- The newest position that was ever assigned; 0 if there is none.
 CREATE FUNCTION :"schema".store_head() RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 BEGIN
   RETURN greatest((SELECT max(global_position) FROM events),
                   (SELECT max(last_position) FROM tombstones), 0);
@@ -486,7 +590,7 @@ END $$;
 
 -- Number and version of a stream; null and 0 if it does not exist. For "$all": null and the store's head.
 CREATE FUNCTION :"schema".stream_head(p_stream_id text, OUT stream_no bigint, OUT head bigint)
-LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   v_floor bigint;
@@ -538,11 +642,6 @@ SELECT e.global_position, s.stream_id, e.stream_version, e.created_at, e.event_t
 -- Lock order: subscription, positions by id, leases by id. Renewals lock leases before positions, but
 -- wait for neither.
 
--- Limits the lock waits of the calling function. The caller has SET lock_timeout, which restores it.
-CREATE FUNCTION :"schema".bound_waits(p_wait_ms integer) RETURNS void LANGUAGE sql VOLATILE AS $$
-  SELECT set_config('lock_timeout', greatest(p_wait_ms, 1) || 'ms', true);
-$$;
-
 -- Creates a subscription, unless it exists or would start beyond the head. Returns whether it was
 -- created, and the head.
 CREATE FUNCTION :"schema".create_subscription(
@@ -559,16 +658,21 @@ BEGIN
   IF p_start > head THEN
     RETURN;
   END IF;
-  INSERT INTO subscriptions (stream_id, subscription_name, start_from, created_at)
-  VALUES (p_stream_id, p_name, p_start, clock_timestamp())
+  INSERT INTO subscriptions (subscription_id, stream_id, subscription_name, start_from, created_at)
+  OVERRIDING SYSTEM VALUE
+  VALUES (next_number('subscriptions_subscription_id_seq',
+                      (SELECT max(subscription_id) FROM subscriptions)),
+          p_stream_id, p_name, p_start, clock_timestamp())
   ON CONFLICT (stream_id, subscription_name) DO NOTHING
   RETURNING subscription_id INTO v_subscription_id;
   IF NOT FOUND THEN
     RETURN;
   END IF;
   created := true;
-  INSERT INTO positions (subscription_id, stream_no, checkpoint)
-  VALUES (v_subscription_id, v_stream.stream_no, coalesce(p_start, v_stream.head))
+  INSERT INTO positions (position_id, subscription_id, stream_no, checkpoint)
+  OVERRIDING SYSTEM VALUE
+  VALUES (next_number('positions_position_id_seq', (SELECT max(position_id) FROM positions)),
+          v_subscription_id, v_stream.stream_no, coalesce(p_start, v_stream.head))
   RETURNING position_id INTO v_position_id;
   INSERT INTO leases (position_id) VALUES (v_position_id);
 END $$;
@@ -586,7 +690,8 @@ CREATE FUNCTION :"schema".claim_subscription(
   p_wait_ms integer, p_stream_id text, p_name text,
   p_create boolean, p_subscription_id bigint, p_start bigint,
   p_owner uuid, p_owner_name text, p_lease double precision,
-  p_watched_owner uuid, p_watched_epoch bigint, p_watched_renewal timestamptz
+  p_watched_owner uuid, p_watched_epoch bigint, p_watched_renewal timestamptz,
+  p_store_id uuid DEFAULT NULL, p_unsafe boolean DEFAULT false
 ) RETURNS TABLE (
   granted boolean, created boolean, locked boolean, subscription_id bigint, position_id bigint,
   owner uuid, epoch bigint, checkpoint bigint, head bigint, paused boolean,
@@ -606,7 +711,7 @@ DECLARE
   v_created      boolean := false;
   v_locked       boolean := false;
 BEGIN
-  PERFORM bound_waits(p_wait_ms);
+  PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
   LOOP
     SELECT * INTO v_subscription FROM subscriptions s
      WHERE s.stream_id = p_stream_id AND s.subscription_name = p_name;
@@ -669,6 +774,7 @@ BEGIN
     v_position.owner_name := NULL;
     v_position.owned_since := NULL;
   END IF;
+  PERFORM prove_store(p_store_id);
   RETURN QUERY SELECT v_position.owner IS NOT DISTINCT FROM p_owner AND NOT v_locked,
                       v_created, v_locked, v_subscription.subscription_id, v_position.position_id,
                       v_position.owner, v_position.epoch, v_position.checkpoint, v_stream.head,
@@ -679,7 +785,7 @@ END $$;
 -- Number and head of a subscribed stream. For "$all": null and p_store_head, which the caller read once.
 CREATE FUNCTION :"schema".subscribed_head(
   p_stream_id text, p_store_head bigint, OUT stream_no bigint, OUT head bigint
-) LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+) LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 BEGIN
   IF p_stream_id = '$all' THEN
     head := p_store_head;
@@ -744,7 +850,8 @@ END $$;
 CREATE FUNCTION :"schema".keep_subscriptions(
   p_wait_ms integer, p_lease double precision,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
-  p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[]
+  p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[],
+  p_store_id uuid DEFAULT NULL, p_unsafe boolean DEFAULT false
 ) RETURNS TABLE (item bigint, owned boolean, stored boolean, checkpoint bigint, paused boolean)
 LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
@@ -758,7 +865,7 @@ DECLARE
   v_head    bigint := store_head();
   v_now     timestamptz;
 BEGIN
-  PERFORM bound_waits(p_wait_ms);
+  PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
   SELECT array_agg(k.position_id) INTO v_renewed
     FROM (SELECT l.position_id FROM leases l WHERE l.position_id = ANY (p_ids)
            ORDER BY l.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
@@ -820,7 +927,8 @@ END $$;
 CREATE FUNCTION :"schema".release_subscriptions(
   p_wait_ms integer,
   p_ids bigint[], p_owners uuid[], p_epochs bigint[],
-  p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[]
+  p_checkpoints bigint[], p_states text[], p_errors text[], p_attempts integer[],
+  p_store_id uuid DEFAULT NULL, p_unsafe boolean DEFAULT false
 ) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET lock_timeout = 0
@@ -829,7 +937,7 @@ DECLARE
   v_locked   bigint[];
   v_released bigint[];
 BEGIN
-  PERFORM bound_waits(p_wait_ms);
+  PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
   SELECT array_agg(k.position_id) INTO v_locked
     FROM (SELECT r.position_id FROM positions r WHERE r.position_id = ANY (p_ids)
            ORDER BY r.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
@@ -852,7 +960,8 @@ END $$;
 
 -- Pauses or resumes a subscription. Returns its id, or null if there is none.
 CREATE FUNCTION :"schema".pause_subscription(
-  p_wait_ms integer, p_stream_id text, p_name text, p_paused boolean
+  p_wait_ms integer, p_stream_id text, p_name text, p_paused boolean,
+  p_store_id uuid DEFAULT NULL, p_unsafe boolean DEFAULT false
 ) RETURNS bigint LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET lock_timeout = 0
@@ -860,10 +969,11 @@ AS $$
 DECLARE
   v_id bigint;
 BEGIN
-  PERFORM bound_waits(p_wait_ms);
+  PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
   UPDATE subscriptions SET paused = p_paused
    WHERE stream_id = p_stream_id AND subscription_name = p_name
   RETURNING subscription_id INTO v_id;
+  PERFORM prove_store(p_store_id);
   RETURN v_id;
 END $$;
 
@@ -871,6 +981,7 @@ END $$;
 -- subscription (null if there is none) and the head.
 CREATE FUNCTION :"schema".reset_subscription(
   p_wait_ms integer, p_stream_id text, p_name text, p_position bigint,
+  p_store_id uuid DEFAULT NULL, p_unsafe boolean DEFAULT false,
   OUT subscription_id bigint, OUT head bigint
 ) LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
@@ -881,7 +992,7 @@ DECLARE
   v_stream record;
   v_locked bigint[];
 BEGIN
-  PERFORM bound_waits(p_wait_ms);
+  PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
   SELECT s.subscription_id INTO reset_subscription.subscription_id FROM subscriptions s
    WHERE s.stream_id = p_stream_id AND s.subscription_name = p_name FOR SHARE;
   SELECT array_agg(k.position_id) INTO v_locked
@@ -898,11 +1009,13 @@ BEGIN
     PERFORM free_positions(v_locked);
     UPDATE leases SET last_error = NULL, attempts = 0 WHERE position_id = ANY (v_locked);
   END IF;
+  PERFORM prove_store(p_store_id);
 END $$;
 
 -- Deletes a subscription. Ids are never reused, so this fences its owner. Returns the id, or null.
 CREATE FUNCTION :"schema".delete_subscription(
-  p_wait_ms integer, p_stream_id text, p_name text
+  p_wait_ms integer, p_stream_id text, p_name text,
+  p_store_id uuid DEFAULT NULL, p_unsafe boolean DEFAULT false
 ) RETURNS bigint LANGUAGE plpgsql VOLATILE
   SET search_path = :"schema", pg_temp
   SET lock_timeout = 0
@@ -910,15 +1023,16 @@ AS $$
 DECLARE
   v_id bigint;
 BEGIN
-  PERFORM bound_waits(p_wait_ms);
+  PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
   DELETE FROM subscriptions WHERE stream_id = p_stream_id AND subscription_name = p_name
   RETURNING subscription_id INTO v_id;
+  PERFORM prove_store(p_store_id);
   RETURN v_id;
 END $$;
 
 -- Time at which the first event after a position was stored; null if there is none.
 CREATE FUNCTION :"schema".stored_after(p_stream_no bigint, p_position bigint) RETURNS timestamptz
-LANGUAGE plpgsql STABLE SET search_path = :"schema", pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 BEGIN
   IF p_stream_no IS NULL THEN
     RETURN (SELECT coalesce(e.stored_at, e.created_at) FROM events e

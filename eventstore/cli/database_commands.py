@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
@@ -68,8 +68,13 @@ def _migrate(_options: Namespace, config: Config, out: Output) -> None:
             _say(out, "current", f"the store in schema {_schema(config)} is up to date")
         else:
             storage.open(init=True, deadline=_later(_CHANGE_SECONDS))
-            versions = f"from version {problem.found} to {problem.expected}"
-            _say(out, "migrated", f"store in schema {_schema(config)} migrated {versions}")
+            _say(out, "migrated", f"store in schema {_schema(config)} migrated {_way(problem)}")
+
+
+def _way(problem: SchemaVersionError) -> str:
+    if problem.found == problem.expected:
+        return "to its new name"
+    return f"from version {problem.found} to {problem.expected}"
 
 
 def _add_drop_arguments(parser: ArgumentParser) -> None:
@@ -97,11 +102,23 @@ def _drop(options: Namespace, config: Config, out: Output) -> None:
             contents = _contents(storage, config)
             if asked:
                 _ask(f"Drop the store in schema {_schema(config)} of {_place(config)}, {contents}?")
-            storage.drop(_later(_CHANGE_SECONDS))
-            _say(out, "dropped", f"store in schema {_schema(config)} dropped")
+            dropped = storage.drop(_later(_CHANGE_SECONDS))
+            _say_dropped(out, _schema(config), dropped.others if dropped is not None else ())
     except SchemaVersionError:
         store = f"there is no store in schema {_schema(config)} of {_place(config)}"
         _say(out, "missing", store)
+
+
+def _say_dropped(out: Output, schema: str, others: Sequence[str]) -> None:
+    text = f"store in schema {schema} dropped"
+    if not others:
+        _say(out, "dropped", text)
+        return
+    listed = "".join(f"\n  {printable(other)}" for other in others)
+    out.show(
+        {"done": "dropped", "others": list(others)},
+        f"{text}; the schema stays, because there is more in it:{listed}",
+    )
 
 
 def _drop_database(config: Config, out: Output, *, asked: bool) -> None:
@@ -156,7 +173,8 @@ def _version_problem(
         storage.open(init=False, deadline=_later(config.connect_timeout))
     except SchemaVersionError as error:
         is_missing = error.found is None
-        is_older = error.found is not None and error.found < error.expected
+        # Of the same version it was renamed.
+        is_older = error.found is not None and error.found <= (error.expected or 0)
         if (missing_ok and is_missing) or (older_ok and is_older):
             return error
         raise
@@ -193,7 +211,7 @@ CREATE = Command(name="create", about="create the database, if it does not exist
 INIT = Command(name="init", about="install the store in its schema, if it is not there", run=_init)
 MIGRATE = Command(
     name="migrate",
-    about="bring the store's schema to the version of this library",
+    about="bring the store's schema to the version of this library, and to its name",
     run=_migrate,
 )
 DROP = Command(

@@ -83,12 +83,24 @@ def _text(finding: Finding) -> str:
         case Problem.EVENT_ID_REPEATED:
             positions = f"positions {finding.first} and {finding.last}"
             return f"{stream}: the events at {positions} have the same id {finding.event_id}"
-        case Problem.CHECKPOINT_AHEAD:
-            name = printable(finding.subscription_name or "")
-            beyond = f"checkpoint {finding.first} is beyond the head {finding.last}"
-            return f"{stream}: {beyond}, in subscription {name}"
+        case Problem.CHECKPOINT_AHEAD | Problem.SEQUENCE_BEHIND:
+            return _disagreement(finding)
         case _:
             assert_never(finding.problem)
+
+
+def _disagreement(finding: Finding) -> str:
+    """Say which two numbers do not fit together."""
+    if finding.sequence is None:
+        name = printable(finding.subscription_name or "")
+        beyond = f"checkpoint {finding.first} is beyond the head {finding.last}"
+        return f"{printable(finding.stream_id)}: {beyond}, in subscription {name}"
+    sequence = printable(finding.sequence)
+    literal = sequence.replace("'", "''")
+    return (
+        f"{sequence}: gives {finding.first} next, but numbers up to {finding.last} are in use;"
+        f" run: SELECT setval('{literal}', {finding.last})"
+    )
 
 
 def _range(finding: Finding) -> str:
@@ -97,9 +109,10 @@ def _range(finding: Finding) -> str:
 
 VERIFY = Command(
     name="verify",
-    about="look for damage: missing or repeated positions, versions and ids, checkpoints ahead",
+    about="look for damage: missing or repeated positions, versions and ids; wrong checkpoints",
     details="""\
 Compares every event with its neighbours as of one moment, while the store is in use.
+Also finds sequences that are behind, as after logical replication, and prints the remedy.
 Prints each problem on a line and ends with 1, or one line and ends with 0.""",
     run=_verify,
 )

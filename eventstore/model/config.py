@@ -53,8 +53,9 @@ class Config:
             Defaults to 8 MiB.
         migration_lock_timeout: Longest wait of a migration for a lock, and so the longest time
             that it holds up appends. Defaults to 5.
-        allow_unsafe_durability: Accept a server with ``fsync`` or ``synchronous_commit`` off;
-            otherwise it is refused. Defaults to False.
+        allow_unsafe_durability: Accept a server with ``fsync`` off, and commit with whatever
+            ``synchronous_commit`` a session has. Otherwise the former is refused, and every commit
+            is at least as durable as with ``on``. Defaults to False.
         poll_interval: Time between two reads of head and pauses without a notification, and so
             the longest delay by a lost notification. Defaults to 1.
         lease: How long an owner keeps a subscription without a renewal, and so the longest

@@ -243,13 +243,14 @@ class StorageUnavailableError(StorageError):
 
 
 class SchemaVersionError(StorageError):
-    """The schema is missing, too old or too new for this version of the library."""
+    """The schema is missing, too old or too new, or the store in it is another one now."""
 
-    def __init__(self, message: str, *, found: int | None, expected: int) -> None:
+    def __init__(self, message: str, *, found: int | None, expected: int | None) -> None:
         super().__init__(message)
         self.found = found
-        """The installed version; None if no schema is installed."""
+        """The installed version; None if no schema is installed, or another store."""
         self.expected = expected
+        """The version that this library needs; None if the version is not the problem."""
 
 
 class NotRunningError(EventStoreError):

@@ -15,6 +15,7 @@ _POOLING = "tests/eventstore/postgres/test_pool.py"
 _SERVICE = "tests/eventstore/postgres/test_service_pool.py"
 _LOG_INS = "tests/eventstore/postgres/test_log_ins.py"
 _SERVERS = "tests/eventstore/postgres/test_servers.py"
+_SERVER = "tests/acceptance/guarantees/test_server_settings.py"
 _DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
 
 CONNECTING = (
@@ -24,9 +25,7 @@ CONNECTING = (
         breaks="An append that no standby has is a success.",
         where=function("PostgresAppendSession._call").condition(),
         change=constant(False),
-        killers=(
-            "tests/eventstore/postgres/test_group_failures.py::test_a_success_with_a_warning_is_unknown",
-        ),
+        killers=(f"{_SERVER}::test_a_cancelled_wait_for_a_standby_is_no_success",),
     ),
     Mutant(
         name="lost-answer-called-unsent",
@@ -191,7 +190,7 @@ CONNECTING = (
         breaks="A server without fsync is accepted, and loses what it confirmed.",
         where=function("Connector._check").condition(mentioning="off"),
         change=constant(False),
-        killers=(f"{_ISOLATION}::test_a_server_that_forgets_is_refused",),
+        killers=(f"{_SERVER}::test_a_server_that_no_longer_reaches_the_disk_is_refused",),
     ),
     Mutant(
         name="connect-without-deadline",

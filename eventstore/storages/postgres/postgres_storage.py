@@ -28,6 +28,7 @@ from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.postgres.admin.connection_limits import warn_of_limits
 from eventstore.storages.postgres.admin.store_check import Checked, Finding, StoreCheck
 from eventstore.storages.postgres.admin.store_identity import StoreIdentity
+from eventstore.storages.postgres.admin.store_removal import Dropped
 from eventstore.storages.postgres.admin.store_schema import StoreSchema
 from eventstore.storages.postgres.announce_session import (
     LONGEST_WAIT,
@@ -103,6 +104,7 @@ class PostgresStorage:
             self._listen_connector()  # refuses what is no connection string
         self._statements = Statements(config.schema)
         self._schema = StoreSchema(config.schema)
+        self._identity = StoreIdentity(self._statements)
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
         self._pool = Pool(
@@ -146,20 +148,19 @@ class PostgresStorage:
         self._schema.check(connection, deadline)
         try:
             warn_of_limits(connection, self._config.pool_size + _OWN_CONNECTIONS, deadline)
-            if self._service_pool is not None:
-                self._prove_same_store(connection, self._service_pool, deadline)
+            self._bind(self._identity.read(connection, deadline), deadline)
         except psycopg.Error as error:
             raise refused(error, "looking at the server failed") from error
 
-    def _prove_same_store(
-        self, connection: GuardedConnection, pool: ServicePool, deadline: float
-    ) -> None:
-        identity = StoreIdentity(self._config.schema)
-        store_id = identity.read(connection, deadline)
-        pool.run_once(lambda c: identity.prove(c, store_id, deadline), deadline)
+    def _bind(self, store_id: UUID, deadline: float) -> None:
+        """Use the store *store_id* from now on, and no other."""
+        if self._service_pool is not None:
+            prove = self._identity.prove
+            self._service_pool.run_once(lambda c: prove(c, store_id, deadline), deadline)
+        self._statements.bind(store_id, unsafe=self._config.allow_unsafe_durability)
 
-    def drop(self, deadline: float) -> bool:
-        """Drop the schema with every event in it. Return whether it existed."""
+    def drop(self, deadline: float) -> Dropped | None:
+        """Drop the store with every event in it; see `StoreSchema.drop`."""
         lock_timeout = self._config.migration_lock_timeout
         return self._run(
             "dropping", lambda c: self._schema.drop(c, lock_timeout, deadline), deadline

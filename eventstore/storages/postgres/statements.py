@@ -1,5 +1,8 @@
 """The SQL statements of a store, with the schema in each name. Values are passed as ``%b``.
 
+Each statement proves that the schema still holds the store that was connected to: a schema may be
+renamed, and another one made under its name.
+
 Operators, functions and types are qualified with ``pg_catalog`` too. A session that is shared
 through a pooler may have a foreign search path, with an operator ``=`` of its own.
 """
@@ -11,6 +14,7 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import product
 from typing import get_args
+from uuid import UUID
 
 import msgspec
 from psycopg import sql
@@ -33,8 +37,41 @@ class Statements:
     """The statements of the store in one schema."""
 
     def __init__(self, schema: str) -> None:
+        """Make the statements for whichever store is in *schema*."""
+        self._schema = schema
+        self.identity = _composed(_IDENTITY, schema=schema)
+
+        self.channel = channel_of(schema)
+        self.listen = _composed("LISTEN {channel}", channel=self.channel)
+        self.unlisten = _composed("UNLISTEN {channel}", channel=self.channel)
+        self.listener_mark = _composed(f"SELECT {_LISTENER_MARK}", schema=schema)
+        self.name_session = _NAME_SESSION
+        self.others_listen = _composed(_OTHERS_LISTEN, schema=schema)
+        self.notify = _NOTIFY
+        self.queue_usage = b"SELECT pg_catalog.pg_notification_queue_usage()"
+
+        self._make("true", "NULL, false")
+
+    def bind(self, store_id: UUID, *, unsafe: bool) -> None:
+        """Make the statements anew. The server refuses them in another store than *store_id*.
+
+        Args:
+            store_id: The store that was connected to.
+            unsafe: Whether commits are only as durable as the session's settings make them.
+        """
+        self._make(*_proof(store_id, unsafe=unsafe))
+
+    def _make(self, proven: str, proof: str) -> None:
+        """Make the statements.
+
+        Args:
+            proven: A condition for those that read.
+            proof: The last arguments of the functions that change something.
+        """
+
         def made(template: str) -> bytes:
-            return _composed(template, schema=schema)
+            text = template.replace("{proven}", proven).replace("{proof}", proof)
+            return _composed(text, schema=self._schema)
 
         self.append = made(_APPEND)
 
@@ -45,30 +82,23 @@ class Statements:
         self.stream_info = made(_STREAM_INFO)
         self.streams = made(_STREAMS)
         self.stream_count = made(
-            "SELECT pg_catalog.count(*) FROM {schema}.streams WHERE deleted_at IS NULL"
+            "SELECT pg_catalog.count(*) FROM {schema}.streams WHERE {proven} AND deleted_at IS NULL"
         )
-        self.head = made("SELECT {schema}.store_head()")
+        self.head = made(f"SELECT {_HEAD} WHERE {{proven}}")
         self.newest = made(_NEWEST)
-        self.history_holds = made(f"SELECT {_HOLDS} FROM {_KNOWN}")
+        self.history_holds = made(f"SELECT {_HOLDS} FROM {_KNOWN} WHERE {{proven}}")
 
         self.claim = made(_CLAIM)
-        self.keep = made(f"SELECT * FROM {{schema}}.keep_subscriptions({_parameters(9)})")
-        self.release = made(f"SELECT * FROM {{schema}}.release_subscriptions({_parameters(8)})")
+        self.keep = made(_called("keep_subscriptions", 9))
+        self.release = made(_called("release_subscriptions", 8))
         self.look = made(_LOOK)
-        self.subscriptions = made(f"{_STATUS} ORDER BY stream_id, subscription_name")
+        self.subscriptions = made(
+            f"{_STATUS} WHERE {{proven}} ORDER BY stream_id, subscription_name"
+        )
         self.subscription_info = made(f"{_STATUS} {_OF_ONE}")
-        self.pause = made(f"SELECT {{schema}}.pause_subscription({_parameters(4)})")
-        self.reset = made(f"SELECT * FROM {{schema}}.reset_subscription({_parameters(4)})")
-        self.delete = made(f"SELECT {{schema}}.delete_subscription({_parameters(3)})")
-
-        self.channel = channel_of(schema)
-        self.listen = _composed("LISTEN {channel}", channel=self.channel)
-        self.unlisten = _composed("UNLISTEN {channel}", channel=self.channel)
-        self.listener_mark = made(f"SELECT {_LISTENER_MARK}")
-        self.name_session = _NAME_SESSION
-        self.others_listen = made(_OTHERS_LISTEN)
-        self.notify = _NOTIFY
-        self.queue_usage = b"SELECT pg_catalog.pg_notification_queue_usage()"
+        self.pause = made(_called("pause_subscription", 4))
+        self.reset = made(_called("reset_subscription", 4))
+        self.delete = made(_called("delete_subscription", 3))
 
 
 def _composed(template: str, **names: str) -> bytes:
@@ -83,15 +113,42 @@ def _parameters(count: int) -> str:
     return ", ".join(["%b"] * count)
 
 
+def _called(function: str, parameters: int) -> str:
+    """Return the call of a function that changes something."""
+    return f"SELECT * FROM {{schema}}.{function}({_parameters(parameters)}, {{proof}})"
+
+
+def _proof(store_id: UUID, *, unsafe: bool) -> tuple[str, str]:
+    """Return the two arguments of `Statements._make` for one store.
+
+    In another store the condition is an error. It depends on no row, so it is checked before one is
+    read.
+    """
+    store = f"'{store_id}'::pg_catalog.uuid"
+    found = f"SELECT FROM {{schema}}.store WHERE store_id {_EQUALS} {store}"
+    refused = "{schema}.refuse_store()"
+    proven = f"(SELECT CASE WHEN EXISTS ({found}) THEN true ELSE {refused} END)"
+    return proven, f"{store}, {unsafe}"
+
+
 _EQUALS = "OPERATOR(pg_catalog.=)"
 _AT_LEAST = "OPERATOR(pg_catalog.>=)"
 _AT_MOST = "OPERATOR(pg_catalog.<=)"
 _AFTER = "OPERATOR(pg_catalog.>)"
 _BELOW = "OPERATOR(pg_catalog.<)"
 
+# Not by store_head(): what a statement names itself it locks before it takes its snapshot.
+_HEAD = """
+    greatest((SELECT pg_catalog.max(global_position) FROM {schema}.events),
+             (SELECT pg_catalog.max(last_position) FROM {schema}.tombstones), 0)
+"""
+
+_IDENTITY = "SELECT store_id, pg_catalog.pg_is_in_recovery() FROM {schema}.store"
+
 _APPEND = f"""
     SELECT status, first_version, first_position, version, used_id, stored_at AT TIME ZONE 'UTC'
-      FROM {{schema}}.append_events({_parameters(9 + len(EncodedEvent.__struct_fields__))})
+      FROM {{schema}}.append_events(
+        {_parameters(9 + len(EncodedEvent.__struct_fields__))}, {{proof}})
 """
 
 
@@ -154,7 +211,7 @@ def _read_stream(direction: ReadDirection, by_bytes: bool) -> str:
     return f"""
         SELECT s.deleted_at AT TIME ZONE 'UTC', e.*
           FROM (SELECT stream_no, stream_id, deleted_at FROM {{schema}}.streams
-                 WHERE stream_id {_EQUALS} %b LIMIT 1) s
+                 WHERE {{proven}} AND stream_id {_EQUALS} %b LIMIT 1) s
           LEFT JOIN LATERAL (
             SELECT e.stream_version AS position, e.global_position, s.stream_id, {_REST} {page}
           ) e ON true
@@ -173,7 +230,7 @@ _IN_STREAM = "e.stream_version AS position, e.global_position, %b::pg_catalog.te
 
 
 def _read_all(direction: ReadDirection, by_bytes: bool) -> str:
-    page = _page("global_position", direction, by_bytes=by_bytes)
+    page = _page("global_position", direction, by_bytes=by_bytes, condition="{proven}")
     return f"""
         SELECT {_IN_ALL}, {_REST} {page}
     """
@@ -195,6 +252,7 @@ def _read_after(columns: str, position: str, condition: str = "true") -> str:
     return f"""
         SELECT {columns}, {_REST}
           FROM (SELECT e.* {page}) e
+         WHERE {{proven}}
          LIMIT CASE WHEN (SELECT pg_catalog.sum(s.size) FROM {sizes}) {_AT_MOST} %b THEN NULL ELSE (
             SELECT pg_catalog.max(c.number)
               FROM (SELECT pg_catalog.row_number() OVER w AS number,
@@ -214,13 +272,13 @@ _OF_STREAM = f"""
 _STREAM_INFO = f"""
     SELECT s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
       FROM {{schema}}.streams s CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
-     WHERE s.stream_id {_EQUALS} %b
+     WHERE {{proven}} AND s.stream_id {_EQUALS} %b
 """
 
 _STREAMS = f"""
     SELECT s.stream_id, s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
       FROM (SELECT stream_id, created_at, deleted_at FROM {{schema}}.streams
-             WHERE stream_id {_AFTER} %b ORDER BY stream_id LIMIT %b) s
+             WHERE {{proven}} AND stream_id {_AFTER} %b ORDER BY stream_id LIMIT %b) s
      CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
      ORDER BY s.stream_id
 """
@@ -248,7 +306,7 @@ _NEWEST = f"""
     SELECT h.head, (SELECT e.event_id FROM {{schema}}.events e
                      WHERE e.global_position {_EQUALS} h.head),
            coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0), {_HOLDS}
-      FROM {_KNOWN}, {{schema}}.store_head() h(head)
+      FROM {_KNOWN}, (SELECT {_HEAD} AS head WHERE {{proven}}) h
 """
 
 _OTHERS_LISTEN = f"""
@@ -270,12 +328,13 @@ _CLAIM = f"""
     SELECT granted, created, locked, subscription_id, position_id, owner, epoch, checkpoint, head,
            paused, owner_name, owned_since AT TIME ZONE 'UTC', renewed_at AT TIME ZONE 'UTC',
            clock_set_back
-      FROM {{schema}}.claim_subscription({_parameters(12)})
+      FROM {{schema}}.claim_subscription({_parameters(12)}, {{proof}})
 """
 
 _LOOK = """
     SELECT position_id, paused, epoch, owner, renewed_at AT TIME ZONE 'UTC', expired
       FROM {schema}.look_at_subscriptions(%b)
+     WHERE {proven}
 """
 
 _STATUS = """
@@ -285,4 +344,4 @@ _STATUS = """
       FROM {schema}.subscription_status
 """
 
-_OF_ONE = f"WHERE stream_id {_EQUALS} %b AND subscription_name {_EQUALS} %b"
+_OF_ONE = f"WHERE {{proven}} AND stream_id {_EQUALS} %b AND subscription_name {_EQUALS} %b"

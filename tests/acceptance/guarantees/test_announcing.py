@@ -47,7 +47,8 @@ def private_server() -> Iterator[TestServer]:
 
 def store_settings(server: TestServer, name: str = STORE) -> Settings:
     """Install a store whose own commits wait for no standby."""
-    return installed(make_conninfo(server.dsn, options="-c synchronous_commit=local"), name)
+    alone = make_conninfo(server.dsn, options="-c synchronous_commit=local")
+    return {**installed(alone, name), "allow_unsafe_durability": True}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore_actors.kernel.messages import Child, HeadMoved, HistoryRewound, Touched, Watch
 from tests.support.pgserver import TestServer
 from tests.support.rooms import ANY, Ear, Rooms, claim, in_threads, one, rooms_over, several, soon
+from tests.support.unprotected import unprotected
 from tests.support.waiting import AGES, PATIENCE, wait_until
 
 POLL = 0.5
@@ -175,8 +176,7 @@ def test_a_database_that_went_back_is_noticed_when_it_returns() -> None:
         rooms.start_writer()
         rooms.append(one("a", 0, *several(3)))
         wait_until(lambda: rooms.shared.recent.head == 3)
-        with own.connect() as connection:
-            connection.execute("SET session_replication_role = replica")
+        with own.connect() as connection, unprotected(connection, "eventstore"):
             connection.execute("DELETE FROM eventstore.events WHERE global_position > 1")
         own.restart("fast")
         rewound = rooms.supervisor.next(HistoryRewound)

@@ -13,6 +13,7 @@ from eventstore.model.subscriber_messages import Events, Subscribed
 from eventstore_actors.kernel.messages import HeadMoved, HistoryRewound
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon
+from tests.support.unprotected import unprotected
 from tests.support.waiting import wait_until
 
 
@@ -26,8 +27,7 @@ def rooms(dsn: str, schema: str) -> Iterator[Rooms]:
 def lose_events_after(rooms: Rooms, position: int) -> None:
     """Leave the database as a restore to an earlier moment does."""
     events = psycopg.sql.Identifier(rooms.config.schema, "events")
-    with psycopg.connect(rooms.storage.dsn) as admin:
-        admin.execute("SET session_replication_role = replica")
+    with psycopg.connect(rooms.storage.dsn) as admin, unprotected(admin, rooms.config.schema):
         delete = psycopg.sql.SQL("DELETE FROM {} WHERE global_position > %s").format(events)
         assert admin.execute(delete, [position]).rowcount > 0
 

@@ -12,12 +12,19 @@ from psycopg import sql
 
 from eventstore import CallerRuntime, Config, EventData, EventStore
 from tests.support.cli import Shell
+from tests.support.unprotected import unprotected
 
 AN_EVENT = "'2026-01-01', NULL, gen_random_uuid(), NULL, NULL, 'json', 'T', '1', NULL"
 SAME_ID = """
     UPDATE events e SET event_id = o.event_id FROM events o
      WHERE (e.global_position, o.global_position) = (5, 2)
 """
+
+SEQUENCES = (
+    "streams_stream_no_seq",
+    "subscriptions_subscription_id_seq",
+    "positions_position_id_seq",
+)
 
 
 @pytest.fixture
@@ -53,8 +60,7 @@ def subscribed(dsn: str, schema: str, store: EventStore) -> None:
 
 def damage(dsn: str, schema: str, *statements: str) -> None:
     """Do what the triggers, and nobody else, would have refused."""
-    with psycopg.connect(dsn) as connection:
-        connection.execute("SET session_replication_role = replica")
+    with psycopg.connect(dsn) as connection, unprotected(connection, schema):
         connection.execute(
             sql.SQL("SET search_path = {}").format(sql.Identifier(schema)),
         )
@@ -223,6 +229,27 @@ def test_a_subscription_to_a_stream_that_is_another_one_now_starts_over(
         "UPDATE positions p SET stream_no = 7, checkpoint = 99 FROM subscriptions s"
         " WHERE s.subscription_id = p.subscription_id AND s.stream_id = 'a'",
     )
+    assert "no problem" in shell.run("verify")
+
+
+@pytest.mark.usefixtures("subscribed")
+def test_sequences_that_are_behind_are_found_with_the_remedy(
+    dsn: str, schema: str, shell: Shell
+) -> None:
+    """F42, G29: logical replication and a restore of the tables alone leave them so."""
+    sequences = [f"{schema}.{name}" for name in SEQUENCES]
+    damage(dsn, schema, *(f"SELECT setval('{name}', 1)" for name in sequences))
+    lines = shell.found("verify")
+    assert [line.partition("; run: ")[0] for line in lines] == [
+        f"{name}: gives 2 next, but numbers up to {newest} are in use"
+        for name, newest in zip(sequences, (2, 4, 4), strict=True)
+    ]
+    machine = [(f["problem"], f["sequence"], f["first"], f["last"]) for f in found(shell)]
+    assert machine == [
+        ("sequence_behind", name, 2, newest)
+        for name, newest in zip(sequences, (2, 4, 4), strict=True)
+    ]
+    damage(dsn, schema, *(line.partition("; run: ")[2] for line in lines))
     assert "no problem" in shell.run("verify")
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from eventstore.model.config import Config
 from eventstore.storages.postgres import PostgresStorage
@@ -18,6 +21,7 @@ from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.statements import Statements
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
+from tests.support.bent import As, Bend, of_the_session, set_in_sessions
 
 
 class Psql:
@@ -92,3 +96,27 @@ def other(open_storage: Callable[[], PostgresStorage]) -> Iterator[User]:
 def psql(dsn: str, schema: str) -> Iterator[Psql]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         yield Psql(connection, schema)
+
+
+@pytest.fixture
+def bent(storage: PostgresStorage, config: Config, bend: Bend) -> Iterator[As]:
+    """Use the store with a setting that was made in one way; it is taken back afterwards."""
+    role = f"r_{uuid4().hex[:12]}"
+    with psycopg.connect(config.dsn, autocommit=True) as admin, ExitStack() as closing:
+        database = sql.Identifier(admin.info.dbname)
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN SUPERUSER").format(sql.Identifier(role)))
+        closing.callback(admin.execute, sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+        closing.callback(admin.execute, sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
+
+        def use(name: str, value: str, *, unsafe: bool = False) -> User:
+            dsn = bend(make_conninfo(config.dsn, user=role), name, value)
+            storage = PostgresStorage(replace(config, dsn=dsn, allow_unsafe_durability=unsafe))
+            closing.callback(storage.close)
+            storage.open(init=False, deadline=soon())
+            user = User(storage)
+            closing.callback(user.close)
+            if bend is of_the_session:
+                set_in_sessions(user, f"SET {name} = '{value}'")
+            return user
+
+        yield use

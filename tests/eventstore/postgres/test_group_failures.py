@@ -8,7 +8,6 @@ import pytest
 
 from eventstore.model.errors import (
     DuplicateEventError,
-    OutcomeUnknownError,
     StorageError,
     StorageUnavailableError,
     WrongExpectedVersionError,
@@ -19,6 +18,7 @@ from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.eventstore.postgres.conftest import Psql
+from tests.support.unprotected import unprotected
 
 POISONOUS = [
     pytest.param(lambda: part("s", (EncodedEvent(event().event_id, "", b"{}"),)), id="type"),
@@ -95,28 +95,9 @@ def test_a_big_event_goes_through(user: User) -> None:
     assert user.storage.read_after("$all", 0, 10, 1, soon())[0].data == data
 
 
-SYNC_REP_WARNING = """
-    CREATE FUNCTION {}.warn() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE WARNING 'canceling wait for synchronous replication'; RETURN NULL; END $$
-"""
-
-
-def test_a_success_with_a_warning_is_unknown(user: User, psql: Psql) -> None:
-    """G5: a cancelled wait for a standby looks like success; the same ids say what is true."""
-    psql(SYNC_REP_WARNING)
-    psql("CREATE TRIGGER warn AFTER INSERT ON {}.events EXECUTE FUNCTION {}.warn()")
-    append = (part("a", events(1)),)
-    with pytest.raises(OutcomeUnknownError, match="standby"):
-        user.append_all(append)
-    again = user.append_all(append)[0]
-    assert isinstance(again, Committed)
-    assert again.repeated
-
-
-def test_a_damaged_schema_is_refused_with_a_hint(user: User, psql: Psql) -> None:
+def test_a_damaged_schema_is_refused_with_a_hint(user: User, psql: Psql, schema: str) -> None:
     """G4: without its row the lock would be none."""
-    with psql.connection.transaction():
-        psql("SET LOCAL session_replication_role = replica")
+    with unprotected(psql.connection, schema):
         psql("DELETE FROM {}.write_lock")
     with pytest.raises(StorageError, match="write_lock has no row"):
         user.store("a")

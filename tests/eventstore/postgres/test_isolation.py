@@ -182,30 +182,6 @@ def test_lost_prepared_statements_are_noticed_and_used_no_more(
     assert user.store("order-1").results[0].last_version == 3
 
 
-@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
-def test_a_stricter_default_isolation_is_refused(
-    config: Config, user: User, isolation: str
-) -> None:
-    """G4: it is said, not worked around."""
-    options = f"-c default_transaction_isolation={isolation.replace(' ', chr(92) + ' ')}"
-    storage = PostgresStorage(replace(config, dsn=make_conninfo(config.dsn, options=options)))
-    with pytest.raises(StorageError, match="read committed only"):
-        storage.append_session().append([(part("order-1", events(1)),)], soon())
-    storage.close()
-
-
-def test_a_server_that_forgets_is_refused(config: Config, user: User) -> None:
-    """G5: unless the settings accept it."""
-    unsafe = make_conninfo(config.dsn, options="-c synchronous_commit=off")
-    storage = PostgresStorage(replace(config, dsn=unsafe))
-    with pytest.raises(StorageError, match="synchronous_commit off"):
-        storage.open(init=False, deadline=soon())
-    storage.close()
-    accepted = PostgresStorage(replace(config, dsn=unsafe, allow_unsafe_durability=True))
-    accepted.open(init=False, deadline=soon())
-    accepted.close()
-
-
 def test_a_standby_is_not_written_to(config: Config, user: User) -> None:
     """G25: a server that is read-only is no server, and another may be."""
     readonly = make_conninfo(config.dsn, options="-c default_transaction_read_only=on")

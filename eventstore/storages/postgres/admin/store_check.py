@@ -46,6 +46,8 @@ class Problem(StrEnum):
     """The events at these two positions have the same id."""
     CHECKPOINT_AHEAD = "checkpoint_ahead"
     """The checkpoint of a subscription, *first*, is beyond its head, *last*."""
+    SEQUENCE_BEHIND = "sequence_behind"
+    """The sequence would give out *first*, but numbers up to *last* are in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Finding:
     stream_id: str = "$all"
     subscription_name: str | None = None
     event_id: UUID | None = None
+    sequence: str | None = None
+    """Name of the sequence with its schema, quoted for SQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,20 @@ _VERSIONS = """
             UNION ALL SELECT stream_no, stream_version FROM {schema}.links) v
 """
 
+
+_SEQUENCES = " UNION ALL ".join(
+    f"""
+    SELECT last_value + is_called::int AS next, tableoid::regclass::text AS sequence,
+           (SELECT max({column}) FROM {{schema}}.{table}) AS newest
+      FROM {{schema}}.{table}_{column}_seq
+    """
+    for table, column in (
+        ("streams", "stream_no"),
+        ("subscriptions", "subscription_id"),
+        ("positions", "position_id"),
+    )
+)
+
 # The columns are those of Finding, after its problem.
 _CHECKS = {
     Problem.POSITIONS_MISSING: f"""
@@ -184,6 +202,10 @@ _CHECKS = {
          WHERE p.checkpoint > h.head
            AND coalesce(p.stream_no, h.stream_no) IS NOT DISTINCT FROM h.stream_no
          ORDER BY s.stream_id, s.subscription_name
+    """,
+    Problem.SEQUENCE_BEHIND: f"""
+        SELECT f.next, f.newest, '$all', NULL, NULL::uuid, f.sequence FROM ({_SEQUENCES}) f
+         WHERE f.next <= f.newest
     """,
 }
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from psycopg import sql
-
 from eventstore.model.errors import StorageError
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.statements import Statements
 
 __all__ = ["StoreIdentity"]
 
@@ -15,12 +14,8 @@ __all__ = ["StoreIdentity"]
 class StoreIdentity:
     """Reads the id of the store in one schema."""
 
-    def __init__(self, schema: str) -> None:
-        self._statement = (
-            sql.SQL("SELECT store_id, pg_catalog.pg_is_in_recovery() FROM {}.store")
-            .format(sql.Identifier(schema))
-            .as_bytes(None)
-        )
+    def __init__(self, statements: Statements) -> None:
+        self._statement = statements.identity
 
     def read(self, connection: GuardedConnection, deadline: float) -> UUID:
         """Return the id of the store that *connection* leads to."""

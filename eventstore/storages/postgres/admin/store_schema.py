@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from eventstore.model.errors import SchemaVersionError, StorageError
+from eventstore.storages.postgres.admin.store_removal import Dropped, drop_objects
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.sqlstates import refused
 from eventstore.storages.postgres.statements import NO_SEARCH_PATH
@@ -67,8 +68,20 @@ class SchemaScripts:
         else:
             yield from (script for step, script in self.migrations if step > version)
 
+    def all(self) -> list[str]:
+        """Return every script that may have created something."""
+        return [self.newest, *(script for _, script in self.migrations)]
+
 
 SCRIPTS = SchemaScripts.shipped()
+
+# The functions that use the same tables as home_schema().
+_STRAY = """
+    SELECT p.oid::regprocedure::text FROM pg_proc p
+     WHERE p.pronamespace = to_regnamespace(%s) AND p.proconfig && (
+       SELECT h.proconfig FROM pg_proc h
+        WHERE h.pronamespace = p.pronamespace AND h.proname = 'home_schema')
+"""
 
 
 class StoreSchema:
@@ -86,6 +99,7 @@ class StoreSchema:
         ):
             raw.execute(NO_SEARCH_PATH)
             found = self._installed(raw)
+            home = found and self._home(raw)
         expected = self._scripts.version
         if found is None:
             raise self._unusable(None, "is not installed", "eventstore init")
@@ -98,6 +112,9 @@ class StoreSchema:
                 f" this code knows {expected}"
             )
             raise self._unusable(found, problem, "pip install --upgrade eventstore")
+        if home != self._name:
+            problem = f"was renamed, and its functions use the tables in schema {home!r}"
+            raise self._unusable(found, problem, "eventstore migrate")
 
     def update(self, connection: GuardedConnection, lock_timeout: float, deadline: float) -> int:
         """Install the schema or migrate it, each step in a transaction under a lock.
@@ -119,14 +136,19 @@ class StoreSchema:
                 steps += 1
         return steps
 
-    def drop(self, connection: GuardedConnection, lock_timeout: float, deadline: float) -> bool:
-        """Drop the schema with all events in it. Return whether it existed."""
-        with _explained("dropping the schema failed"), connection.transaction(deadline) as raw:
+    def drop(
+        self, connection: GuardedConnection, lock_timeout: float, deadline: float
+    ) -> Dropped | None:
+        """Drop the store with all events in it. None: there is no store.
+
+        Raises:
+            StorageError: Objects of others depend on the store. Nothing is dropped.
+        """
+        with _explained("dropping the store failed"), connection.transaction(deadline) as raw:
             self._lock(raw, lock_timeout)
-            found = self._installed(raw)
-            if found is not None:
-                raw.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(self._identifier))
-        return found is not None
+            if self._installed(raw) is None:
+                return None
+            return drop_objects(raw, self._identifier, self._scripts.all())
 
     @property
     def _identifier(self) -> sql.Identifier:
@@ -136,6 +158,9 @@ class StoreSchema:
         with connection.transaction(deadline) as raw:
             self._lock(raw, lock_timeout)
             found = self._installed(raw)
+            if found is not None and self._home(raw) != self._name:
+                self._move_in(raw)
+                return True
             before = found.version if found is not None else 0
             script = next(self._scripts.after(before), None)
             if script is None:
@@ -171,6 +196,18 @@ class StoreSchema:
         ).format(table)
         row = raw.execute(newest).fetchone()
         return SchemaVersion(*row) if row is not None else None
+
+    def _home(self, raw: psycopg.Connection[Any]) -> str | None:
+        """Return the schema whose tables the functions use; None: it does not exist."""
+        function = sql.Identifier(self._name, "home_schema")
+        row = raw.execute(sql.SQL("SELECT {}()").format(function)).fetchone()
+        return row and row[0]
+
+    def _move_in(self, raw: psycopg.Connection[Any]) -> None:
+        """Let the functions use the tables of their own schema again, after it was renamed."""
+        for (function,) in raw.execute(_STRAY, [self._identifier.as_string(raw)]).fetchall():
+            alter = sql.SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
+            raw.execute(alter.format(sql.SQL(function), self._identifier))
 
     def _rendered(self, script: str) -> bytes:
         """Insert the schema's name, as psql does for its variable ``schema``."""

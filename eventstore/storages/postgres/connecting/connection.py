@@ -140,8 +140,9 @@ class GuardedConnection:
             self._never_prepare()
 
     def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        # A cancelled wait for a synchronous standby looks like a success, but for this warning.
-        if diagnostic.sqlstate == "01000":
+        # A cancelled wait for a synchronous standby looks like a success, but for this warning. Its
+        # code is that of every warning, and its text is translated.
+        if diagnostic.source_function == "SyncRepWaitForLSN":
             self._doubtful = True
         _log.debug("notice from the server", text=diagnostic.message_primary)
 

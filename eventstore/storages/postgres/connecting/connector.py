@@ -35,15 +35,30 @@ _PROTOCOL_VIOLATION = "08P01"
 _CHECK = b"""
     SELECT pg_catalog.current_setting('server_version_num'),
            pg_catalog.current_setting('server_encoding'), pg_catalog.current_setting('fsync'),
-           pg_catalog.current_setting('synchronous_commit'), pg_catalog.pg_backend_pid()
+           pg_catalog.current_setting('session_replication_role'),
+           pg_catalog.current_setting('transaction_isolation'), pg_catalog.pg_backend_pid()
 """
 
-# A prepared plan stays, so it must not scan a table that was small when it was planned. Without
-# other plans the high cost estimate would switch jit on.
-_PLANNING = b"""
-    SELECT pg_catalog.set_config('enable_seqscan', 'off', false),
-           pg_catalog.set_config('jit', 'off', false)
-"""
+# What a session of ours relies on, whatever role and database are set to. A prepared plan stays, so
+# it must not scan a table that was small when it was planned; without other plans the high cost
+# estimate would switch jit on. Appends need read committed. Calls end by our deadlines.
+_SETTINGS = {
+    "enable_seqscan": "off",
+    "jit": "off",
+    "default_transaction_isolation": "read committed",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "transaction_timeout": "0",  # since PostgreSQL 17
+    "exit_on_error": "off",
+}
+
+
+def _setting(name: str, value: str) -> str:
+    known = f"pg_catalog.current_setting('{name}', true) IS NOT NULL"
+    return f"CASE WHEN {known} THEN pg_catalog.set_config('{name}', '{value}', false) END"
+
+
+_SET_UP = f"SELECT {', '.join(_setting(*setting) for setting in _SETTINGS.items())}".encode()
 
 Raw = TypeVar("Raw", bound=psycopg.Connection[Any])
 
@@ -155,12 +170,15 @@ class Connector:
         connection = GuardedConnection(raw, guard, self._never_prepare)
         try:
             with self._stoppable(connection.interrupt):
-                *properties, session = connection.execute(_CHECK, (), deadline)[0]
+                *properties, isolation, session = connection.execute(_CHECK, (), deadline)[0]
                 self._check(properties)
                 connection.pooled = session != raw.info.backend_pid
                 if connection.pooled:
                     _check_transactions(connection, deadline)
-                self._prepare(connection, deadline)
+                if self._prepares and not connection.pooled:
+                    self._set_up(connection, deadline)
+                else:
+                    _check_isolation(isolation)
         except psycopg.Error as error:
             connection.close()
             raise translated(error, "the new connection failed") from error
@@ -182,34 +200,43 @@ class Connector:
             with self._lock:
                 self._stops.remove(stop)
 
-    def _prepare(self, connection: GuardedConnection, deadline: float) -> None:
-        """Turn on prepared statements, unless there is a pooler.
+    def _set_up(self, connection: GuardedConnection, deadline: float) -> None:
+        """Set the session up for our statements, and prepare these.
 
-        Behind a pooler the session changes, and other clients use the same names for statements.
+        Behind a pooler it is no session of ours: it changes, and other clients use the same names
+        for statements.
         """
-        if self._prepares and not connection.pooled:
-            connection.execute(_PLANNING, (), deadline)
-            connection.raw.prepare_threshold = _PREPARE_THRESHOLD
+        connection.execute(_SET_UP, (), deadline)
+        connection.raw.prepare_threshold = _PREPARE_THRESHOLD
 
     def _never_prepare(self) -> None:
         self._prepares = False
 
     def _check(self, properties: list[Any]) -> None:
-        number, encoding, fsync, synchronous_commit = properties
+        number, encoding, fsync, replication_role = properties
         version = int(number) // 10_000
         if version < OLDEST_SERVER:
             raise StorageError(f"PostgreSQL {version} is too old, {OLDEST_SERVER} is the oldest")
         if encoding != "UTF8":
             raise StorageError(f"the database is encoded in {encoding}, it must be UTF8")
-        if self._allow_unsafe_durability:
-            return
-        settings = {"fsync": fsync, "synchronous_commit": synchronous_commit}
-        for setting, value in settings.items():
-            if value == "off":
-                raise StorageError(
-                    f"the server runs with {setting} off and would lose events in a crash;"
-                    " Config(allow_unsafe_durability=True) accepts that"
-                )
+        if replication_role == "replica":
+            raise StorageError(
+                "session_replication_role is 'replica', it must be 'origin': foreign keys are not"
+                " kept; it may be set for the role or the database"
+            )
+        if fsync == "off" and not self._allow_unsafe_durability:
+            raise StorageError(
+                "the server runs with fsync off and would lose events in a crash;"
+                " Config(allow_unsafe_durability=True) accepts that"
+            )
+
+
+def _check_isolation(isolation: str) -> None:
+    if isolation != "read committed":
+        raise StorageError(
+            f"default_transaction_isolation is {isolation!r}, it must be 'read committed': behind a"
+            " pooler it cannot be set for a session; set it for the role or the database"
+        )
 
 
 def _check_transactions(connection: GuardedConnection, deadline: float) -> None:

@@ -7,7 +7,7 @@ from enum import Enum
 import psycopg
 
 from eventstore.model.dsn import scrubbed
-from eventstore.model.errors import StorageError, StorageUnavailableError
+from eventstore.model.errors import SchemaVersionError, StorageError, StorageUnavailableError
 
 __all__ = ["LOCK_NOT_AVAILABLE", "Reaction", "at_once", "reaction_to", "refused", "translated"]
 
@@ -52,6 +52,8 @@ _REACTIONS = {
     "42501": Reaction.DENIED,  # insufficient_privilege
     "ES010": Reaction.REFUSE,  # ours: not under read committed
     "ES011": Reaction.REFUSE,  # ours: the row of write_lock is missing
+    "ES012": Reaction.REFUSE,  # ours: another store than the one that was connected to
+    "ES013": Reaction.REFUSE,  # ours: fsync is off
     "08": Reaction.LOST,  # connection exceptions
     "0P": Reaction.DENIED,  # invalid role specification
     "22": Reaction.SINGLY,  # data exceptions
@@ -65,6 +67,14 @@ _REACTIONS = {
 
 _BEFORE_THE_STATEMENT = {"57P03", "57P05", "25P03"}
 """Codes that end a session only while it waits for a statement, and so before it reads ours."""
+
+_NOT_OUR_SCHEMA = {
+    "ES012",
+    "3F000",  # invalid_schema_name
+    "42P01",  # undefined_table
+    "42883",  # undefined_function
+}
+"""The schema was renamed, made anew or dropped, or is being restored."""
 
 
 def reaction_to(error: psycopg.Error) -> Reaction:
@@ -89,6 +99,8 @@ def translated(error: psycopg.Error, doing: str) -> StorageError:
         doing: What failed, for the message.
     """
     text = f"{doing}: {scrubbed(_one_line(error))}"
+    if error.sqlstate in _NOT_OUR_SCHEMA:
+        return SchemaVersionError(text, found=None, expected=None)
     match reaction_to(error):
         case Reaction.LOST | Reaction.RETRY | Reaction.RECONNECT | Reaction.DENIED:
             return StorageUnavailableError(text)
@@ -111,4 +123,8 @@ def at_once(error: StorageUnavailableError) -> StorageError:
 
 def _one_line(error: psycopg.Error) -> str:
     words = error.diag.message_primary or str(error) or type(error).__name__
+    if (error.sqlstate or "").startswith("ES"):
+        words = f"{words}. {error.diag.message_hint}"
+    if error.sqlstate == "3F000":
+        words = f"{words}. Was it renamed or dropped?"
     return " ".join(words.split())
