@@ -29,11 +29,11 @@ class Psql:
 
     def __init__(self, connection: psycopg.Connection[Any], schema: str) -> None:
         self.connection = connection
-        self._schema = schema
+        self.schema = schema
 
     def __call__(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
-        name = sql.Identifier(self._schema).as_string(None)
+        name = sql.Identifier(self.schema).as_string(None)
         text = statement.replace("{}", name).encode()
         cursor = self.connection.execute(text, parameters or None)
         return cursor.fetchall() if cursor.description is not None else []
