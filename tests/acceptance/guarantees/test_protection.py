@@ -43,13 +43,14 @@ def owner(dsn: str, schema: str) -> Iterator[str]:
 def test_changes_are_refused_for_the_owner_of_the_tables_and_for_a_superuser(
     dsn: str, owner: str, schema: str
 ) -> None:
-    """G8."""
+    """F41, G8: also for one who says that it replicates."""
     names = {name: sql.Identifier(schema, name) for name in ("events", "streams")}
     config = Config(owner, schema=schema)
     with EventStore.connect(config, runtime=CallerRuntime, init=True) as store:
         store.append_to_stream("s", 0, [EventData("Kept", number) for number in range(3)])
         before = store.read_all_streams_forward()
-        for user in (owner, dsn):
+        replicating = make_conninfo(dsn, options="-c session_replication_role=replica")
+        for user in (owner, dsn, replicating):
             with psycopg.connect(user, autocommit=True) as connection:
                 for statement in STATEMENTS:
                     with pytest.raises(psycopg.Error) as refused:

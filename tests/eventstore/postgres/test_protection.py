@@ -10,6 +10,7 @@ import pytest
 from eventstore.model.errors import StreamDeletedError
 from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import Committed
+from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.eventstore.postgres.conftest import Psql
@@ -36,10 +37,14 @@ CHANGES = [
 ]
 
 
+@pytest.mark.parametrize("role", ["origin", "replica"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_what_was_stored_is_refused(user: User, psql: Psql, change: str) -> None:
-    """PRT-01, PRT-02, PRT-03, G8: for everybody, and the message says what to do instead."""
+def test_a_change_of_what_was_stored_is_refused(
+    user: User, psql: Psql, change: str, role: str
+) -> None:
+    """F41, PRT-01, PRT-02, PRT-03, G8: for everybody; the message says what to do instead."""
     user.store("order-1", 2)
+    psql(f"SET session_replication_role = {role}")
     with pytest.raises(psycopg.DatabaseError, match="never changes") as refused:
         psql(change)
     assert refused.value.sqlstate == "ES001"
@@ -68,6 +73,19 @@ def test_a_hard_delete_names_itself_for_one_transaction(
         with pytest.raises(psycopg.DatabaseError, match="refused"), psql.connection.transaction():
             psql("UPDATE {}.events SET event_type = 'Other'")
     assert psql("SELECT count(*) FROM {}.events") == [(0,)]
+
+
+TRIGGERS = """
+    SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+     WHERE c.relnamespace = %s::regnamespace AND NOT t.tgisinternal AND t.tgenabled <> 'A'
+"""
+
+
+def test_every_trigger_of_the_store_fires_in_every_session(
+    storage: PostgresStorage, psql: Psql
+) -> None:
+    """F41, G8: those to come included."""
+    assert psql(TRIGGERS, psql.schema) == []
 
 
 def test_a_stream_may_be_marked_as_deleted(user: User, psql: Psql) -> None:
