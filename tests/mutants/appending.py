@@ -18,6 +18,9 @@ _PROTECTION = "tests/eventstore/postgres/test_protection.py"
 _COSTS = "tests/eventstore/postgres/test_append_transactions.py"
 _GONE = "tests/acceptance/guarantees/test_deletions.py"
 _ROWS = "tests/conformance/port/test_subscription_rows.py"
+_PROOF = "tests/eventstore/postgres/test_commit_proof.py"
+_RENAMED = "tests/eventstore/postgres/test_renamed_schema.py"
+_BEHIND = "tests/eventstore/postgres/test_sequences_behind.py"
 _REMOVED = "tests/eventstore/postgres/test_removed_events.py"
 
 APPENDING = (
@@ -311,6 +314,30 @@ APPENDING = (
         where=sql_function("check_streams").call("greatest").argument(mentioning="version_floor"),
         change=replace("0"),
         killers=(f"{_GONE}::test_a_version_whose_event_or_link_is_gone_is_never_given_out_again",),
+    ),
+    Mutant(
+        name="as-durable-as-the-session",
+        guarantee="G5",
+        breaks="With synchronous_commit off a success is reported before it is on the disk.",
+        where=sql_function("secure_commit").condition(mentioning="'synchronous_commit'"),
+        change=constant(False),
+        killers=(f"{_PROOF}::test_a_weaker_level_of_the_session_is_raised_for_each_commit",),
+    ),
+    Mutant(
+        name="whichever-store",
+        guarantee="G34",
+        breaks="An append lands in another store, which got the name while the append waited.",
+        where=sql_function("append_events").statement("PERFORM prove_store"),
+        change=remove,
+        killers=(f"{_RENAMED}::test_an_append_that_waits_during_a_renaming_lands_nowhere_else",),
+    ),
+    Mutant(
+        name="number-of-the-sequence",
+        guarantee="G29",
+        breaks="After logical replication a new stream is refused: its number is in use.",
+        where=sql_function("next_number").condition(),
+        change=constant(False),
+        killers=(f"{_BEHIND}::test_new_streams_get_numbers_that_nobody_has",),
     ),
     Mutant(
         name="looked-for-ever",

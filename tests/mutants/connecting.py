@@ -15,6 +15,8 @@ _POOLING = "tests/eventstore/postgres/test_pool.py"
 _SERVICE = "tests/eventstore/postgres/test_service_pool.py"
 _LOG_INS = "tests/eventstore/postgres/test_log_ins.py"
 _SERVERS = "tests/eventstore/postgres/test_servers.py"
+_PROOF = "tests/eventstore/postgres/test_commit_proof.py"
+_ROLES = "tests/eventstore/postgres/test_role_settings.py"
 _SERVER = "tests/acceptance/guarantees/test_server_settings.py"
 _DEADLINES = "tests/eventstore/postgres/test_deadlines.py"
 
@@ -26,6 +28,22 @@ CONNECTING = (
         where=function("PostgresAppendSession._call").condition(),
         change=constant(False),
         killers=(f"{_SERVER}::test_a_cancelled_wait_for_a_standby_is_no_success",),
+    ),
+    Mutant(
+        name="every-warning-a-doubt",
+        guarantee="G5",
+        breaks="Whatever the server warns of, a stored append is called unknown.",
+        where=function("GuardedConnection._notice").condition(),
+        change=constant(True),
+        killers=(f"{_PROOF}::test_a_warning_of_the_server_makes_no_append_doubtful",),
+    ),
+    Mutant(
+        name="isolation-of-the-role",
+        guarantee="G4",
+        breaks="A role whose transactions are serializable cannot append.",
+        where=variable("_SETTINGS").entry("default_transaction_isolation"),
+        change=constant("serializable"),
+        killers=(f"{_ROLES}::test_a_stricter_default_isolation_stops_no_append",),
     ),
     Mutant(
         name="lost-answer-called-unsent",

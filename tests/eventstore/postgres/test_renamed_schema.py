@@ -209,7 +209,7 @@ def test_two_stores_that_take_turns_under_one_name_never_mix(
 
 
 @pytest.mark.parametrize("table", ["write_lock", "events"])
-def test_an_append_that_waits_while_the_schema_is_renamed_is_stored_nowhere_else(
+def test_an_append_that_waits_during_a_renaming_lands_nowhere_else(
     user: User,
     psql: Psql,
     dsn: str,
