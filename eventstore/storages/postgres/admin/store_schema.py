@@ -98,8 +98,17 @@ class StoreSchema:
             connection.transaction(deadline) as raw,
         ):
             raw.execute(NO_SEARCH_PATH)
-            found = self._installed(raw)
-            home = found and self._home(raw)
+            self._check_version(self._installed(raw))
+            home = self._home(raw)
+        if home != self._name:
+            raise SchemaVersionError(
+                f"schema {self._name!r} was renamed, and the functions of the event store use the"
+                f" tables in schema {home!r}; run: eventstore migrate",
+                found=self._scripts.version,
+                expected=self._scripts.version,
+            )
+
+    def _check_version(self, found: SchemaVersion | None) -> None:
         expected = self._scripts.version
         if found is None:
             raise self._unusable(None, "is not installed", "eventstore init")
@@ -112,9 +121,6 @@ class StoreSchema:
                 f" this code knows {expected}"
             )
             raise self._unusable(found, problem, "pip install --upgrade eventstore")
-        if home != self._name:
-            problem = f"was renamed, and its functions use the tables in schema {home!r}"
-            raise self._unusable(found, problem, "eventstore migrate")
 
     def update(self, connection: GuardedConnection, lock_timeout: float, deadline: float) -> int:
         """Install the schema or migrate it, each step in a transaction under a lock.
@@ -158,13 +164,10 @@ class StoreSchema:
         with connection.transaction(deadline) as raw:
             self._lock(raw, lock_timeout)
             found = self._installed(raw)
-            if found is not None and self._home(raw) != self._name:
-                self._move_in(raw)
-                return True
             before = found.version if found is not None else 0
             script = next(self._scripts.after(before), None)
             if script is None:
-                return False
+                return before == self._scripts.version and self._move_in(raw)
             raw.execute(self._rendered(script))
             now = self._installed(raw)
             if now is None or now.version <= before:
@@ -203,11 +206,15 @@ class StoreSchema:
         row = raw.execute(sql.SQL("SELECT {}()").format(function)).fetchone()
         return row and row[0]
 
-    def _move_in(self, raw: psycopg.Connection[Any]) -> None:
-        """Let the functions use the tables of their own schema again, after it was renamed."""
-        for (function,) in raw.execute(_STRAY, [self._identifier.as_string(raw)]).fetchall():
+    def _move_in(self, raw: psycopg.Connection[Any]) -> bool:
+        """Let the functions use the tables of their own schema. Return whether any did not."""
+        if self._home(raw) == self._name:
+            return False
+        strays = raw.execute(_STRAY, [self._identifier.as_string(raw)]).fetchall()
+        for (function,) in strays:
             alter = sql.SQL("ALTER FUNCTION {} SET search_path = {}, pg_temp")
             raw.execute(alter.format(sql.SQL(function), self._identifier))
+        return bool(strays)
 
     def _rendered(self, script: str) -> bytes:
         """Insert the schema's name, as psql does for its variable ``schema``."""
