@@ -5,7 +5,8 @@ Pure, but for a thread where the caller's stack is too short.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from eventstore.model.checks import shown
@@ -210,12 +211,14 @@ def _is_same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_is_same, one, other))
-    fields = _fields_of(type(one))
-    if fields:
-        return all(_is_same(getattr(one, name), getattr(other, name)) for name in fields)
+    names = _fields_of(type(one))
+    if names:
+        return all(_is_same(getattr(one, name), getattr(other, name)) for name in names)
     return bool(one == other)
 
 
-def _fields_of(kind: type) -> Iterable[str]:
+def _fields_of(kind: type) -> Sequence[str]:
     """Return the names of the fields of a dataclass or a Struct."""
-    return getattr(kind, "__struct_fields__", ()) or getattr(kind, "__dataclass_fields__", ())
+    if is_dataclass(kind):
+        return [field.name for field in fields(kind)]
+    return getattr(kind, "__struct_fields__", ())

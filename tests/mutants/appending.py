@@ -164,6 +164,14 @@ APPENDING = (
         killers=(f"{_APPEND}::test_any_other_use_of_a_stored_id_is_refused",),
     ),
     Mutant(
+        name="other-content-repeated",
+        guarantee="G6",
+        breaks="The same id with other data counts as stored: the other data is lost.",
+        where=sql_function("append_events").condition(mentioning="ANY"),
+        change=constant(False),
+        killers=(f"{_APPEND}::test_a_stored_id_with_other_content_is_told_apart",),
+    ),
+    Mutant(
         name="append-in-part",
         guarantee="G9",
         breaks="Of an append to several streams the part that fits is stored alone.",

@@ -182,3 +182,67 @@ def test_a_serializer_of_the_applications_own_reads_data_and_metadata() -> None:
     assert codec.decode(typed).data == (OrderPlaced, b'{"SKU":"A"}')
     assert codec.decode(plain).data == (None, b'"B"')
     assert codec.decode(plain).metadata == (None, b'"C"')
+
+
+class Line(msgspec.Struct):
+    sku: str
+    tags: set[str] = set()
+
+
+@dataclass
+class Basket:
+    lines: list[Line]
+    extra: Any = None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (b'{"lines":[]}', b'{"lines":[],"extra":null}', True),
+        (
+            b'{"lines":[{"sku":"A","tags":["x","y"]}]}',
+            b'{"lines":[{"tags":["y","x"],"sku":"A"}]}',
+            True,
+        ),
+        (b'{"lines":[{"sku":"A"}]}', b'{"lines":[{"sku":"A","tags":[],"unknown":1}]}', True),
+        (b'{"lines":[{"sku":"A"}]}', b'{"lines":[{"sku":"B"}]}', False),
+        (b'{"lines":[],"extra":{"n":1}}', b'{"lines":[],"extra":{"n":true}}', False),
+        (b'{"lines":[],"extra":[1]}', b'{"lines":[],"extra":[1,1]}', False),
+        (b'{"lines":[]}', b'{"lines":null}', False),
+        (b'{"lines":[]}', b"{", False),
+    ],
+)
+def test_the_same_data_is_what_the_class_reads_as_equal(
+    one: bytes, other: bytes, same: bool
+) -> None:
+    """F29, G6."""
+    codec = Codec(JsonSerializer(), [Basket])
+    first = EncodedEvent(uuid4(), "Basket", one)
+    second = EncodedEvent(first.event_id, "Basket", other)
+    assert codec.is_same(first, stored(second)) is codec.is_same(second, stored(first)) is same
+    assert not codec.is_same(first, stored(msgspec.structs.replace(first, event_type="Other")))
+    assert not codec.is_same(first, stored(msgspec.structs.replace(first, format="other")))
+
+
+def test_an_error_names_the_event() -> None:
+    """F26: what is to be stored by its id, what is stored by its place, too."""
+    codec = Codec(JsonSerializer(), [OrderPlaced])
+    event = EventData("OrderPlaced", {"sku": 7})
+    with pytest.raises(
+        SerializationError, match="'OrderPlaced': data could not be read"
+    ) as refused:
+        codec.encode(event)
+    assert vars(refused.value) == {
+        "event_type": "OrderPlaced",
+        "event_id": event.event_id,
+        "stream_id": None,
+        "position": None,
+    }
+    with pytest.raises(SerializationError, match="event at position 9: ") as unread:
+        codec.decode(stored(Codec(JsonSerializer()).encode(event)))
+    assert vars(unread.value) == {
+        "event_type": "OrderPlaced",
+        "event_id": event.event_id,
+        "stream_id": "order-1",
+        "position": 9,
+    }
