@@ -45,9 +45,9 @@ class Guarded:
 
     def put_out(self) -> None:
         """End every session of the role, so long ago that each is looked at before its next use."""
-        sessions = "FROM pg_stat_activity WHERE usename = 'shop'"
-        self(f"SELECT pg_terminate_backend(pid) {sessions}")
-        wait_until(lambda: not self.admin.execute(f"SELECT 1 {sessions}".encode()).fetchall())
+        end = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'"
+        # Again and again: somebody may have been let in a moment ago, and not be seen yet.
+        wait_until(lambda: not self.admin.execute(end).fetchall())
         gone = time.monotonic()
         wait_until(lambda: time.monotonic() > gone + 0.1)
 

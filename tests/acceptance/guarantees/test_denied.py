@@ -71,8 +71,8 @@ def without_the_functions(guarded: Guarded) -> Iterator[None]:
 @contextmanager
 def without_log_in(guarded: Guarded) -> Iterator[None]:
     guarded("ALTER ROLE shop NOLOGIN")
-    guarded.put_out()
     try:
+        guarded.put_out()
         yield
     finally:
         guarded("ALTER ROLE shop LOGIN")
@@ -81,8 +81,8 @@ def without_log_in(guarded: Guarded) -> Iterator[None]:
 @contextmanager
 def without_connections(guarded: Guarded) -> Iterator[None]:
     guarded("ALTER ROLE shop CONNECTION LIMIT 0")
-    guarded.put_out()
     try:
+        guarded.put_out()
         yield
     finally:
         guarded("ALTER ROLE shop CONNECTION LIMIT -1")
@@ -99,8 +99,8 @@ def shut_out_by_address(guarded: Guarded) -> Iterator[None]:
 def with_another_password(guarded: Guarded) -> Iterator[None]:
     change = sql.SQL("ALTER ROLE shop PASSWORD {}")
     guarded(change.format("rotated"))
-    guarded.put_out()
     try:
+        guarded.put_out()
         yield
     finally:
         guarded(change.format(PASSWORD))
@@ -109,8 +109,8 @@ def with_another_password(guarded: Guarded) -> Iterator[None]:
 @contextmanager
 def with_a_closed_database(guarded: Guarded) -> Iterator[None]:
     guarded("ALTER DATABASE shop ALLOW_CONNECTIONS false")
-    guarded.put_out()
     try:
+        guarded.put_out()
         yield
     finally:
         guarded("ALTER DATABASE shop ALLOW_CONNECTIONS true")
@@ -129,8 +129,8 @@ def with_the_database_renamed(guarded: Guarded) -> Iterator[None]:
 @contextmanager
 def read_only(guarded: Guarded) -> Iterator[None]:
     guarded("ALTER DATABASE shop SET default_transaction_read_only = on")
-    guarded.put_out()
     try:
+        guarded.put_out()
         yield
     finally:
         guarded("ALTER DATABASE shop SET default_transaction_read_only = off")

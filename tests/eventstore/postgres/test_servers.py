@@ -27,7 +27,7 @@ from tests.support.proxy import Proxy
 from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "two-addresses.test"
-SHORT = 6.0
+SHORT = 12.0
 """Seconds for two servers, the first of which may take half of them."""
 
 LOGIN = "eventstore.storages.postgres.connecting.connect_attempt"
@@ -124,7 +124,7 @@ def test_the_second_server_is_found(
         storage = PostgresStorage(replace(config, dsn=dsn))
         closing.callback(storage.close)
         storage.open(init=False, deadline=time.monotonic() + SHORT)
-        assert storage.stream_count(time.monotonic() + config.connect_timeout) == 0
+        assert fault is silent or storage.stream_count(soon()) == 0
 
 
 @pytest.mark.parametrize(
