@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -49,6 +48,7 @@ from eventstore.storages.postgres.connecting.service_pool import ServicePool
 from eventstore.storages.postgres.connecting.sqlstates import at_once, refused
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore.storages.postgres.open_sessions import OpenSessions
 from eventstore.storages.postgres.reader import Reader
 from eventstore.storages.postgres.statements import Statements
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession, SubscriptionRows
@@ -60,13 +60,6 @@ _OWN_CONNECTIONS = 4
 
 Result = TypeVar("Result")
 Changed = TypeVar("Changed", int, int | None)
-Session = TypeVar(
-    "Session",
-    PostgresAppendSession,
-    PostgresKeeperSession,
-    PostgresAnnounceSession,
-    PostgresHeadListener,
-)
 
 
 class PostgresStorage:
@@ -99,7 +92,8 @@ class PostgresStorage:
         self._closed = False
         self._watchdog = Watchdog()
         self._precedence = Precedence()
-        self._connector = self._connector_to(config.dsn, self._precedence, revive=revive)
+        self._revive = revive
+        self._connector = self._connector_to(config.dsn, self._precedence)
         if config.listen_dsn:
             self._listen_connector()  # refuses what is no connection string
         self._statements = Statements(config.schema)
@@ -115,14 +109,7 @@ class PostgresStorage:
         self._own = OwnSessions()
         self._audience = Audience(self._statements, self._own)
         self._crashed: Callable[[str, BaseException], object] = lambda _name, _error: None
-        self._joining = threading.Lock()
-        """Held to change `_sessions`, and to close them."""
-        self._sessions: list[
-            PostgresAppendSession
-            | PostgresKeeperSession
-            | PostgresAnnounceSession
-            | PostgresHeadListener
-        ] = []
+        self._sessions = OpenSessions()
 
     @property
     def dsn(self) -> str:
@@ -167,12 +154,7 @@ class PostgresStorage:
         )
 
     def verify(self, found: Callable[[Finding], object], deadline: float) -> Checked:
-        """Call *found* for everything that breaks a guarantee. Return how much was checked.
-
-        Raises:
-            StorageUnavailableError: Not done before *deadline*. Not retried.
-            StorageError: The database refused.
-        """
+        """Call *found* for everything that breaks a guarantee. Not retried; see `StoreCheck`."""
         check = StoreCheck(self._config.schema)
         try:
             return self._pool.run_once(lambda c: check.run(c, found, deadline), deadline)
@@ -183,16 +165,14 @@ class PostgresStorage:
         """Close every connection. After a fork do nothing: they belong to the parent."""
         if self._closed or os.getpid() != self._pid:
             return
-        with self._joining:
-            self._closed = True
-            sessions = list(self._sessions)
+        self._closed = True
+        self._sessions.refuse()
         self._connector.close()
         # Before the sessions: a listener may be waiting for a connection of theirs.
         self._pool.close()
         if self._service_pool is not None:
             self._service_pool.close()
-        for session in sessions:
-            session.close()
+        self._sessions.close()
         self._watchdog.close()
         if self._on_close is not None:
             self._on_close()
@@ -218,17 +198,18 @@ class PostgresStorage:
     def append_session(self) -> AppendSession:
         """Return a session that appends, with a connection of its own."""
         connection = KeptConnection(self._connector)
-        return self._joined(PostgresAppendSession(connection, self._statements, self._audience))
+        return self._sessions.add(
+            PostgresAppendSession(connection, self._statements, self._audience)
+        )
 
     def keeper_session(self) -> KeeperSession:
         """Return a session that keeps subscriptions, with a connection of its own."""
-        connection = KeptConnection(self._connector)
-        return self._joined(PostgresKeeperSession(connection, self._statements))
+        return self._sessions.add(PostgresKeeperSession(self._kept(), self._statements))
 
     def head_listener(self) -> HeadListener:
         """Return a listener with a connection of its own, and one to `Config.listen_dsn` if set."""
         config = self._config
-        return self._joined(
+        return self._sessions.add(
             PostgresHeadListener(
                 self._statements,
                 self._own,
@@ -242,9 +223,8 @@ class PostgresStorage:
 
     def announce_session(self) -> AnnounceSession:
         """Return a session that notifies other processes, with a connection of its own."""
-        connection = KeptConnection(self._connector)
-        return self._joined(
-            PostgresAnnounceSession(connection, self._statements, self._own, self._audience)
+        return self._sessions.add(
+            PostgresAnnounceSession(self._kept(), self._statements, self._own, self._audience)
         )
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
@@ -405,34 +385,19 @@ class PostgresStorage:
     ) -> Result:
         return self._pool.run(work, deadline, f"{doing} failed")
 
-    def _joined(self, session: Session) -> Session:
-        """Have *session* closed together with the storage; at once if that is closed."""
-        with self._joining:
-            # Sessions that crashed actors closed are no longer needed.
-            self._sessions = [known for known in self._sessions if not known.closed]
-            self._sessions.append(session)
-            closed = self._closed
-        if closed:
-            session.close()
-        return session
+    def _kept(self) -> KeptConnection:
+        return KeptConnection(self._connector)
 
     def _listen_connector(self) -> Connector:
         # With a precedence of its own: a failure to listen takes no connection from the readers.
         return self._connector_to(self._config.listen_dsn or "", Precedence(), name="listen_dsn")
 
-    def _connector_to(
-        self,
-        dsn: str,
-        precedence: Precedence,
-        *,
-        name: str = "dsn",
-        revive: Revive | None = None,
-    ) -> Connector:
+    def _connector_to(self, dsn: str, precedence: Precedence, *, name: str = "dsn") -> Connector:
         return Connector(
             dsn,
             self._watchdog,
             precedence,
             allow_unsafe_durability=self._config.allow_unsafe_durability,
             name=name,
-            revive=revive,
+            revive=self._revive if name == "dsn" else None,
         )

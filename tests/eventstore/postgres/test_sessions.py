@@ -35,8 +35,8 @@ def test_sessions_opened_by_many_threads_are_all_known_and_closed(
             storage.keeper_session()
 
     in_threads(8, open_many)
-    assert len(storage._sessions) == 800
+    assert len([*storage._sessions]) == 800
     storage.close()
     assert all(session.closed for session in storage._sessions)
     storage.keeper_session()
-    assert storage._sessions[-1].closed
+    assert [*storage._sessions][-1].closed
