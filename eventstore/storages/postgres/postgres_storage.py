@@ -55,8 +55,7 @@ from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
 
 __all__ = ["PostgresStorage"]
 
-_OWN_CONNECTIONS = 4
-"""Those of writer, keeper, listener and announcer."""
+_OWN_CONNECTIONS = 4  # of writer, keeper, listener and announcer
 
 Result = TypeVar("Result")
 Changed = TypeVar("Changed", int, int | None)
@@ -93,7 +92,7 @@ class PostgresStorage:
         self._watchdog = Watchdog()
         self._precedence = Precedence()
         self._revive = revive
-        self._connector = self._connector_to(config.dsn, self._precedence)
+        connector = self._connector = self._connector_to(config.dsn, self._precedence)
         if config.listen_dsn:
             self._listen_connector()  # refuses what is no connection string
         self._statements = Statements(config.schema)
@@ -101,9 +100,7 @@ class PostgresStorage:
         self._identity = StoreIdentity(self._statements)
         self._reader = Reader(self._statements)
         self._rows = SubscriptionRows(self._statements)
-        self._pool = Pool(
-            self._connector, config.pool_size, self._precedence, config.connect_timeout
-        )
+        self._pool = Pool(connector, config.pool_size, self._precedence, config.connect_timeout)
         self._service_pool = None if pool is None else ServicePool(pool, self._watchdog)
         self._readers = self._service_pool or self._pool
         self._own = OwnSessions()
@@ -170,8 +167,7 @@ class PostgresStorage:
         self._connector.close()
         # Before the sessions: a listener may be waiting for a connection of theirs.
         self._pool.close()
-        if self._service_pool is not None:
-            self._service_pool.close()
+        self._readers.close()
         self._sessions.close()
         self._watchdog.close()
         if self._on_close is not None:
@@ -204,7 +200,9 @@ class PostgresStorage:
 
     def keeper_session(self) -> KeeperSession:
         """Return a session that keeps subscriptions, with a connection of its own."""
-        return self._sessions.add(PostgresKeeperSession(self._kept(), self._statements))
+        return self._sessions.add(
+            PostgresKeeperSession(KeptConnection(self._connector), self._statements)
+        )
 
     def head_listener(self) -> HeadListener:
         """Return a listener with a connection of its own, and one to `Config.listen_dsn` if set."""
@@ -224,7 +222,9 @@ class PostgresStorage:
     def announce_session(self) -> AnnounceSession:
         """Return a session that notifies other processes, with a connection of its own."""
         return self._sessions.add(
-            PostgresAnnounceSession(self._kept(), self._statements, self._own, self._audience)
+            PostgresAnnounceSession(
+                KeptConnection(self._connector), self._statements, self._own, self._audience
+            )
         )
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
@@ -384,9 +384,6 @@ class PostgresStorage:
         self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float
     ) -> Result:
         return self._pool.run(work, deadline, f"{doing} failed")
-
-    def _kept(self) -> KeptConnection:
-        return KeptConnection(self._connector)
 
     def _listen_connector(self) -> Connector:
         # With a precedence of its own: a failure to listen takes no connection from the readers.
