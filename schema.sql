@@ -526,7 +526,11 @@ DECLARE
   v_first_positions bigint[];
   v_used_ids   uuid[];
 BEGIN
-  PERFORM secure_commit(p_unsafe);
+  -- A call costs more than a look at what it would find.
+  IF current_setting('client_min_messages') = 'error' OR current_setting('fsync') = 'off'
+     OR current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+    PERFORM secure_commit(p_unsafe);
+  END IF;
   SELECT * INTO v_stream_nos, v_versions, v_statuses FROM check_streams(p_stream_ids, p_expected);
 
   -- A refused append may repeat one that was stored.
@@ -564,7 +568,10 @@ BEGIN
                    unnest(p_metadata) AS metadata) p
      WHERE v_statuses[p.item] = 0;
   END IF;
-  PERFORM prove_store(p_store_id);
+  -- As prove_store does it.
+  IF p_store_id IS NOT NULL AND NOT EXISTS (SELECT FROM store WHERE store_id = p_store_id) THEN
+    PERFORM refuse_store();
+  END IF;
 
   RETURN QUERY
     SELECT v_statuses[i],

@@ -335,7 +335,7 @@ APPENDING = (
         name="whichever-store",
         guarantee="G34",
         breaks="An append lands in another store, which got the name while the append waited.",
-        where=sql_function("append_events").statement("PERFORM prove_store"),
+        where=sql_function("append_events").statement("PERFORM refuse_store"),
         change=remove,
         killers=(f"{_RENAMED}::test_an_append_that_waits_during_a_renaming_lands_nowhere_else",),
     ),
