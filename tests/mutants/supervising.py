@@ -17,7 +17,6 @@ _RESEATING = "tests/conformance/subscriptions/test_reseating.py"
 _GIVING_UP = "tests/conformance/subscriptions/test_giving_up.py"
 _HEALTH = "tests/conformance/subscriptions/test_health.py"
 _SEATING = "tests/actors/supervising/test_seating.py"
-_THREADS = "tests/actors/supervising/test_threads.py"
 _LIFETIME = "tests/acceptance/test_lifetime.py"
 
 SUPERVISING = (
@@ -217,13 +216,5 @@ SUPERVISING = (
         where=function("Subscriptions._seat").condition(),
         change=constant(False),
         killers=(f"{_SEATING}::test_a_call_that_gave_up_before_it_was_read_seats_nobody",),
-    ),
-    Mutant(
-        name="dead-in-silence",
-        guarantee="G24",
-        breaks="An exception between two messages ends an actor, and nobody hears of it.",
-        where=function("SupervisedActor._actor_loop_running").call("_end"),
-        change=remove,
-        killers=(f"{_THREADS}::test_the_supervisor_itself_ends_loudly",),
     ),
 )
