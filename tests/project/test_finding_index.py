@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from tests.findings import INDEX, Finding, current, findings, index, named_by
 from tests.guarantees import TESTS, Place, places
+
+PLACES = functools.cache(lambda: list(places(TESTS)))
 
 OPEN = {number for number, entry in findings().items() if not entry["cause"]}
 
@@ -15,7 +19,7 @@ def test_the_index_is_up_to_date() -> None:
 @pytest.mark.parametrize("number", sorted(findings().keys() - OPEN))
 def test_a_finding_with_a_cause_has_tests_and_says_what_else_was_tried(number: str) -> None:
     assert findings()[number]["siblings"]
-    assert named_by(number, places(TESTS)), f"no test names {number}"
+    assert named_by(number, PLACES()), f"no test names {number}"
 
 
 def test_the_findings_are_numbered_without_a_gap() -> None:
