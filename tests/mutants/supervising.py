@@ -203,7 +203,7 @@ SUPERVISING = (
     ),
     Mutant(
         name="paused-stands-still",
-        guarantee="G43",
+        guarantee="G32",
         breaks="A paused subscription counts as one that makes no progress.",
         where=function("ProgressReporter.show").assigned("behind"),
         change=constant(True),

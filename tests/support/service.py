@@ -97,12 +97,14 @@ class Service:
                 ]
                 for stream in chosen
             }
-            self._write_once(groups, timeout)
+            self._write_once(groups, seed, timeout)
         report("written", seed=seed)
 
-    def _write_once(self, groups: dict[str, list[EventData]], timeout: float | None) -> None:
+    def _write_once(
+        self, groups: dict[str, list[EventData]], seed: int, timeout: float | None
+    ) -> None:
         ids = {stream: [str(e.event_id) for e in events] for stream, events in groups.items()}
-        report("trying", ids=ids)
+        report("trying", ids=ids, by=seed)
         began = time.monotonic()
         try:
             results = self._store.append_to_streams(

@@ -131,7 +131,7 @@ class DeliveryLoop:
             return last
         failure = self._failure
         error = reasons.shown_for(reason, None if failure is None else failure.error)
-        return replace(last, last_error=repr(error))
+        return replace(last, last_error=error.placed_text)
 
     # ── delivering ───────────────────────────────────────────────────────────────────────────
 

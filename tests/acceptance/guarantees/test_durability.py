@@ -26,9 +26,10 @@ STREAMS = ["a", "b", "c"]
 
 
 def groups(report: Report) -> list[tuple[str, int, list[EventData]]]:
-    """Return the append of a report, with the ids it had."""
+    """Return the append of a report, with the ids and the data it had."""
+    data = {"by": report["by"]}
     return [
-        (stream, ExpectedVersion.ANY, [EventData("Written", {}, event_id=UUID(i)) for i in ids])
+        (stream, ExpectedVersion.ANY, [EventData("Written", data, event_id=UUID(i)) for i in ids])
         for stream, ids in report["ids"].items()
     ]
 

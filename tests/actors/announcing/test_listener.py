@@ -227,7 +227,7 @@ def test_what_was_at_the_head_of_the_last_look_has_to_be_there_still(scene: Scen
 
 
 def test_whether_announcements_arrive_is_told_without_news(scene: Scene) -> None:
-    """G43, G32: health shows it, though nothing is appended."""
+    """G32: health shows it, though nothing is appended."""
     scene.heads.say(connected(0))
     scene.told()
     scene.heads.say(replace_heard(moved(0), deaf=True))

@@ -74,7 +74,8 @@ def test_a_call_that_timed_out_is_not_seated_later_and_its_name_is_free(
     (actor,) = pykka.ActorRegistry.get_by_class_name("SubscriptionActor")
     leaving = threading.Thread(target=hung.unsubscribe)
     with monkeypatch.context() as impatient:
-        impatient.setattr(actor_runtime, "_GRACE", 0.001 - 3 * store.config.connect_timeout)
+        patience = 4 * store.config.connect_timeout + store.config.lease
+        impatient.setattr(actor_runtime, "_GRACE", 0.001 - patience)
         leaving.start()
         wait_until(lambda: not actor.is_alive())
         with pytest.raises(StorageUnavailableError):

@@ -185,7 +185,7 @@ def test_the_supervisor_itself_ends_loudly(application: Application, store: Even
 def test_a_thread_that_is_frozen_is_seen_until_it_goes_on(
     application: Application, store: EventStore, thread: str, stuck: str
 ) -> None:
-    """F44, G32, G43: health is progress, not a flag that was set once."""
+    """F44, G32: health is progress, not a flag that was set once."""
     seen, freeze = Seen(), Freeze()
     store.subscribe_to_all_streams("all", seen.handle)
     works(store, seen, 1)

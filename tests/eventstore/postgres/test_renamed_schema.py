@@ -288,7 +288,7 @@ def test_a_copy_with_the_same_id_is_not_taken_for_the_store(
 def test_deletions_in_a_renamed_schema_have_numbers_of_their_own(
     user: User, psql: Psql, dsn: str, rename: Rename, renamed: str
 ) -> None:
-    """F33, G34, G36: a process that holds deleted events in memory learns of them by the number."""
+    """F33, G34: a process that holds deleted events in memory learns of them by the number."""
     user.store("order-1")
     rename()
     insert = "INSERT INTO {}.tombstones VALUES (%s, %s, 's', now())"

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from psycopg.pq.abc import PGconn
 
-from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.storages.postgres.connecting.login import coded, log_in
 from eventstore.storages.postgres.connecting.servers import Server, addresses, servers
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
@@ -147,6 +147,8 @@ class Attempt(threading.Thread, Generic[Raw]):
         match self._error:
             case psycopg.Error() as error:
                 raise translated(error, "cannot connect") from error
+            case StorageError() as error:
+                raise error
             case Exception() as error:
                 raise StorageUnavailableError(
                     f"cannot connect: unexpected {type(error).__name__}"
