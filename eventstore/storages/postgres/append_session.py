@@ -50,7 +50,8 @@ _LOOKS = 100
 Without the look-up a duplicate id costs a second call; with it every commit costs a tenth more.
 """
 
-_DUPLICATE_ID = "events_event_id_key"
+_LOOKED_UP = {"events_event_id_key", "streams_pkey"}
+"""Constraints that a call without look may violate: an id is used, or a sequence is behind."""
 
 _ANSWER = 1.0
 """Upper bound in seconds for an announcement."""
@@ -87,7 +88,7 @@ class PostgresAppendSession:
             try:
                 return self._call(connection, arguments, deadline, look=self._looks > 0)
             except psycopg.errors.UniqueViolation as error:
-                if self._looks or error.diag.constraint_name != _DUPLICATE_ID:
+                if self._looks or error.diag.constraint_name not in _LOOKED_UP:
                     raise
             self._looks = _LOOKS
             return self._call(connection, arguments, deadline, look=True)
