@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.torture.evidence import (
+    OBSERVER,
     Attempt,
     Change,
     Evidence,
@@ -214,6 +215,10 @@ DAMAGE: dict[str, tuple[Callable[[], Evidence], Broken]] = {
         lambda: replace(CLEAN, checkpoints={"sub": 3}),
         Broken.BEHIND,
     ),
+    "a subscription that came back": (
+        lambda: replace(CLEAN, checkpoints={"sub": 4, "deleted-1": 0}),
+        Broken.UNDEAD,
+    ),
     "a subscription that is gone": (lambda: replace(CLEAN, checkpoints={}), Broken.BEHIND),
     "an event that comes late": (
         lambda: with_notes(TWO, run(), received(3), received(4, at=60.0), acking(4)),
@@ -241,6 +246,12 @@ def test_damage_is_named(damage: str) -> None:
 
 def test_every_broken_promise_can_be_found() -> None:
     assert {wanted for _, wanted in DAMAGE.values()} == set(Broken)
+
+
+def test_a_reset_may_take_a_checkpoint_back_and_nobody_else() -> None:
+    reset = replace(release(OBSERVER, 3, 1, at=6.0), epoch_before=2, checkpoint_before=4)
+    assert broken(with_change(reset)) == set()
+    assert broken(with_change(replace(reset, process=TWO))) == {Broken.BACKWARDS}
 
 
 def test_an_unknown_append_may_be_stored_or_not() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.torture.mutations import FAULTS, Mutation
-from tests.torture.plan import ALL_KINDS, plan
+from tests.torture.plan import plan
 from tests.torture.report import reasons, report
-from tests.torture.stage import torture
+from tests.torture.stage import possible_kinds, torture
 from tests.torture.verdict import verdict
 
 
@@ -34,7 +34,7 @@ def main() -> int:
 def run(options: argparse.Namespace, folder: Path) -> int:
     """Torture, judge, report."""
     print(f"seed         {options.seed}: {options.seconds:g} s of faults begin", flush=True)
-    kinds = FAULTS[options.mutation] if options.mutation else ALL_KINDS
+    kinds = FAULTS[options.mutation] if options.mutation else possible_kinds()
     evidence = torture(
         plan(options.seed, options.seconds, kinds),
         folder,

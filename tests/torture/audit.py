@@ -1,4 +1,7 @@
-"""The audit table in the database: every change of a checkpoint or an owner, and its author."""
+"""The audit table in the database: every change of a checkpoint or an owner, and its author.
+
+The times are those of the real clock, also while the one of the leases was set back.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,16 @@ CREATE TABLE {audit}.changes (
   name text, process text, epoch_before bigint, epoch bigint, owner_before uuid, owner uuid,
   checkpoint_before bigint, checkpoint bigint, idle double precision,
   at double precision);
-CREATE FUNCTION {audit}.note() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE TABLE {audit}.renewals (position_id bigint PRIMARY KEY, at timestamptz NOT NULL);
+CREATE FUNCTION {audit}.note_renewal() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+  INSERT INTO {audit}.renewals VALUES (NEW.position_id, clock_timestamp())
+  ON CONFLICT (position_id) DO UPDATE SET at = excluded.at;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER UPDATE OF renewed_at ON {schema}.leases FOR EACH ROW
+  WHEN (NEW.renewed_at IS NOT NULL) EXECUTE FUNCTION {audit}.note_renewal();
+CREATE FUNCTION {audit}.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
   INSERT INTO {audit}.changes (name, process, epoch_before, epoch, owner_before, owner,
                                checkpoint_before, checkpoint, idle, at)
@@ -26,8 +38,8 @@ BEGIN
             WHERE s.subscription_id = NEW.subscription_id),
           regexp_replace(current_setting('application_name'), '-listen$', ''),
           OLD.epoch, NEW.epoch, OLD.owner, NEW.owner, OLD.checkpoint, NEW.checkpoint,
-          (SELECT extract(epoch FROM clock_timestamp() - l.renewed_at) FROM {schema}.leases l
-            WHERE l.position_id = NEW.position_id),
+          (SELECT extract(epoch FROM clock_timestamp() - r.at) FROM {audit}.renewals r
+            WHERE r.position_id = NEW.position_id),
           extract(epoch FROM clock_timestamp()));
   RETURN NULL;
 END $$;

@@ -12,6 +12,7 @@ from tests.torture.journal import Entry
 from tests.torture.plan import Kind
 
 __all__ = [
+    "OBSERVER",
     "Attempt",
     "Change",
     "Evidence",
@@ -22,6 +23,10 @@ __all__ = [
     "Trouble",
     "attempts",
 ]
+
+
+OBSERVER = "observer"
+"""Application name of the torture itself, which pauses and resets subscriptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class Change:
     @property
     def is_claim(self) -> bool:
         return self.owner is not None and self.owner != self.owner_before
+
+    @property
+    def is_reset(self) -> bool:
+        return self.process == OBSERVER and self.epoch > self.epoch_before
 
 
 class Outcome(Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +12,24 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from eventstore import EventStore
+from eventstore import EventStore, EventStoreError
 from tests.support.pgserver import TestServer
 from tests.support.proxy import Proxy
 from tests.torture.plan import Fault, Kind
 from tests.torture.processes import PREFIX, Crew, Process, Program
-from tests.torture.subscribers import ROLES
+from tests.torture.row_of_deletions import delete_subscriptions
+from tests.torture.server_faults import (
+    SmallDisk,
+    fill_disk,
+    forge_notifications,
+    refuse_writes,
+    revoke_rights,
+    set_clock_back,
+    set_for_sessions,
+    switch_durability_off,
+    take_connections,
+)
+from tests.torture.subscribers import ROLES, Role
 
 __all__ = ["OTHER_DATABASE", "Injector"]
 
@@ -35,8 +48,12 @@ class Injector:
 
     server: TestServer
     proxy: Proxy
+    listening_proxy: Proxy
+    """Before the connections that some processes listen on."""
     crew: Crew
     observer: EventStore
+    disk: SmallDisk | None
+    """None: this user may not mount one."""
 
     def hurt_runtimes(self, fault: Fault) -> frozenset[int]:
         """Return the places of the runtimes that a fault will keep from working."""
@@ -46,7 +63,18 @@ class Injector:
                 return frozenset({self._victim(Program.READER, fault).index})
             case Kind.DELAY | Kind.BLACK_HOLE | Kind.HALF_OPEN | Kind.RESET:
                 return frozenset(place for place in places if self.crew.is_remote(place))
-            case Kind.RESTART_SERVER | Kind.CUT_ALL | Kind.CUT_POOLS | Kind.CUT_SOME:
+            case (
+                Kind.RESTART_SERVER
+                | Kind.CUT_ALL
+                | Kind.CUT_POOLS
+                | Kind.CUT_SOME
+                | Kind.NOT_DURABLE
+                | Kind.READ_ONLY
+                | Kind.ISOLATION
+                | Kind.TIME_LIMITS
+                | Kind.REVOKE
+                | Kind.NO_CONNECTIONS
+            ):
                 return places
             case _:
                 return frozenset()
@@ -96,6 +124,49 @@ class Injector:
                 return _idle_transaction(make_conninfo(self.server.dsn, dbname=OTHER_DATABASE))
             case Kind.PAUSE:
                 return self._pause(fault)
+            case Kind.CUT_LISTENING:
+                self.listening_proxy.swallow()
+                return self.listening_proxy.pass_on
+            case _:
+                return self._begin_on_server(fault)
+
+    def _begin_on_server(self, fault: Fault) -> Heal:
+        server, schema = self.server, self.crew.schema
+        match fault.kind:
+            case Kind.RESET_SUBSCRIPTION:
+                self._reset_subscription(fault)
+            case Kind.DELETE_SUBSCRIPTIONS:
+                return delete_subscriptions(self.observer, self.crew.config)
+            case Kind.CLOCK_BACK:
+                set_clock_back(server, schema, 3_600 * fault.dice)
+            case Kind.FORGERY:
+                return forge_notifications(server, schema, fault.dice)
+            case Kind.REVOKE:
+                return revoke_rights(server, schema)
+            case Kind.NO_CONNECTIONS:
+                return take_connections(server)
+            case Kind.DISK_FULL:
+                assert self.disk is not None
+                return fill_disk(self.disk)
+            case _:
+                return self._change_settings(fault)
+        return _nothing
+
+    def _change_settings(self, fault: Fault) -> Heal:
+        server = self.server
+        match fault.kind:
+            case Kind.NOT_DURABLE:
+                return switch_durability_off(server)
+            case Kind.READ_ONLY:
+                return refuse_writes(server)
+            case Kind.ISOLATION:
+                level = "serializable" if fault.dice < 0.5 else "repeatable read"
+                return set_for_sessions(
+                    server, sorted(self._backends()), default_transaction_isolation=level
+                )
+            case Kind.TIME_LIMITS:
+                limits = {"idle_session_timeout": "300ms", "lock_timeout": "1ms"}
+                return set_for_sessions(server, sorted(self._backends()), **limits)
             case _:
                 raise AssertionError(f"unknown fault: {fault.kind}")
 
@@ -119,8 +190,33 @@ class Injector:
 
     def _pause(self, fault: Fault) -> Heal:
         role = ROLES[int(fault.dice * len(ROLES))]
-        self.observer.pause_subscription(role.stream_id, role.name)
-        return lambda: self.observer.resume_subscription(role.stream_id, role.name)
+        key = (role.stream_id, role.name)
+        with suppress(EventStoreError):
+            self.observer.pause_subscription(*key)
+        return lambda: _until_done(lambda: self.observer.resume_subscription(*key))
+
+    def _reset_subscription(self, fault: Fault) -> None:
+        """Set a subscription back by up to a hundred events, or twice if there are fewer."""
+        role = ROLES[int(fault.dice * len(ROLES))]
+        with suppress(EventStoreError):
+            self._set_back(role, fault.dice)
+
+    def _set_back(self, role: Role, dice: float) -> None:
+        checkpoint = self.observer.subscription_info(role.stream_id, role.name).checkpoint
+        for back in (100, 200):
+            position = max(0, checkpoint - int(back * dice))
+            self.observer.reset_subscription(role.stream_id, role.name, position)
+
+
+def _until_done(call: Callable[[], None]) -> None:
+    """Repeat *call* for half a minute, since other faults may keep the server from answering."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        try:
+            return call()
+        except EventStoreError:
+            if time.monotonic() >= deadline:
+                raise
 
 
 def _freeze(process: Process) -> Heal:

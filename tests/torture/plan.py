@@ -29,6 +29,18 @@ class Kind(StrEnum):
     FOREIGN_SAME = "foreign transaction"
     FOREIGN_OTHER = "foreign database"
     PAUSE = "pause"
+    RESET_SUBSCRIPTION = "reset a subscription"
+    DELETE_SUBSCRIPTIONS = "delete subscriptions in a row"
+    FORGERY = "forged notifications"
+    CUT_LISTENING = "listening path cut"
+    NOT_DURABLE = "durability off, then a crash"
+    READ_ONLY = "read only"
+    ISOLATION = "another isolation level"
+    TIME_LIMITS = "time limits of the server"
+    REVOKE = "rights revoked"
+    NO_CONNECTIONS = "connections used up"
+    CLOCK_BACK = "clock set back"
+    DISK_FULL = "disk full"
 
 
 ALL_KINDS = tuple(Kind)
@@ -45,6 +57,15 @@ _SECONDS: dict[Kind, tuple[float, float]] = {
     Kind.FOREIGN_SAME: (2.0, 8.0),
     Kind.FOREIGN_OTHER: (2.0, 8.0),
     Kind.PAUSE: (0.3, 1.5),
+    Kind.FORGERY: (1.0, 3.0),
+    Kind.CUT_LISTENING: (1.0, 3.0),
+    Kind.NOT_DURABLE: (0.5, 1.5),
+    Kind.READ_ONLY: (0.5, 2.0),
+    Kind.ISOLATION: (1.0, 3.0),
+    Kind.TIME_LIMITS: (1.0, 3.0),
+    Kind.REVOKE: (0.5, 2.0),
+    Kind.NO_CONNECTIONS: (0.5, 2.0),
+    Kind.DISK_FULL: (0.5, 2.0),
 }
 """Shortest and longest duration; other faults are over at once. A freeze outlasts the lease."""
 

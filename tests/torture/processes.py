@@ -14,10 +14,11 @@ from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
+from eventstore import Config
 from tests.support.forked import Forked
 from tests.torture.journal import Entry, entries
 
-__all__ = ["PREFIX", "Crew", "Process", "Program"]
+__all__ = ["PREFIX", "Crew", "Process", "Program", "Ways"]
 
 PREFIX = "torture-"
 """Prefix of the application names of all their connections."""
@@ -59,16 +60,40 @@ class Process:
         return entries(self.journal)
 
 
-class Crew:
-    """All processes, dead and alive. Those with an odd index use the proxy."""
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways to the server."""
 
-    def __init__(
-        self, folder: Path, seed: int, settings: dict[str, Any], dsn: str, remote_dsn: str
-    ) -> None:
+    near: str
+    remote: str
+    """Through the proxy."""
+    listening: str
+    """Through the proxy for listening."""
+    elsewhere: str
+    """To another database, where nobody announces anything."""
+
+    def of(self, index: int) -> tuple[str, str]:
+        """Return the ways of a process with this index: to the store, and for listening."""
+        match index % 4:
+            case 0:
+                return self.near, self.listening
+            case 2:
+                return self.near, self.elsewhere
+            case _:
+                return self.remote, self.remote
+
+
+class Crew:
+    """All processes, dead and alive. Those with an odd index use the proxy.
+
+    The places of those with an even index listen through a proxy of its own, or where no store is.
+    """
+
+    def __init__(self, folder: Path, seed: int, settings: dict[str, Any], ways: Ways) -> None:
         self._folder = folder
         self._seed = seed
         self._settings = settings
-        self._dsns = (dsn, remote_dsn)
+        self._ways = ways
         self.alive: list[Process] = []
         self.past: list[Process] = []
         self.incidents: list[str] = []
@@ -78,11 +103,11 @@ class Crew:
         generation = sum(1 for p in self.all if (p.program, p.index) == (program, index))
         name = f"{PREFIX}{program}-{index}-{generation}"
         journal = self._folder / f"{name}.jsonl"
-        dsn = self._dsns[self.is_remote(index)]
+        dsn, listen_dsn = self._ways.of(index)
         settings = {
             **self._settings,
             "dsn": make_conninfo(dsn, application_name=name),
-            "listen_dsn": make_conninfo(dsn, application_name=f"{name}-listen"),
+            "listen_dsn": make_conninfo(listen_dsn, application_name=f"{name}-listen"),
         }
         numbers = [str(index), str(self._seed * 1_000 + len(self.all))]
         with (self._folder / f"{name}.log").open("wb") as log, Path(os.devnull).open("rb") as null:
@@ -95,6 +120,15 @@ class Crew:
         process = Process(program, index, name, journal, forked)
         self.alive.append(process)
         return process
+
+    @property
+    def schema(self) -> str:
+        return str(self._settings["schema"])
+
+    @property
+    def config(self) -> Config:
+        """The settings of a process that uses the near way."""
+        return Config(dsn=self._ways.near, **self._settings)
 
     @property
     def all(self) -> list[Process]:

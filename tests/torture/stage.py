@@ -13,21 +13,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from psycopg.conninfo import make_conninfo
+
 from eventstore import CallerRuntime, Config, EventData, EventStore
 from tests.support.pgserver import TestServer
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
 from tests.torture.audit import changes, install_audit, stored_events
-from tests.torture.evidence import Evidence, Trouble, attempts, notes
+from tests.torture.evidence import OBSERVER, Evidence, Trouble, attempts, notes
 from tests.torture.faults import OTHER_DATABASE, Injector
 from tests.torture.journal import Journal, entries
 from tests.torture.mutations import Mutation, install_mutation
-from tests.torture.plan import Fault, Kind
-from tests.torture.processes import Crew, Process, Program
+from tests.torture.plan import ALL_KINDS, Fault, Kind
+from tests.torture.processes import Crew, Process, Program, Ways
+from tests.torture.server_faults import (
+    SERVICE,
+    SmallDisk,
+    can_mount,
+    grant_rights,
+    install_clock,
+)
 from tests.torture.subscribers import ROLES
 from tests.torture.writers import STREAMS, Appender
 
-__all__ = ["LEASE", "POLL", "torture"]
+__all__ = ["LEASE", "POLL", "possible_kinds", "torture"]
 
 SCHEMA = "torture"
 LEASE = 1.5
@@ -80,6 +89,11 @@ def torture(
         for reader in stage.crew.living(Program.READER):
             stage.crew.end(reader)
         return _collect(stage, troubles, calm_since)
+
+
+def possible_kinds() -> tuple[Kind, ...]:
+    """Return the kinds of faults that this user may inject: a full disk needs one to mount."""
+    return tuple(kind for kind in ALL_KINDS if kind is not Kind.DISK_FULL or can_mount())
 
 
 def _hurt(injector: Injector, faults: Sequence[Fault]) -> list[Trouble]:
@@ -143,20 +157,33 @@ class _Stage(Injector):
 def _stage(folder: Path, seed: int, mutation: Mutation | None) -> Iterator[_Stage]:
     """Set up a server, a proxy before it, a store and a crew, for the time of the block."""
     with ExitStack() as stack:
-        server = stack.enter_context(TestServer())
-        config = Config(dsn=server.dsn, **_SETTINGS)
+        server = TestServer()
+        # A table space can be given back only after the server has ended.
+        space = stack.enter_context(ExitStack())
+        stack.enter_context(server)
+        config = Config(dsn=make_conninfo(server.dsn, application_name=OBSERVER), **_SETTINGS)
         EventStore.connect(config, runtime=CallerRuntime, init=True).close()
         with server.connect() as connection:
             connection.execute(f"CREATE DATABASE {OTHER_DATABASE}")
+            grant_rights(connection, SCHEMA)
+            install_clock(connection, SCHEMA)
             install_audit(connection, SCHEMA)
             if mutation is not None:
                 install_mutation(connection, SCHEMA, mutation)
+        disk = None
+        if can_mount():
+            disk = SmallDisk(server, SCHEMA)
+            space.callback(disk.close)
         observer = stack.enter_context(EventStore.connect(config, runtime=CallerRuntime))
         _create_streams(observer, folder)
-        proxy = stack.enter_context(Proxy(server.dsn))
-        crew = Crew(folder, seed, _SETTINGS, server.dsn, proxy.dsn)
+        near = make_conninfo(server.dsn, user=SERVICE)
+        proxy = stack.enter_context(Proxy(near))
+        listening_proxy = stack.enter_context(Proxy(near))
+        elsewhere = make_conninfo(near, dbname=OTHER_DATABASE)
+        ways = Ways(near, proxy.dsn, listening_proxy.dsn, elsewhere)
+        crew = Crew(folder, seed, _SETTINGS, ways)
         stack.callback(crew.kill_all)
-        yield _Stage(server, proxy, crew, observer, folder)
+        yield _Stage(server, proxy, listening_proxy, crew, observer, disk, folder)
 
 
 def _create_streams(observer: EventStore, folder: Path) -> None:

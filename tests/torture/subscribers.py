@@ -81,11 +81,27 @@ def slow(notes: Notes) -> Callable[[Events], None]:
     return handle
 
 
+class UnprintableError(Exception):
+    """An error without a text."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    __str__ = __repr__
+
+
+_FAILURES = (
+    RuntimeError("a handler that fails now and then"),
+    UnprintableError("no text"),
+    ValueError("x" * 5_000_000),
+)
+
+
 def raising(notes: Notes) -> Callable[[Events], None]:
     def handle(events: Events) -> None:
         notes.received(events)
         if notes.happens(0.03):
-            raise RuntimeError("a handler that fails now and then")
+            raise notes.rng.choice(_FAILURES)
         notes.acking(events.last_position)
 
     return handle

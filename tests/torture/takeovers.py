@@ -40,6 +40,8 @@ def takeovers(evidence: Evidence) -> Iterator[Takeover]:
     owners: dict[str, str] = {}
     released: dict[str, float] = {}
     for change in evidence.changes:
+        if change.name not in evidence.subscriptions:
+            continue
         if change.is_claim:
             former = owners.get(change.name)
             if former is not None:

@@ -31,6 +31,7 @@ class Broken(StrEnum):
     UNACKNOWLEDGED = "a checkpoint covers an event that was not acknowledged (G15)"
     BACKWARDS = "a checkpoint went back within an epoch (G16)"
     TWO_OWNERS = "an acknowledgement counted though its process was not the owner (G16)"
+    UNDEAD = "a deleted subscription came back (G16)"
     BEHIND = "a subscription did not catch up (G32)"
     STALLED = "a subscription stalled after the last fault (G23, G27)"
     LATE_TAKEOVER = "a takeover came later than promised (G27)"
@@ -71,6 +72,10 @@ def verdict(evidence: Evidence, bounds: Bounds = Bounds()) -> list[Violation]:
         found += _judge_checkpoints(evidence, name)
         found += _judge_stall(evidence, name, bounds)
     found += _judge_takeovers(evidence, bounds)
+    found += [
+        Violation(Broken.UNDEAD, name)
+        for name in sorted(evidence.checkpoints.keys() - evidence.subscriptions.keys())
+    ]
     return found
 
 
@@ -220,7 +225,8 @@ class _Handled:
 def _judge_change(
     change: Change, owners: Mapping[int, str], handled: Mapping[str, _Handled]
 ) -> Iterator[Violation]:
-    if change.epoch < change.epoch_before or change.checkpoint < change.checkpoint_before:
+    went_back = change.checkpoint < change.checkpoint_before and not change.is_reset
+    if change.epoch < change.epoch_before or went_back:
         yield Violation(Broken.BACKWARDS, f"{change}")
     if change.checkpoint <= change.checkpoint_before:
         return
