@@ -20,7 +20,7 @@ SEED = 1
 @pytest.mark.slow
 def test_every_promise_holds_under_every_fault(tmp_path: Path) -> None:
     """G1 to G6, G9, G13 to G16, G21, G23 to G27, G32: processes, kills, a bad network."""
-    evidence = torture(plan(SEED, 30.0, possible_kinds()), tmp_path, seed=SEED)
+    evidence = torture(plan(SEED, 32.0, possible_kinds()), tmp_path, seed=SEED)
 
     violations = verdict(evidence)
     figures = "\n".join([*report(evidence), *reasons(violations)])

@@ -197,8 +197,8 @@ INSERT INTO {clock}.set_back VALUES (0);
 CREATE FUNCTION {clock}.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
   SELECT pg_catalog.clock_timestamp() - make_interval(secs => seconds) FROM {clock}.set_back
 $$;
-GRANT USAGE ON SCHEMA {clock} TO service;
-GRANT SELECT ON {clock}.set_back TO service;
+GRANT USAGE ON SCHEMA {clock} TO PUBLIC;
+GRANT SELECT ON {clock}.set_back TO PUBLIC;
 """
 
 

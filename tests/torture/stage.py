@@ -165,11 +165,11 @@ def _stage(folder: Path, seed: int, mutation: Mutation | None) -> Iterator[_Stag
         EventStore.connect(config, runtime=CallerRuntime, init=True).close()
         with server.connect() as connection:
             connection.execute(f"CREATE DATABASE {OTHER_DATABASE}")
-            grant_rights(connection, SCHEMA)
             install_clock(connection, SCHEMA)
             install_audit(connection, SCHEMA)
             if mutation is not None:
                 install_mutation(connection, SCHEMA, mutation)
+            grant_rights(connection, SCHEMA)
         disk = None
         if can_mount():
             disk = SmallDisk(server, SCHEMA)

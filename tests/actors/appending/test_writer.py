@@ -488,9 +488,8 @@ def test_stopping_does_not_wait_for_a_database_that_is_away(
 def test_stop_all_answers_every_accepted_append(rooms: Rooms, session: ScriptedSession) -> None:
     """G26: also when pykka itself stops the actor, with appends in its inbox."""
     session.steps.put(OutcomeUnknownError("lost"))
-    lost = rooms.send(one("a"))
-    wait_until(lambda: session.attempts)
     gate = gated(session)
+    lost = rooms.send(one("a"))
     assert gate.entered.wait(10)
     queued = [rooms.send(one(f"s{n}")) for n in range(5)]
     rooms.shared.directory.find(Child.WRITER).stop(block=False)  # type: ignore[union-attr]
