@@ -145,7 +145,7 @@ def test_the_commands_run(folder: Path) -> None:
 
 def test_the_queries_show_the_newest_events_and_every_subscription(dsn: str, schema: str) -> None:
     """G32: a subscription without progress can be seen with SQL."""
-    [queries] = blocks("sql")
+    _grants, queries = blocks("sql")
     newest, status = queries.code.replace("eventstore.", f'"{schema}".').split(";")[:2]
     placed = EventData("OrderPlaced", {"sku": "A-1"})
     with (

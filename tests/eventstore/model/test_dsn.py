@@ -100,7 +100,8 @@ def test_no_piece_of_a_password_is_in_any_text(form: object, secret: str) -> Non
     # libpq takes digits before a slash for a port, which is shown.
     assume(form is not as_bare_url or re.match(r"\d+/", secret) is None)
     for text in [*texts(form(secret)), scrubbed(f"cannot read {form(secret)}")]:
-        assert not [piece for piece in pieces(secret, HARMLESS) if piece in text], text
+        shown = re.sub(r"at 0x[0-9a-f]+", "", text)  # where an object happens to be
+        assert not [piece for piece in pieces(secret, HARMLESS) if piece in shown], text
 
 
 @pytest.mark.parametrize(
