@@ -52,16 +52,17 @@ _SECRET = re.compile(
 def masked(dsn: str) -> str:
     """Return *dsn* as it is if it holds no secret, else its harmless options.
 
-    What libpq cannot parse is not shown at all.
+    Nothing is shown of what libpq cannot parse, or of a URL with an ``@`` where none belongs.
     """
     if dsn.startswith(_OTHER_TARGETS):
         return dsn
     given = _parsed(dsn)
-    if given is None:
+    if given is None or misplaced_at(dsn):
         return HIDDEN
-    shown = {name: value if _is_harmless(name, value) else HIDDEN for name, value in given.items()}
-    if shown == given:
+    harmless = {name: value for name, value in given.items() if _is_harmless(name, value)}
+    if harmless == given:
         return dsn
+    shown = dict.fromkeys(given, HIDDEN) | harmless
     if "://" in dsn:
         return _url(shown)
     return " ".join(f"{name}={shown[name]}" for name in sorted(shown, key=dsn.lower().find))

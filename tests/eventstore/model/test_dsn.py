@@ -8,7 +8,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventstore import Config
@@ -94,11 +94,13 @@ HARMLESS = (
 @example(secret="qqq#wxyz")
 @example(secret="ÄÖÜ漢字")
 @example(secret="qqq,wxyz:vvvv")
+@example(secret="0,/")
+@example(secret="***")
+@example(secret="77/7")
+@example(secret="7,7?777")
 def test_no_piece_of_a_password_is_in_any_text(form: object, secret: str) -> None:
     """F39, G25: well written or not, as pairs or as a URL."""
     assert callable(form)
-    # libpq takes digits before a slash for a port, which is shown.
-    assume(form is not as_bare_url or re.match(r"\d+/", secret) is None)
     for text in [*texts(form(secret)), scrubbed(f"cannot read {form(secret)}")]:
         shown = re.sub(r"at 0x[0-9a-f]+", "", text)  # where an object happens to be
         assert not [piece for piece in pieces(secret, HARMLESS) if piece in shown], text
