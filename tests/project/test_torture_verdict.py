@@ -357,3 +357,17 @@ def test_an_answer_after_the_deadline_is_overdue() -> None:
     notes[-1]["at"] = 4.0
     (found,) = attempts(notes)
     assert found.overdue == 2.0
+
+
+@pytest.mark.parametrize(("moved_at", "excused"), [(1.0, 1.5), (2.0, 3.0), (7.0, 1.5)])
+def test_who_comes_new_after_the_clock_went_back_must_watch_a_whole_lease(
+    moved_at: float, excused: float
+) -> None:
+    """Renewed at 1.5, due at 3, taken over at 6; both standbys began at 2.5 and then watched."""
+    troubles = [
+        Trouble(Kind.CLOCK_BACK, moved_at, moved_at, frozenset()),
+        Trouble(Kind.KILL_RUNTIME, 1.8, 2.5, frozenset({1, 2})),
+    ]
+    evidence = with_takeover(claim(TWO, 2, 2, at=6.0, idle=4.5), troubles=troubles)
+    [takeover] = takeovers(evidence)
+    assert takeover.excused == pytest.approx(excused)

@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from eventstore import (
     Subscription,
     WrongExpectedVersionError,
 )
+from tests.support.memory import peak
 from tests.support.receiver import Receiver, report, shown
 
 
@@ -236,12 +236,6 @@ class Service:
 def resident() -> int:
     """Return the resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
-
-
-def peak() -> int:
-    """Return the most resident memory that this process ever had, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 _LOOPS = {"race", "transfer", "write", "tail", "scan"}

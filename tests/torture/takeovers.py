@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tests.torture.evidence import Change, Evidence, Trouble
+from tests.torture.plan import Kind
 
 __all__ = ["Takeover", "takeovers"]
 
@@ -55,12 +56,24 @@ def takeovers(evidence: Evidence) -> Iterator[Takeover]:
 def _takeover(
     evidence: Evidence, claim: Change, former: str, released_at: float | None
 ) -> Takeover:
-    due = released_at
-    if due is None:
-        due = claim.at - (claim.idle or 0.0) + evidence.lease
+    renewed_at = claim.at - (claim.idle or 0.0)
+    due = renewed_at + evidence.lease if released_at is None else released_at
+    recovery = _RECOVERY
+    if released_at is None and _clock_went_back(evidence.troubles, renewed_at, claim.at):
+        recovery += evidence.lease
     others = evidence.runtimes - {_place(former)}
-    excused = _all_hurt(evidence.troubles, others, due, claim.at)
+    excused = _all_hurt(evidence.troubles, others, due, claim.at, recovery)
     return Takeover(claim.name, due, claim.at, released_at is not None, excused)
+
+
+def _clock_went_back(troubles: Sequence[Trouble], begin: float, end: float) -> bool:
+    """Return whether a lease renewed at *begin* says nothing at *end*.
+
+    Then who looks at it must see it unchanged for as long as a lease, from its own first look.
+    """
+    return any(
+        trouble.kind is Kind.CLOCK_BACK and begin < trouble.began < end for trouble in troubles
+    )
 
 
 def _place(process: str) -> int:
@@ -69,13 +82,21 @@ def _place(process: str) -> int:
 
 
 def _all_hurt(
-    troubles: Sequence[Trouble], runtimes: frozenset[int], begin: float, end: float
+    troubles: Sequence[Trouble],
+    runtimes: frozenset[int],
+    begin: float,
+    end: float,
+    recovery: float,
 ) -> float:
-    """Return the seconds between *begin* and *end* in which all of *runtimes* were hurt."""
+    """Return the seconds between *begin* and *end* in which all of *runtimes* were hurt.
+
+    Args:
+        recovery: Seconds that a runtime is hurt for beyond the end of a trouble.
+    """
     hurt = [
-        (max(begin, trouble.began), min(end, _over(trouble)), trouble.runtimes)
+        (max(begin, trouble.began), min(end, trouble.ended + recovery), trouble.runtimes)
         for trouble in troubles
-        if trouble.began < end and _over(trouble) > begin
+        if trouble.began < end and trouble.ended + recovery > begin
     ]
     edges = sorted({edge for left, right, _ in hurt for edge in (left, right)})
     return sum(
@@ -88,7 +109,3 @@ def _all_hurt(
             for place in places
         )
     )
-
-
-def _over(trouble: Trouble) -> float:
-    return trouble.ended + _RECOVERY

@@ -10,10 +10,12 @@ from tests.support.plain_sql import Sql
 from tests.support.waiting import wait_until
 
 BLOCKED_READS = """
-    SELECT pid, query_start FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%SELECT%%'
+    SELECT pid, query_start FROM pg_stat_activity
+     WHERE wait_event_type = 'Lock' AND query LIKE '%%SELECT%%'
        AND query LIKE '%%' || %s || '%%events%%'
 """
-"""Reads of events, and looks whether an event is still there. A process may run the next at once."""
+"""Reads of events, and looks whether an event is still there. A process may run the next at once,
+so that a read is known by its begin, too."""
 
 
 def test_a_read_that_fails_ends_no_subscription(

@@ -3,10 +3,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ import pytest
 
 from eventstore import CallerRuntime, Config, EventStore
 from tests.support.cli import Shell
+from tests.support.forked import run_forked
+from tests.support.memory import MIB
 from tests.support.waiting import wait_until
 
 
@@ -202,9 +202,6 @@ def test_an_empty_file_is_done(shell: Shell) -> None:
     assert shell.run("import", "-") == "0 events stored\n"
 
 
-MIB = 1024 * 1024
-
-
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("with_end", [False, True])
 def test_a_line_that_no_event_can_have_is_refused_before_it_is_read(
@@ -224,16 +221,17 @@ def test_a_line_that_no_event_can_have_is_refused_before_it_is_read(
             sparse.write(line)
             sparse.seek(3_000 * MIB)
             sparse.write(b"\n" if with_end else b"\0")
-    with shell.start("import", str(file)) as running:
-        assert running.stdout is not None
-        assert running.stderr is not None
-        out, err = running.stdout.read(), running.stderr.read()
-        _, status, usage = os.wait4(running.pid, 0)
-        running.returncode = os.waitstatus_to_exitcode(status)
-    assert running.returncode == 1
-    assert err.startswith(b"eventstore: line 2: longer than 67,174,400 bytes")
-    assert out.startswith(b"1 events stored")
-    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 500 * MIB
+    done = run_forked(
+        "tests.support.memory",
+        ["import", str(file)],
+        environment=shell.environment,
+        stdin=b"",
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"eventstore: line 2: longer than 67,174,400 bytes")
+    stored, peak = done.stdout.splitlines()
+    assert stored.startswith(b"1 events stored")
+    assert int(peak) < 500 * MIB
     assert content(shell) == expected([line])
 
 
