@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from eventstore.embedded import EmbeddedServer
 from tests.support.pgserver import prepare
 from tests.support.programs import identity, programs
+from tests.support.standbys import require_standbys
 from tests.support.waiting import wait_until
 
 __all__ = ["Cluster", "Node"]
@@ -70,7 +71,7 @@ class Node:
 
     def wait_for(self, standby_names: str) -> None:
         """Require these standbys to confirm each commit; empty: none."""
-        self._set("synchronous_standby_names", standby_names)
+        require_standbys(self.dsn, standby_names)
 
     def _set(self, name: str, value: str) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:

@@ -1,7 +1,4 @@
-"""The most memory that a process ever had: ``python -m tests.support.memory import FILE``.
-
-The command line runs as ever, and the last line that it prints is its peak in bytes.
-"""
+"""The most memory that a process ever had."""
 
 from __future__ import annotations
 
@@ -9,8 +6,6 @@ import re
 import resource
 import sys
 from pathlib import Path
-
-from eventstore.cli import main
 
 __all__ = ["MIB", "peak"]
 
@@ -27,9 +22,3 @@ def peak() -> int:
     status = Path("/proc/self/status").read_text("utf-8")
     [kibibytes] = re.findall(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
     return int(kibibytes) * 1024
-
-
-if __name__ == "__main__":
-    code = main()
-    sys.stdout.write(f"{peak()}\n")
-    sys.exit(code)

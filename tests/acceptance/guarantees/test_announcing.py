@@ -22,6 +22,7 @@ from tests.acceptance.guarantees.test_live_delivery import listening
 from tests.support.pgserver import TestServer
 from tests.support.processes import Service
 from tests.support.recorder import Seen
+from tests.support.standbys import require_standbys
 from tests.support.waiting import AGES, PATIENCE, wait_until
 
 NAME = "sub"
@@ -75,10 +76,8 @@ def waiting_for_a_standby(server: TestServer, database: str) -> Iterator[int]:
     Yields:
         The process id of that session, which has the lock of all notifications.
     """
+    require_standbys(server.dsn, "nobody")
     with server.connect() as admin, psycopg.connect(server.dsn, dbname=database) as foreign:
-        admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-        admin.execute("SELECT pg_reload_conf()")
-        wait_until(lambda: _setting(admin, "synchronous_standby_names") == "nobody")
         foreign.execute("SET synchronous_commit = 'on'")
         # A commit that only notifies waits for nothing.
         foreign.execute("SELECT pg_logical_emit_message(true, 'theirs', 'something is written')")
@@ -97,12 +96,6 @@ def waiting_for_a_standby(server: TestServer, database: str) -> Iterator[int]:
 def _commit(connection: psycopg.Connection[Any]) -> None:
     with suppress(psycopg.OperationalError):
         connection.commit()
-
-
-def _setting(connection: psycopg.Connection[Any], name: str) -> str:
-    row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
-    assert row is not None
-    return str(row[0])
 
 
 @contextmanager

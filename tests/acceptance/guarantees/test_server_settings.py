@@ -24,6 +24,7 @@ from eventstore import (
 from eventstore.client.targets import registered_runtime
 from tests.acceptance.guarantees.conftest import Settings, installed
 from tests.support.pgserver import TestServer
+from tests.support.standbys import require_standbys
 from tests.support.waiting import wait_until
 
 STORE = "kept"
@@ -107,14 +108,14 @@ def test_a_cancelled_wait_for_a_standby_is_no_success(
     event = EventData("X", 1)
     with EventStore.connect(Config(**settings), runtime=runtime) as store:
         append(store)
-        alter_system(private_server, "synchronous_standby_names", "nobody")
+        require_standbys(private_server.dsn, "nobody")
         with private_server.connect() as admin, ThreadPoolExecutor(1) as threads:
             appending = threads.submit(append, store, event)
             wait_until(lambda: cancelled(admin))
             # Asked again with the same ids, the server waits for a standby again.
             wait_until(lambda: waiting(admin) or appending.done())
             assert not appending.done()
-            alter_system(private_server, "synchronous_standby_names", "")
+            require_standbys(private_server.dsn, "")
             assert appending.result().last_version == 2
         assert append(store).last_version == 3
 

@@ -222,7 +222,7 @@ def test_a_line_that_no_event_can_have_is_refused_before_it_is_read(
             sparse.seek(3_000 * MIB)
             sparse.write(b"\n" if with_end else b"\0")
     done = run_forked(
-        "tests.support.memory",
+        "tests.support.measured_cli",
         ["import", str(file)],
         environment=shell.environment,
         stdin=b"",
