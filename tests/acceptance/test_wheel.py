@@ -116,6 +116,7 @@ def test_the_metadata_says_what_a_reader_needs(metadata: Message) -> None:
     assert not any("psycopg[binary]" in each and "extra ==" not in each for each in needed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", ["actors.py", "actors/__init__.py"])
 def test_the_quick_start_runs_beside_actors_of_the_application(
     programs: Path, tmp_path: Path, own: str

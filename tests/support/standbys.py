@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import psycopg
 from psycopg import sql
 
@@ -33,7 +35,7 @@ def _set(admin: psycopg.Connection, names: str) -> None:
 
 def _a_commit_waits(dsn: str, admin: psycopg.Connection) -> bool:
     """Commit once, and return whether that waits; then it is left alone."""
-    with psycopg.connect(dsn, autocommit=True) as probe:
+    with closing(psycopg.connect(dsn, autocommit=True)) as probe:
         pid = probe.info.backend_pid
         probe.execute("SET synchronous_commit = on")
         probe.pgconn.send_query(_WRITES)

@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from eventstore import EventStore
 from tests.acceptance.guarantees.conftest import Start, wait_for_checkpoint
 from tests.acceptance.guarantees.test_durability import assert_stored, everything
 from tests.acceptance.guarantees.test_lost_backends import terminate
 from tests.support.processes import Service
+
+pytestmark = pytest.mark.slow
 
 NAME = "sub"
 SECONDS = 12.0

@@ -24,6 +24,8 @@ from tests.support.guarded import PASSWORD, Guarded
 from tests.support.recorder import Seen
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 LONG = 2.0
 """Seconds; a runtime that counted refusals as crashes would stop in a third of it."""
 

@@ -24,6 +24,8 @@ from tests.support.processes import Service
 from tests.support.recorder import Seen
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = "survivor"
 WAITING = "SELECT pid || ' ' || query_start FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

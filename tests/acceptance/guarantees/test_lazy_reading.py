@@ -25,6 +25,7 @@ def test_a_lazy_read_of_a_long_stream_stays_small(start: Start, observer: EventS
     assert scanned["grown"] < 12 * MIB
 
 
+@pytest.mark.slow
 def test_a_lazy_read_of_large_events_holds_a_few_of_them(
     start: Start, observer: EventStore
 ) -> None:

@@ -15,6 +15,8 @@ from tests.support.pgserver import TestServer
 from tests.support.plain_sql import Sql
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = "kept"
 NOT_COPIED = "SELECT FROM pg_subscription_rel WHERE srsubstate <> 'r'"
 PLACE = "SELECT count(*), max(global_position) FROM {}.events"

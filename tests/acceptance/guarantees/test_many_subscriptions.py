@@ -27,6 +27,8 @@ from tests.support.rooms import Ear, rooms_over
 from tests.support.statement_log import StatementLog, logging_server
 from tests.support.waiting import AGES, wait_until
 
+pytestmark = pytest.mark.slow
+
 LONG = 600.0
 """A lease that nobody renews while a test runs."""
 

@@ -20,6 +20,8 @@ from tests.support.cli import Shell
 from tests.support.processes import Service
 from tests.support.waiting import PATIENCE, wait_until
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = "tests.acceptance.guarantees.next_version"
 ROOT = Path(__file__).parents[3]
 LOCK_TIMEOUT = 1.0

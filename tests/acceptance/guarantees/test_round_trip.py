@@ -193,6 +193,7 @@ def test_what_is_no_json_is_refused_by_name_and_stores_nothing(
     assert observer.read_all_streams_forward() == []
 
 
+@pytest.mark.slow
 def test_an_event_of_64_mib_is_stored_and_a_larger_one_is_refused(observer: EventStore) -> None:
     """G28."""
     size = 64 * MIB - len('""')

@@ -236,6 +236,7 @@ def _waits_for_a_lock(dsn: str) -> bool:
     return bool(row and row[0])
 
 
+@pytest.mark.slow
 def test_twenty_large_appends_at_once(rooms: Rooms) -> None:
     """Beyond the limit they are refused, none fails another, and small ones pass between them."""
     payload = b'"' + b"x" * (60 * 1024 * 1024 - 2) + b'"'

@@ -91,6 +91,7 @@ def other_schema(dsn: str, schema: str) -> Any:
         connection.execute(f'DROP SCHEMA IF EXISTS "{schema}_2" CASCADE'.encode())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_import_that_was_interrupted_is_simply_run_again(
     shell: Shell, dsn: str, schema: str, number: signal.Signals

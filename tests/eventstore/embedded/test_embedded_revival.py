@@ -181,6 +181,7 @@ def postmaster_pid(home: Path) -> int | None:
     return None if found is None else found.pid
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_be_started_is_tried_seldom_and_told_once(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
