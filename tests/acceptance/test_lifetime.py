@@ -47,7 +47,8 @@ def when_joined(tell):
     when(lambda: not DEFAULT & handlers(), tell)
 
 def say(word):
-    return lambda: print(word, flush=True)
+    # In one piece: two threads may speak at the same time.
+    return lambda: (sys.stdout.write(word + "\\n"), sys.stdout.flush())
 
 def say_when_joined_and_closing():
     when_joined(lambda: (say("ready")(), when(lambda: DEFAULT == handlers(), say("closing"))))

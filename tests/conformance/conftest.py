@@ -43,6 +43,20 @@ def opened(config: Config) -> Storage:
     return storage
 
 
+EVERY_DAY = [("memory", "caller"), ("postgres", "actors")]
+"""Each storage and each runtime once; the tests of the other pairs are left to `make test-slow`."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests of pairs that are not run every day."""
+    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        chosen = item.callspec.params
+        if {"config", "runtime"} <= chosen.keys():
+            pair = (chosen["config"], chosen["runtime"])
+            if pair not in EVERY_DAY:
+                item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=["memory", "postgres"])
 def config(request: pytest.FixtureRequest) -> Iterator[Config]:
     """Settings of a fresh store that lives as long as the test, whoever opens and closes it."""

@@ -24,6 +24,7 @@ from eventstore.model.errors import StorageError
 from tests.support.pgserver import prepare
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else"),
     pytest.mark.skipif(platform.system() != "Linux", reason="namespaces are of Linux"),
 ]
