@@ -17,7 +17,7 @@ import pytest
 from eventstore.embedded import EmbeddedServer
 from tests.support.effort import choose_profile
 from tests.support.onlooker import Onlooker
-from tests.support.pgserver import prepare, share_template
+from tests.support.pgserver import prepare, roomy_folder, share_template
 from tests.support.waiting import wait_until
 
 # In the background of a shell SIGINT is ignored, by us and by everything that tests start.
@@ -54,9 +54,9 @@ def server(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, _template: None
 ) -> Iterator[EmbeddedServer]:
     """One PostgreSQL server of each worker; tests that break servers start their own."""
-    path = prepare(tmp_path_factory.mktemp("server"))
     with (
-        EmbeddedServer.start(path, timeout=100) as running,
+        roomy_folder(tmp_path_factory) as folder,
+        EmbeddedServer.start(prepare(folder), timeout=100) as running,
         closing(Onlooker(running.dsn)) as onlooker,
     ):
         pytestconfig.stash[ONLOOKER] = onlooker

@@ -17,8 +17,8 @@ AGES = 90.0
 _PAUSE = threading.Event()
 
 _PAUSES = (0.002, 0.05)
-"""Shortest and longest pause between two looks, in seconds. A look may cost a query, and others wait
-at the same time: a tenth of the time that was waited already is early enough."""
+"""Shortest and longest pause between two looks, in seconds. A look may cost a query, while other
+tests run: a tenth of the time that was waited already is early enough."""
 
 
 def wait_until(condition: Callable[[], object], timeout: float = PATIENCE) -> None:
