@@ -35,7 +35,7 @@ class Codec:
     """Encodes and decodes the events of one store. Any thread may use it."""
 
     def __init__(self, serializer: Serializer, types: Types = ()) -> None:
-        self._serializer = serializer
+        self._serialize = serializer.serialize
         self._format = format_of(serializer)
         type_of = registered(types, serializer)
         self._name_of = {payload_type: name for name, payload_type in type_of.items()}
@@ -57,11 +57,22 @@ class Codec:
                 are too large.
         """
         event_type = self._name(event) if is_named_by_class(event) else event.event_type
-        data, metadata = self._written(event, event_type, "data", event.data), None
-        size = len(data)
-        if event.metadata is not None:
-            metadata = self._written(event, event_type, "metadata", event.metadata)
-            size += len(metadata)
+        metadata, field = None, "data"
+        # This runs for every event appended: no call to spare.
+        try:
+            data = self._serialize(event.data)
+            if type(data) is not bytes:
+                data = _as_bytes(data)
+            size = len(data)
+            if event.metadata is not None:
+                field = "metadata"
+                metadata = self._serialize(event.metadata)
+                if type(metadata) is not bytes:
+                    metadata = _as_bytes(metadata)
+                size += len(metadata)
+        except Exception as error:
+            reason = f"{field}: {message_of(error)}"
+            raise SerializationError(event_type, reason, event_id=event.event_id) from error
         if size > MAX_EVENT_BYTES:
             reason = f"event of {size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible"
             raise SerializationError(event_type, reason, event_id=event.event_id)
@@ -144,14 +155,6 @@ class Codec:
         except KeyError:
             reason = f"class {type(event.data).__name__} is not in Config.types"
             raise SerializationError(event.event_type, reason, event_id=event.event_id) from None
-
-    def _written(self, event: EventData, event_type: str, field: str, value: Any) -> bytes:
-        try:
-            payload = self._serializer.serialize(value)
-            return payload if type(payload) is bytes else _as_bytes(payload)
-        except Exception as error:
-            reason = f"{field}: {message_of(error)}"
-            raise SerializationError(event_type, reason, event_id=event.event_id) from error
 
     def _prove(self, event: EventData, event_type: str, data: bytes) -> None:
         read = self._proofs[event_type]

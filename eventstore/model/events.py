@@ -94,8 +94,8 @@ class EventData(_EventContent, frozen=True, kw_only=True):
         # A check returns the very value, or the plain value of a subclass.
         if (name := check_name("event_type", self.event_type)) is not self.event_type:
             force_setattr(self, "event_type", name)
-        if (own := check_uuid("event_id", self.event_id)) is not self.event_id:
-            force_setattr(self, "event_id", own)
+        if type(self.event_id) is not UUID:
+            force_setattr(self, "event_id", check_uuid("event_id", self.event_id))
         if self.causation_id is not None:
             force_setattr(self, "causation_id", check_uuid("causation_id", self.causation_id))
         if self.correlation_id is not None:

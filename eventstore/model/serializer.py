@@ -86,8 +86,27 @@ class JsonSerializer:
 
     def serialize(self, value: Any) -> bytes:
         """Return *value* as compact UTF-8."""
+        payload: bytes | None
         try:
-            return _written(self._encode, value)
+            payload = self._encode(value)
+            # This runs for every event appended, and most payloads are so: a small dict with str
+            # keys and no nested object, whose values are no times, which have colons. Its bytes
+            # show all that must be refused. `find` is twice as fast as `in`.
+            if (
+                type(value) is dict
+                and len(payload) <= _SMALL
+                and payload.count(b"{") == 1
+                and payload.count(b":") == len(value)
+                and payload.find(b"null") < 0
+                and payload.find(b"\\u0000") < 0
+                and _STR.issuperset(map(type, value))
+            ):
+                return payload
+        except (RecursionError, TypeError, ValueError):
+            payload = None
+        try:
+            # Without a payload once more, to say what is wrong with the value.
+            return _written(self._encode, value) if payload is None else _proved(payload, value)
         except RecursionError:
             return _written_on_fresh_stack(self._encode, value)
 
@@ -115,15 +134,19 @@ def _written(encode: Callable[[Any], bytes], value: Any) -> bytes:
         # Its message says where the bad value is.
         _check(value)
         raise
+    return _proved(payload, value)
+
+
+def _proved(payload: bytes, value: Any) -> bytes:
+    """Return *payload* if *value* can be read from it again."""
     if len(payload) > _SMALL:
         _check_size(payload)
-    # Most payloads are a dict with str keys and no nested object. Their bytes show all that must
-    # be refused, at a fifth of the cost of checking each value.
+    # The bytes of a dict with str keys and no nested object show all that must be refused, at a
+    # fifth of the cost of checking each value.
     is_flat = type(value) is dict and payload.count(b"{") == 1 and _STR.issuperset(map(type, value))
     if not is_flat:
         _check(value)
     # msgspec writes NaN as null, NUL as an escape, and offsets from UTC without their seconds.
-    # `find` is twice as fast as `in`.
     if (
         payload.find(b"null") >= 0
         or payload.find(b"\\u0000") >= 0
