@@ -48,6 +48,18 @@ def test_new_events_get_their_receipts_without_a_copy() -> None:
     assert receipt_of(new) == Receipt(present, 3)
 
 
+def test_the_events_of_a_batch_share_what_none_of_them_can_change() -> None:
+    """F8: a mapper that returns one of them again gets a copy, and its siblings stay as they are."""
+    first, second, now, later = event(), event(position=4), run(1), run(2)
+    give_receipts([first, second], now)
+
+    again = with_receipt(first, later, 9)
+
+    assert again is not first
+    assert receipt_of(again) == Receipt(later, 9)
+    assert [receipt_of(each) for each in (first, second)] == [Receipt(now, 3), Receipt(now, 4)]
+
+
 @pytest.mark.parametrize("position", [3, 7])
 def test_what_a_mapper_made_gets_the_position_of_the_event_it_stands_for(position: int) -> None:
     """F8."""
