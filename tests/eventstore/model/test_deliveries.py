@@ -49,7 +49,7 @@ def test_new_events_get_their_receipts_without_a_copy() -> None:
 
 
 def test_the_events_of_a_batch_share_what_none_of_them_can_change() -> None:
-    """F8: a mapper that returns one of them again gets a copy, and its siblings stay as they are."""
+    """F8: a mapper that returns one of them again gets a copy; its siblings stay as they are."""
     first, second, now, later = event(), event(position=4), run(1), run(2)
     give_receipts([first, second], now)
 
