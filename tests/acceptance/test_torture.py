@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from eventstore import CallerRuntime, Config, EventStore
+from eventstore import CallerRuntime, Config, EventData, EventStore
+from tests.support.waiting import wait_until
+from tests.torture.audit import changes, install_audit
 from tests.torture.mutations import Mutation, install_mutation
 from tests.torture.plan import Fault, Kind, plan
 from tests.torture.report import reasons, report
+from tests.torture.server_faults import install_clock
 from tests.torture.stage import possible_kinds, torture
 from tests.torture.verdict import Broken, verdict
 
@@ -59,3 +63,24 @@ def test_every_mutation_finds_what_it_breaks(mutation: Mutation, dsn: str, schem
     EventStore.connect(Config(dsn=dsn, schema=schema), runtime=CallerRuntime, init=True).close()
     with psycopg.connect(dsn, autocommit=True) as connection:
         install_mutation(connection, schema, mutation)
+
+
+def test_what_the_audit_notes_is_timed_by_the_real_clock(dsn: str, schema: str) -> None:
+    """A takeover is judged by it, also one after the clock of the leases was set back."""
+    EventStore.connect(Config(dsn=dsn, schema=schema), runtime=CallerRuntime, init=True).close()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema}_audit CASCADE")
+        install_audit(connection, schema)
+        install_clock(connection, schema)
+        began = time.monotonic()
+        for name in ("before", "after"):
+            with EventStore.connect(Config(dsn=dsn, schema=schema)) as store:
+                store.append_to_stream(name, 0, [EventData("X", 1)])
+                handle = store.subscribe_to_stream(name, name, lambda events: None)
+                wait_until(lambda handle=handle: handle.checkpoint == 1)  # type: ignore[misc]
+            connection.execute(f"UPDATE {schema}_clock.set_back SET seconds = seconds + 3600")
+        found = changes(connection, schema)
+        for extra in ("audit", "clock"):
+            connection.execute(f"DROP SCHEMA {schema}_{extra} CASCADE")
+    assert {change.name for change in found} == {"before", "after"}
+    assert all(began - 1 < change.at < time.monotonic() + 1 for change in found), found

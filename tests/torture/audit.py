@@ -24,7 +24,7 @@ CREATE TABLE {audit}.changes (
 CREATE TABLE {audit}.renewals (position_id bigint PRIMARY KEY, at timestamptz NOT NULL);
 CREATE FUNCTION {audit}.note_renewal() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-  INSERT INTO {audit}.renewals VALUES (NEW.position_id, clock_timestamp())
+  INSERT INTO {audit}.renewals VALUES (NEW.position_id, pg_catalog.clock_timestamp())
   ON CONFLICT (position_id) DO UPDATE SET at = excluded.at;
   RETURN NULL;
 END $$;
@@ -38,9 +38,9 @@ BEGIN
             WHERE s.subscription_id = NEW.subscription_id),
           regexp_replace(current_setting('application_name'), '-listen$', ''),
           OLD.epoch, NEW.epoch, OLD.owner, NEW.owner, OLD.checkpoint, NEW.checkpoint,
-          (SELECT extract(epoch FROM clock_timestamp() - r.at) FROM {audit}.renewals r
+          (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - r.at) FROM {audit}.renewals r
             WHERE r.position_id = NEW.position_id),
-          extract(epoch FROM clock_timestamp()));
+          extract(epoch FROM pg_catalog.clock_timestamp()));
   RETURN NULL;
 END $$;
 CREATE TRIGGER audit AFTER UPDATE ON {schema}.positions FOR EACH ROW
