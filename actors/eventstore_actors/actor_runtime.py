@@ -12,19 +12,22 @@ from eventstore.model.checks import shown
 from eventstore.model.config import Config
 from eventstore.model.errors import EventStoreError, StorageUnavailableError
 from eventstore.model.subscription import Subscription, SubscriptionOptions
-from eventstore.ports.runtime import Health
+from eventstore.ports.runtime import Health, Wake
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
+from eventstore_actors.announcing.bell import Bell
 from eventstore_actors.appending.caller import CallerAppender
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
 from eventstore_actors.delivering.preparing import Preparer
 from eventstore_actors.kernel.actor import SupervisedActor, current_actor, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     AskHealth,
+    Child,
     Ref,
     Stop,
     Subscribe,
     Unsubscribe,
+    Watch,
 )
 from eventstore_actors.state.store_state import Phase, StoreState, health_of, state_of
 from eventstore_actors.supervising.opener import opening_time
@@ -123,6 +126,10 @@ class ActorRuntime:
 
     def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
         return self._tree.handle((stream_id, subscription_name))
+
+    def watch(self, stream_id: str, wake: Wake) -> None:
+        """Have the publisher call *wake*; see `Runtime.watch`."""
+        self._tree.directory.tell(Child.PUBLISHER, Watch(stream_id, Bell(wake)))
 
     def health(self) -> Health:
         """Return how every part fares; answered by the supervisor, which never blocks."""

@@ -16,7 +16,7 @@ from eventstore.model.errors import (
     SubscriptionNotFoundError,
 )
 from eventstore.model.subscription import Subscription, SubscriptionOptions
-from eventstore.ports.runtime import Health
+from eventstore.ports.runtime import Health, Wake
 from eventstore.ports.storage import AppendSession, Storage
 from eventstore.ports.stored_events import Append, Committed, Outcome
 
@@ -95,6 +95,9 @@ class CallerRuntime:
     def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
         """Return None: nothing is subscribed here."""
         return None
+
+    def watch(self, stream_id: str, wake: Wake) -> None:
+        """Do nothing: this runtime hears of nothing."""
 
     def health(self) -> Health:
         """Return the health of a runtime that has no parts."""

@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from eventstore.client import lifetime
 from eventstore.client.appending import first_results, prepare_one, prepare_several
 from eventstore.client.codec import Codec, as_stored_bytes
+from eventstore.client.following import Follower, Followers
 from eventstore.client.paging import (
     FROM_END,
     PAGE,
@@ -33,11 +34,14 @@ from eventstore.model.events import AppendResult, EventData, RecordedEvent, Stre
 from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
 from eventstore.model.subscriber_messages import Receiver
 from eventstore.model.subscription import (
+    Origin,
+    Start,
     Subscription,
     SubscriptionInfo,
     SubscriptionKeywords,
     SubscriptionOptions,
     documents_options,
+    parse_start,
 )
 from eventstore.ports.runtime import Health, Runtime
 from eventstore.ports.storage import ReadDirection, Storage
@@ -61,6 +65,7 @@ class EventStore:
         self._codec = Codec(runtime.config.serializer, runtime.config.types)
         self._pid = os.getpid()
         self._closed = threading.Event()
+        self._followers = Followers()
         lifetime.remember(self)
 
     # ── opening and closing ──────────────────────────────────────────────────────────────────
@@ -151,6 +156,7 @@ class EventStore:
             timeout: Most seconds to take. Defaults to `Config.stop_timeout`.
         """
         lifetime.forget(self)
+        self._followers.close()
         try:
             if self._pid == os.getpid():
                 self._runtime.close(self.config.stop_timeout if timeout is None else timeout)
@@ -398,6 +404,52 @@ class EventStore:
     ) -> Iterator[RecordedEvent]:
         """Iterate over every stream, newest first; see `stream_forward`."""
         return self._iterate(ALL_STREAMS, start_position, batch_size, _BACKWARD, raw=raw)
+
+    def follow_stream(
+        self,
+        stream_id: str,
+        start_from: Literal["origin", "current"] | int = "origin",
+        *,
+        batch_size: int = PAGE,
+        idle_timeout: float | None = None,
+        raw: bool = False,
+    ) -> Follower:
+        """Iterate over a stream, oldest first, and wait for new events at its end.
+
+        Nothing of it is stored: whoever goes on later starts from the `Follower.position` that it
+        kept. It ends when it is closed, from any thread, or the store is. Without actors new events
+        are found within `Config.poll_interval`.
+
+        Args:
+            stream_id: The stream to follow. It need not exist yet.
+            start_from: "origin"; "current": after the newest event as of this call; or a version,
+                exclusive, 0 or more. Defaults to "origin".
+            batch_size: Most events of a page, 1 to 10,000. Defaults to 1,000. A page of large
+                events ends sooner, with the one that reaches 8 MiB.
+            idle_timeout: Seconds that a step waits for an event before the iteration ends; None:
+                no limit. Defaults to None.
+            raw: Yield `data` and `metadata` as the bytes that are stored. Defaults to False.
+
+        Raises:
+            TypeError, ValueError: An argument is invalid; the message names it.
+            StreamDeletedError: Raised by the step that finds the stream deleted.
+            SerializationError: Raised by the step to an event that cannot be read as its type. The
+                next step goes on after it.
+            StorageUnavailableError: No answer in time; the next step goes on.
+        """
+        stream_id = check_stream_id(stream_id)
+        return self._follow(stream_id, start_from, batch_size, idle_timeout, raw=raw)
+
+    def follow_all(
+        self,
+        start_from: Literal["origin", "current"] | int = "origin",
+        *,
+        batch_size: int = PAGE,
+        idle_timeout: float | None = None,
+        raw: bool = False,
+    ) -> Follower:
+        """Iterate over every stream, in commit order, and wait at the end; see `follow_stream`."""
+        return self._follow(ALL_STREAMS, start_from, batch_size, idle_timeout, raw=raw)
 
     def stream_info(self, stream_id: str) -> StreamInfo:
         """Return version and times of a stream, deleted or not, or of the store for ``$all``.
@@ -657,6 +709,40 @@ class EventStore:
         size = check_count("batch_size", batch_size)
         read, decode = self._reading(stream_id, direction), self._decoding(raw=raw)
         return iterated(read, decode, start, size, direction)
+
+    def _follow(
+        self,
+        stream_id: str,
+        start_from: Literal["origin", "current"] | int,
+        batch_size: int,
+        idle_timeout: float | None,
+        *,
+        raw: bool,
+    ) -> Follower:
+        if idle_timeout is not None:
+            idle_timeout = check_timeout("idle_timeout", idle_timeout)
+        size = check_count("batch_size", batch_size)
+        follower = Follower(
+            self._reading(stream_id, _FORWARD),
+            self._decoding(raw=raw),
+            partial(self._own_runtime().watch, stream_id),
+            self._position_of(parse_start(start_from), stream_id),
+            batch_size=size,
+            poll_interval=self.config.poll_interval,
+            idle_timeout=idle_timeout,
+        )
+        return self._followers.add(follower)
+
+    def _position_of(self, start: Start, stream_id: str) -> int:
+        """Return the last position before *start*; the newest is 0 of a stream that is missing."""
+        if not isinstance(start, Origin):
+            return start
+        if start is Origin.ORIGIN:
+            return 0
+        try:
+            return self._storage().stream_info(stream_id, self._deadline()).stream_version
+        except StreamNotFoundError:
+            return 0
 
     def _subscribe(
         self, key: tuple[str, str], subscriber: Receiver, options: SubscriptionOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
@@ -11,7 +12,13 @@ from eventstore.model.subscription import Subscription, SubscriptionOptions, Sub
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
 
-__all__ = ["Health", "Runtime", "SubscriptionHealth"]
+__all__ = ["Health", "Runtime", "SubscriptionHealth", "Wake"]
+
+Wake = Callable[[int | None], bool]
+"""Takes the newest position of a stream, None if that is not known; returns whether to call again.
+
+It never blocks and never raises.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +136,13 @@ class Runtime(Protocol):
 
     def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
         """Return the handle of a subscription of this runtime; None if it does not run here."""
+
+    def watch(self, stream_id: str, wake: Wake) -> None:
+        """Call *wake* from any thread when a stream may have new events, until it returns False.
+
+        A repeated call changes nothing. It may be forgotten when a part of the runtime restarts,
+        and a runtime that hears of nothing does nothing: who waits looks now and then.
+        """
 
     def health(self) -> Health: ...
 

@@ -14,6 +14,7 @@ from eventstore_actors.announcing.announcer import Announcer
 from eventstore_actors.announcing.listener import Listener
 from eventstore_actors.kernel.actor import SupervisedActor, try_tell
 from eventstore_actors.kernel.messages import (
+    Addressee,
     Announce,
     Child,
     EventsCommitted,
@@ -23,7 +24,6 @@ from eventstore_actors.kernel.messages import (
     HistoryRewound,
     ListenerDeaf,
     ListenerFailed,
-    Ref,
     Touched,
     Unwatch,
     Watch,
@@ -34,20 +34,20 @@ __all__ = ["Publisher", "Watchers"]
 
 
 class Watchers:
-    """Subscriptions by stream. A dead one is removed when a message to it fails."""
+    """Subscriptions and followers by stream. A dead one is removed when a message to it fails."""
 
     def __init__(self) -> None:
-        self._by_stream: dict[str, dict[str, Ref]] = {}
+        self._by_stream: dict[str, dict[str, Addressee]] = {}
 
     @property
     def streams(self) -> KeysView[str]:
         """The watched streams; ``$all`` may be among them."""
         return self._by_stream.keys()
 
-    def add(self, stream_id: str, watcher: Ref) -> None:
+    def add(self, stream_id: str, watcher: Addressee) -> None:
         self._by_stream.setdefault(stream_id, {})[watcher.actor_urn] = watcher
 
-    def remove(self, stream_id: str, watcher: Ref) -> None:
+    def remove(self, stream_id: str, watcher: Addressee) -> None:
         """Remove a watcher. Idempotent."""
         watchers = self._by_stream.get(stream_id, {})
         watchers.pop(watcher.actor_urn, None)

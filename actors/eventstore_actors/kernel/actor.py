@@ -13,7 +13,15 @@ import pykka
 
 from eventstore.model.log import get_logger
 from eventstore.model.safe_text import error_text
-from eventstore_actors.kernel.messages import Beat, ChildFailed, ChildStopped, ChildUp, Ref, Stop
+from eventstore_actors.kernel.messages import (
+    Addressee,
+    Beat,
+    ChildFailed,
+    ChildStopped,
+    ChildUp,
+    Ref,
+    Stop,
+)
 
 __all__ = ["SupervisedActor", "answer", "current_actor", "is_answered", "refuse", "try_tell"]
 
@@ -177,7 +185,7 @@ class SupervisedActor(pykka.ThreadingActor):
         return [envelope.message for envelope in envelopes if envelope.reply_to is None]
 
 
-def try_tell(ref: Ref | None, message: object) -> bool:
+def try_tell(ref: Addressee | None, message: object) -> bool:
     """Send *message* to *ref* if that actor is alive.
 
     Returns:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import pykka
 from pykka import ActorRef
@@ -22,6 +22,19 @@ from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.kernel.pulse import Pulse
 
 Ref = ActorRef[Any]
+
+
+class Addressee(Protocol):
+    """What can be told something: an actor's reference, or what behaves like one."""
+
+    actor_urn: str
+
+    def tell(self, message: Any) -> None:
+        """Deliver *message*.
+
+        Raises:
+            pykka.ActorDeadError: It is dead.
+        """
 
 
 # ── appending ────────────────────────────────────────────────────────────────────────────────
@@ -73,10 +86,10 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """From a subscription to the publisher: announce new events of this stream to me."""
+    """To the publisher, from a subscription or for a follower: tell of new events of a stream."""
 
     stream_id: str
-    subscription: Ref
+    subscription: Addressee
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,7 @@ class Unwatch:
     """
 
     stream_id: str
-    subscription: Ref
+    subscription: Addressee
 
 
 @dataclass(frozen=True, slots=True)
