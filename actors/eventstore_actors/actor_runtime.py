@@ -15,7 +15,7 @@ from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.runtime import Health, Wake
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
-from eventstore_actors.announcing.bell import Bell
+from eventstore_actors.announcing.waiting_thread import WaitingThread
 from eventstore_actors.appending.caller import CallerAppender
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
 from eventstore_actors.delivering.preparing import Preparer
@@ -129,7 +129,7 @@ class ActorRuntime:
 
     def watch(self, stream_id: str, wake: Wake) -> None:
         """Have the publisher call *wake*; see `Runtime.watch`."""
-        self._tree.directory.tell(Child.PUBLISHER, Watch(stream_id, Bell(wake)))
+        self._tree.directory.tell(Child.PUBLISHER, Watch(stream_id, WaitingThread(wake)))
 
     def health(self) -> Health:
         """Return how every part fares; answered by the supervisor, which never blocks."""

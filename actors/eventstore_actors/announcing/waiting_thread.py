@@ -9,15 +9,15 @@ import pykka
 from eventstore.ports.runtime import Wake
 from eventstore_actors.kernel.messages import HeadMoved
 
-__all__ = ["Bell"]
+__all__ = ["WaitingThread"]
 
 
-class Bell:
+class WaitingThread:
     """Takes messages of the publisher like a subscription's actor, and wakes a thread."""
 
     def __init__(self, wake: Wake) -> None:
         # Of the function, so that the same one is told once.
-        self.actor_urn = f"bell-{id(wake):x}"
+        self.actor_urn = f"waiting-thread-{id(wake):x}"
         self._wake = wake
 
     def tell(self, message: Any) -> None:
