@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 
+import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from eventstore import (
     CallerRuntime,
@@ -219,6 +222,34 @@ def test_who_begins_is_told_at_once(
     ):
         EventStore.connect(Config(**settings | {"connect_timeout": 60.0}), runtime=runtime)
     assert not refused.value.retryable
+
+
+@pytest.mark.parametrize("runtime", [None, CallerRuntime])
+def test_an_append_that_loses_the_right_on_its_way_waits(
+    guarded: Guarded, settings: Settings, runtime: type[CallerRuntime] | None
+) -> None:
+    """F36, G24, G25: between two statements of one call, PostgreSQL calls the tables missing."""
+    with (
+        EventStore.connect(Config(**settings), runtime=runtime) as store,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        store.append_to_stream("s", 0, [EventData("X", 0)])
+        with psycopg.connect(make_conninfo(guarded.server.dsn, dbname="shop")) as locker:
+            locker.execute("SELECT FROM kept.write_lock FOR UPDATE")
+            append = partial(store.append_to_stream, "s", 1, [EventData("X", 1)], timeout=60)
+            waiting = threads.submit(append)
+            waits = (
+                b"SELECT FROM pg_stat_activity WHERE usename = 'shop' AND wait_event_type = 'Lock'"
+            )
+            wait_until(lambda: guarded.admin.execute(waits).fetchall())
+            with without_the_schema(guarded):
+                locker.rollback()
+                wait_until(lambda: not guarded.admin.execute(waits).fetchall())
+                pause = time.monotonic()
+                wait_until(lambda: time.monotonic() > pause + 0.5)
+                assert not waiting.done(), waiting.exception()
+        assert waiting.result(timeout=60).last_version == 2
+        assert store.health().failure is None
 
 
 def test_a_store_that_is_gone_is_not_waited_for(guarded: Guarded, settings: Settings) -> None:

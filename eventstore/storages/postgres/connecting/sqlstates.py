@@ -76,6 +76,9 @@ _NOT_OUR_SCHEMA = {
 }
 """The schema was renamed, made anew or dropped, or is being restored."""
 
+_NOT_FOUND = {"42P01", "42883"}
+"""Codes of what a session without the right to use a schema does not find in it."""
+
 
 def reaction_to(error: psycopg.Error) -> Reaction:
     """Return the reaction to *error*. Without a code, the connection was lost."""
@@ -86,6 +89,8 @@ def reaction_to(error: psycopg.Error) -> Reaction:
     fatal = error.diag.severity_nonlocalized in {"FATAL", "PANIC"}
     if fatal and code not in _BEFORE_THE_STATEMENT:
         return Reaction.LOST
+    if _lost_the_schema(error):
+        return Reaction.DENIED
     return _REACTIONS.get(code) or _REACTIONS.get(code[:2]) or Reaction.REFUSE
 
 
@@ -99,7 +104,7 @@ def translated(error: psycopg.Error, doing: str) -> StorageError:
         doing: What failed, for the message.
     """
     text = f"{doing}: {scrubbed(_one_line(error))}"
-    if error.sqlstate in _NOT_OUR_SCHEMA:
+    if error.sqlstate in _NOT_OUR_SCHEMA and not _lost_the_schema(error):
         return SchemaVersionError(text, found=None, expected=None)
     match reaction_to(error):
         case Reaction.LOST | Reaction.RETRY | Reaction.RECONNECT | Reaction.DENIED:
@@ -119,6 +124,15 @@ def at_once(error: StorageUnavailableError) -> StorageError:
     cause = error.__cause__
     denied = isinstance(cause, psycopg.Error) and reaction_to(cause) is Reaction.DENIED
     return StorageError(str(error)) if denied else error
+
+
+def _lost_the_schema(error: psycopg.Error) -> bool:
+    """Return whether one of our functions was found, and then did not find the rest of its schema.
+
+    PostgreSQL leaves a schema that the role may not use any more out of the search path. If it was
+    dropped instead, the next call does not find the function either.
+    """
+    return error.sqlstate in _NOT_FOUND and bool(error.diag.context)
 
 
 def _one_line(error: psycopg.Error) -> str:
