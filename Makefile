@@ -17,7 +17,7 @@ BASE ?= HEAD
 ONLY ?=
 PAIRS ?=
 
-# Most tests wait most of the time: more workers than processors.
+# Some tests wait while others compute: more workers than processors.
 WORKERS ?= 6
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 

@@ -69,7 +69,6 @@ def test_what_the_audit_notes_is_timed_by_the_real_clock(dsn: str, schema: str) 
     """A takeover is judged by it, also one after the clock of the leases was set back."""
     EventStore.connect(Config(dsn=dsn, schema=schema), runtime=CallerRuntime, init=True).close()
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(f"DROP SCHEMA IF EXISTS {schema}_audit CASCADE")
         install_audit(connection, schema)
         install_clock(connection, schema)
         began = time.monotonic()

@@ -104,9 +104,10 @@ def translated(error: psycopg.Error, doing: str) -> StorageError:
         doing: What failed, for the message.
     """
     text = f"{doing}: {scrubbed(_one_line(error))}"
-    if error.sqlstate in _NOT_OUR_SCHEMA and not _lost_the_schema(error):
+    reaction = reaction_to(error)
+    if reaction is Reaction.REFUSE and error.sqlstate in _NOT_OUR_SCHEMA:
         return SchemaVersionError(text, found=None, expected=None)
-    match reaction_to(error):
+    match reaction:
         case Reaction.LOST | Reaction.RETRY | Reaction.RECONNECT | Reaction.DENIED:
             return StorageUnavailableError(text)
         case Reaction.UNPREPARED | Reaction.SINGLY | Reaction.REFUSE:
