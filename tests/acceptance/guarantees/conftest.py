@@ -12,6 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from eventstore import CallerRuntime, Config, EventStore
+from tests.support.pgserver import TestServer
 from tests.support.plain_sql import Sql
 from tests.support.processes import Service
 from tests.support.recorder import Recorder, Seen
@@ -36,6 +37,13 @@ def sessions(dsn: str, schema: str) -> list[int]:
             "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, %s)", [schema]
         )
         return [pid for (pid,) in rows]
+
+
+@pytest.fixture
+def private_server() -> Iterator[TestServer]:
+    """A server of the test's own, which it may stop, break and set up."""
+    with TestServer() as server:
+        yield server
 
 
 @pytest.fixture

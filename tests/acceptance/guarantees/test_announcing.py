@@ -40,12 +40,6 @@ _HOLDERS = """
 """The lock of the whole server that every commit with a notification takes, and who has it."""
 
 
-@pytest.fixture
-def private_server() -> Iterator[TestServer]:
-    with TestServer() as server:
-        yield server
-
-
 def store_settings(server: TestServer, name: str = STORE) -> Settings:
     """Install a store whose own commits wait for no standby."""
     alone = make_conninfo(server.dsn, options="-c synchronous_commit=local")

@@ -42,24 +42,18 @@ def timed(call: Callable[[], Any]) -> tuple[float, EventStoreError]:
     return time.monotonic() - began, failed.value
 
 
-@pytest.fixture
-def fragile() -> Iterator[TestServer]:
-    with TestServer() as server:
-        yield server
-
-
 def test_calls_end_at_their_deadlines_and_everything_resumes_when_the_server_is_back(
-    fragile: TestServer, record: Record
+    private_server: TestServer, record: Record
 ) -> None:
     """G25, G24, G13: stopped, for longer than some wait and shorter than others."""
-    settings = {**installed(fragile.dsn, "away"), "connect_timeout": 1.0}
+    settings = {**installed(private_server.dsn, "away"), "connect_timeout": 1.0}
     seen, called = Seen(), Seen()
     with EventStore.connect(Config(**settings)) as store, ThreadPoolExecutor(4) as threads:
         actor = store.subscribe_to_all_streams("actor", record(seen))
         function = store.subscribe_to_all_streams("function", called.handle)
         store.append_to_stream("s", 0, [EventData("X", 0)])
         wait_until(lambda: len(seen.events) == len(called.events) == 1)
-        fragile.stop("fast")
+        private_server.stop("fast")
 
         patient = threads.submit(store.append_to_stream, "t", 0, [EventData("X", 1)], timeout=60)
         for timeout in (0.3, 1.0):
@@ -80,7 +74,7 @@ def test_calls_end_at_their_deadlines_and_everything_resumes_when_the_server_is_
         wait_until(lambda: actor.state is function.state is SubscriptionState.WAITING)
         assert not patient.done()
 
-        fragile.start()
+        private_server.start()
         back = time.monotonic()
         assert patient.result(timeout=60).last_version == 1
         wait_until(lambda: 2 in seen.positions and 2 in called.positions)
@@ -108,15 +102,15 @@ def frozen_backends(server: TestServer, name: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("runtime", [None, CallerRuntime])
 def test_no_call_outlives_its_deadline_on_a_server_that_hangs(
-    fragile: TestServer, runtime: type[CallerRuntime] | None
+    private_server: TestServer, runtime: type[CallerRuntime] | None
 ) -> None:
     """G25, G6: its processes are frozen; connections stay open and new ones are accepted."""
-    settings = {**installed(fragile.dsn, "hangs"), "connect_timeout": 1.0}
+    settings = {**installed(private_server.dsn, "hangs"), "connect_timeout": 1.0}
     event = EventData("Once", 1)
     with EventStore.connect(Config(**settings), runtime=runtime) as store:
         store.append_to_stream("s", 0, [EventData("X", 0)])
         store.read_all_streams_forward()
-        with frozen_backends(fragile, "hangs"):
+        with frozen_backends(private_server, "hangs"):
             took, error = timed(lambda: store.append_to_stream("s", 1, [event], timeout=1.0))
             assert isinstance(error, OutcomeUnknownError)
             assert took < 1.0 + PATIENCE

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
-
-import pytest
 
 from eventstore import (
     AppendResult,
@@ -105,15 +102,9 @@ def position_of(event: RecordedEvent) -> tuple[int, int]:
     return event.stream_version, event.global_position
 
 
-@pytest.fixture
-def fragile() -> Iterator[TestServer]:
-    with TestServer() as server:
-        yield server
-
-
-def test_successes_survive_kill_9_of_the_server(fragile: TestServer) -> None:
+def test_successes_survive_kill_9_of_the_server(private_server: TestServer) -> None:
     """G5, G1, G25: writers go on by themselves; what they were told is true."""
-    settings = installed(fragile.dsn, "kept")
+    settings = installed(private_server.dsn, "kept")
     writers = [Service({**settings, "append_timeout": 30.0}) for _ in range(2)]
     try:
         for seed, writer in enumerate(writers):
@@ -121,8 +112,8 @@ def test_successes_survive_kill_9_of_the_server(fragile: TestServer) -> None:
         for _ in range(2):
             for writer in writers:
                 writer.wait("appended", count=len(writer.reports("appended")) + 30)
-            fragile.kill9_postmaster()
-            fragile.start()
+            private_server.kill9_postmaster()
+            private_server.start()
         for writer in writers:
             writer.wait("appended", count=len(writer.reports("appended")) + 10, timeout=40)
             writer.do("stop").wait("written")

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from eventstore import (
     Config,
     EventData,
@@ -20,12 +18,6 @@ from eventstore_actors.kernel.messages import Child
 from tests.acceptance.guarantees.conftest import installed
 from tests.support.pgserver import TestServer
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def fragile() -> Iterator[TestServer]:
-    with TestServer() as server:
-        yield server
 
 
 def append(store: EventStore, count: int = 1) -> None:
@@ -64,16 +56,16 @@ def reading(store: EventStore) -> Iterator[Reader]:
             thread.join()
 
 
-def test_it_goes_on_when_the_server_is_back(fragile: TestServer) -> None:
+def test_it_goes_on_when_the_server_is_back(private_server: TestServer) -> None:
     """G11, G24: each step says that there was no answer; nothing is left out or yielded twice."""
-    settings = {**installed(fragile.dsn, "followed"), "connect_timeout": 0.5}
+    settings = {**installed(private_server.dsn, "followed"), "connect_timeout": 0.5}
     with EventStore.connect(Config(**settings)) as store, reading(store) as reader:
         append(store, 3)
         wait_until(lambda: reader.positions == [1, 2, 3])
-        fragile.stop("immediate")
+        private_server.stop("immediate")
         wait_until(lambda: reader.refusals)
         assert all(refusal.retryable for refusal in reader.refusals)
-        fragile.start()
+        private_server.start()
         append(store, 2)
         wait_until(lambda: reader.positions == [1, 2, 3, 4, 5])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -31,12 +30,6 @@ STORE = "kept"
 RUNTIMES = pytest.mark.parametrize(
     "runtime", [CallerRuntime, registered_runtime()], ids=["caller", "actors"]
 )
-
-
-@pytest.fixture
-def private_server() -> Iterator[TestServer]:
-    with TestServer() as server:
-        yield server
 
 
 def alter_system(server: TestServer, name: str, value: str) -> None:
