@@ -10,13 +10,14 @@ addition: each event carries the position that was read before it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from eventstore.model.subscription import BatchBy, SubscriptionState
+from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.delivering.batch_size import BatchSize
 
 __all__ = ["Delivery", "Limits", "Parcel", "Read", "UndeliveredAckError"]
@@ -219,6 +220,28 @@ class Delivery:
         self._queue.append(Parcel(position, self._read, stream_id, size, event))
         self._advance(position)
 
+    def put_in_page(
+        self, page: Iterable[StoredEvent], deliverable: Callable[[StoredEvent], Any]
+    ) -> None:
+        """Queue events that were read, each as *deliverable* returns it.
+
+        If it raises, the events before that one are queued.
+        """
+        # This runs for every event of a catch-up: no call to spare, not even for `stored.size`.
+        read, parcels, total = self._read, [], 0
+        try:
+            for stored in page:
+                position, metadata = stored.position, stored.metadata
+                if position <= read:
+                    raise _already_read(position, read)
+                size = len(stored.data) + (0 if metadata is None else len(metadata))
+                parcels.append(Parcel(position, read, stored.stream_id, size, deliverable(stored)))
+                read = position
+                total += size
+        finally:
+            self._queue.extend(parcels, total)
+            self._read = read
+
     def pass_over(self, position: int) -> None:
         """Filter out an event that was read; it needs no acknowledgement of its own."""
         self._advance(position)
@@ -322,7 +345,7 @@ class Delivery:
 
     def _advance(self, position: int) -> None:
         if position <= self._read:
-            raise ValueError(f"position {position} was read after {self._read}")
+            raise _already_read(position, self._read)
         self._read = position
 
     def _is_full(self) -> bool:
@@ -336,3 +359,7 @@ class Delivery:
     def _fits(self, parcel: Parcel) -> bool:
         in_flight = self._in_flight
         return not in_flight or in_flight.bytes + parcel.size <= self._limits.buffer_bytes
+
+
+def _already_read(position: int, read: int) -> ValueError:
+    return ValueError(f"position {position} was read after {read}")

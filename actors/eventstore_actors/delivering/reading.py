@@ -112,10 +112,8 @@ class SubscriptionReader:
 
     def _put_in(self, delivery: Delivery, events: Sequence[StoredEvent]) -> CaughtError | None:
         """Decode *events* and put them into *delivery*; only where that runs no user code."""
-        decode = self._shared.codec.decode
         try:
-            for stored in events:
-                delivery.put_in(stored.position, stored.stream_id, stored.size, decode(stored))
+            delivery.put_in_page(events, self._shared.codec.decode)
         except Exception as error:  # noqa: BLE001 - the subscription reports and retries it
             return CaughtError.of(error)
         return None
