@@ -13,7 +13,7 @@ from eventstore.model.errors import StreamDeletedError, StreamNotFoundError
 from eventstore.model.events import StreamInfo
 from eventstore.model.names import ALL_STREAMS, MAX_POSITION
 from eventstore.ports.storage import KnownEvent, ReadDirection
-from eventstore.ports.stored_events import StoredEvent
+from eventstore.ports.stored_events import StoredEvent, payload_bytes
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.moments import utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
@@ -22,6 +22,9 @@ __all__ = ["Look", "Reader"]
 
 
 _NO_EVENT = UUID(int=0)
+
+_LARGE_RESULT = 256 * 1024
+"""Bytes."""
 
 
 class Look(NamedTuple):
@@ -58,7 +61,7 @@ class Reader:
         deleted_at, position = rows[0][:2]
         if deleted_at is not None:
             raise StreamDeletedError(stream_id, utc(deleted_at))
-        return [] if position is None else _in_stream_or_deleted(rows)
+        return [] if position is None else _page_of(connection, _in_stream_or_deleted(rows))
 
     def all(
         self,
@@ -72,7 +75,7 @@ class Reader:
         """Read a page of all streams; see `Storage.read_all`."""
         statement = self._statements.read_all[direction, max_bytes is not None]
         page = _page(start, count, max_bytes)
-        return _in_all(connection.execute(statement, page, deadline))
+        return _page_of(connection, _in_all(connection.execute(statement, page, deadline)))
 
     def after(
         self,
@@ -91,7 +94,7 @@ class Reader:
             name = (stream_id,)
         page, size = (*name, _int8(after), _int8(count)), _int8(max_bytes)
         arguments = (*name, *page, *page, size, *page, size)
-        return made_of(connection.execute(statement, arguments, deadline))
+        return _page_of(connection, made_of(connection.execute(statement, arguments, deadline)))
 
     def stream_info(
         self, connection: GuardedConnection, stream_id: str, deadline: float
@@ -112,7 +115,9 @@ class Reader:
     ) -> list[StreamInfo]:
         """Read a page of the streams; see `Storage.streams`."""
         page = (after or "", _int8(count))
-        return [_info(*row) for row in connection.execute(self._statements.streams, page, deadline)]
+        rows = connection.execute(self._statements.streams, page, deadline)
+        connection.forget_result()
+        return [_info(*row) for row in rows]
 
     def stream_count(self, connection: GuardedConnection, deadline: float) -> int:
         """Return the number of streams that are not deleted."""
@@ -159,6 +164,13 @@ def _page(start: int, count: int, max_bytes: int | None) -> tuple[Int8, ...]:
         return page
     ended = (*page, _int8(max_bytes))
     return (*page, *ended, *ended)
+
+
+def _page_of(connection: GuardedConnection, events: list[StoredEvent]) -> list[StoredEvent]:
+    """Return *events*; an idle connection does not hold the result that they were made of."""
+    if payload_bytes(events) > _LARGE_RESULT:
+        connection.forget_result()
+    return events
 
 
 def _info(

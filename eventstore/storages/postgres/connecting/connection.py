@@ -44,6 +44,9 @@ class GuardedConnection:
         self._guard = guard
         self._never_prepare = never_prepare
         self._doubtful = False
+        # One for all statements: a new one looks up again how each value is converted, which costs
+        # a fifth of a short read.
+        self._cursor: psycopg.Cursor[Any] | None = None
         self._used_at = -math.inf
         self.pooled = False
         """Whether a pooler is in between, which may run each statement in another session."""
@@ -97,6 +100,10 @@ class GuardedConnection:
         finally:
             self._guard.disarm()
 
+    def forget_result(self) -> None:
+        """Let go of the last result, which is else held until the next statement."""
+        self._cursor = None
+
     def is_stale(self) -> bool:
         """Return whether a connection that is not in use must not be used again."""
         if self.lost or self.raw.pgconn.transaction_status != TransactionStatus.IDLE:
@@ -125,7 +132,7 @@ class GuardedConnection:
     ) -> list[tuple[Any, ...]]:
         self._guard.arm(deadline)
         try:
-            cursor = self.raw.cursor(binary=True)
+            cursor = self._cursor = self._cursor or self.raw.cursor(binary=True)
             cursor.execute(statement, parameters, prepare=True)
             # `description` would cost 10 us: it builds an object for each column.
             return cursor.fetchall() if cursor.rownumber is not None else []
