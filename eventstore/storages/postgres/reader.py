@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
+import psycopg
 from psycopg.types.numeric import Int8
 
 from eventstore.model.errors import StreamDeletedError, StreamNotFoundError
@@ -14,7 +16,7 @@ from eventstore.model.events import StreamInfo
 from eventstore.model.names import ALL_STREAMS, MAX_POSITION
 from eventstore.ports.storage import KnownEvent, ReadDirection
 from eventstore.ports.stored_events import StoredEvent, payload_bytes
-from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.connection import GuardedConnection, Row, in_chunks
 from eventstore.storages.postgres.moments import utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
 
@@ -55,13 +57,19 @@ class Reader:
         """Read a page of a stream; see `Storage.read_stream`."""
         statement = self._statements.read_stream[direction, max_bytes is not None]
         page = (stream_id, *_page(start, count, max_bytes))
-        rows = connection.execute(statement, page, deadline)
-        if not rows:
-            raise StreamNotFoundError(stream_id)
-        deleted_at, position = rows[0][:2]
-        if deleted_at is not None:
-            raise StreamDeletedError(stream_id, utc(deleted_at))
-        return [] if position is None else _page_of(connection, _in_stream_or_deleted(rows))
+
+        def take(cursor: psycopg.Cursor[Row]) -> list[StoredEvent]:
+            first = cursor.fetchmany(1)
+            if not first:
+                raise StreamNotFoundError(stream_id)
+            deleted_at, position = first[0][:2]
+            if deleted_at is not None:
+                raise StreamDeletedError(stream_id, utc(deleted_at))
+            if position is None:
+                return []
+            return _in_stream_or_deleted(first) + in_chunks(_in_stream_or_deleted, cursor)
+
+        return _page_of(connection, connection.fetch(statement, page, deadline, take))
 
     def all(
         self,
@@ -75,7 +83,8 @@ class Reader:
         """Read a page of all streams; see `Storage.read_all`."""
         statement = self._statements.read_all[direction, max_bytes is not None]
         page = _page(start, count, max_bytes)
-        return _page_of(connection, _in_all(connection.execute(statement, page, deadline)))
+        take = partial(in_chunks, _in_all)
+        return _page_of(connection, connection.fetch(statement, page, deadline, take))
 
     def after(
         self,
@@ -94,7 +103,8 @@ class Reader:
             name = (stream_id,)
         page, size = (*name, _int8(after), _int8(count)), _int8(max_bytes)
         arguments = (*name, *page, *page, size, *page, size)
-        return _page_of(connection, made_of(connection.execute(statement, arguments, deadline)))
+        take = partial(in_chunks, made_of)
+        return _page_of(connection, connection.fetch(statement, arguments, deadline, take))
 
     def stream_info(
         self, connection: GuardedConnection, stream_id: str, deadline: float
@@ -184,12 +194,10 @@ def _info(
     )
 
 
-Rows = Iterable[tuple[Any, ...]]
-
 _POSITION, *_REST = StoredEvent.__struct_fields__
 
 
-def _compiled(*columns: str, position: str = _POSITION) -> Callable[[Rows], list[StoredEvent]]:
+def _compiled(*columns: str, position: str = _POSITION) -> Callable[[list[Row]], list[StoredEvent]]:
     """Return a function that makes events of rows with *columns*; *position* names their place.
 
     It is compiled from the columns, of which `created_at` is the last, with the body of
@@ -200,7 +208,7 @@ def _compiled(*columns: str, position: str = _POSITION) -> Callable[[Rows], list
     values = ", ".join([position, *rest, f"combine({time}, {time}.time(), UTC)"])
     source = f"lambda rows: [StoredEvent({values}) for {', '.join(columns)} in rows]"
     names = {"StoredEvent": StoredEvent, "combine": datetime.combine, "UTC": UTC}
-    made: Callable[[Rows], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
+    made: Callable[[list[Row]], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
     return made
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import postgres
@@ -11,10 +11,12 @@ from psycopg.adapt import AdaptersMap
 from psycopg.pq import Format
 from psycopg.rows import tuple_row
 
-from eventstore.storages.postgres.connecting.connection import GuardedConnection
+from eventstore.storages.postgres.connecting.connection import GuardedConnection, Row
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
 __all__ = ["BorrowedConnection"]
+
+T = TypeVar("T")
 
 
 def _standard_adapters() -> AdaptersMap:
@@ -44,20 +46,29 @@ class BorrowedConnection(GuardedConnection):
         """Add no handlers to the service's connection."""
 
     def _run(
-        self, statement: bytes, parameters: Sequence[object], deadline: float
-    ) -> list[tuple[Any, ...]]:
+        self,
+        statement: bytes,
+        parameters: Sequence[object],
+        deadline: float,
+        take: Callable[[psycopg.Cursor[Row]], T],
+    ) -> T:
         self._guard.arm(deadline)
         try:
             if self.raw.autocommit:
-                return self._fetch(statement, parameters)
+                return self._taken(statement, parameters, take)
             with self.raw.transaction():
-                return self._fetch(statement, parameters)
+                return self._taken(statement, parameters, take)
         finally:
             self._guard.disarm()
 
-    def _fetch(self, statement: bytes, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+    def _taken(
+        self,
+        statement: bytes,
+        parameters: Sequence[object],
+        take: Callable[[psycopg.Cursor[Row]], T],
+    ) -> T:
         cursor = _Cursor(self.raw, row_factory=tuple_row)
         cursor.format = Format.BINARY
         # A cached plan may scan a whole table; only our own sessions turn that off.
         cursor.execute(statement, parameters, prepare=False)
-        return cursor.fetchall()
+        return take(cursor)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -16,10 +16,17 @@ from eventstore.model.log import get_logger
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
-__all__ = ["GuardedConnection", "PooledConnection"]
+__all__ = ["GuardedConnection", "PooledConnection", "Row", "in_chunks"]
+
+Row = tuple[Any, ...]
+
+T = TypeVar("T")
 
 _FRESH = 0.02
 """Seconds after its last use in which a connection counts as alive without a check."""
+
+_CHUNK = 100
+"""Rows."""
 
 _log = get_logger()
 
@@ -62,10 +69,18 @@ class GuardedConnection:
         """Whether the last statement warned that it may not have reached the standbys."""
         return self._doubtful
 
-    def execute(
-        self, statement: bytes, parameters: Sequence[object], deadline: float
-    ) -> list[tuple[Any, ...]]:
-        """Run one prepared statement and return its rows, in binary format.
+    def execute(self, statement: bytes, parameters: Sequence[object], deadline: float) -> list[Row]:
+        """Run one prepared statement and return its rows, in binary format; see `fetch`."""
+        return self.fetch(statement, parameters, deadline, _all_rows)
+
+    def fetch(
+        self,
+        statement: bytes,
+        parameters: Sequence[object],
+        deadline: float,
+        take: Callable[[psycopg.Cursor[Row]], T],
+    ) -> T:
+        """Run one prepared statement and return what *take* makes of its rows, in binary format.
 
         Raises:
             psycopg.Error: As the driver raises it; see `lost`.
@@ -78,12 +93,12 @@ class GuardedConnection:
             raise StorageUnavailableError("the connection was lost before the statement was sent")
         self._doubtful = False
         try:
-            return self._run(statement, parameters, deadline)
+            return self._run(statement, parameters, deadline, take)
         except psycopg.Error as error:
             match reaction_to(error):
                 case Reaction.UNPREPARED if self.raw.prepare_threshold is not None:
                     self._stop_preparing(error)
-                    return self._run(statement, parameters, deadline)
+                    return self._run(statement, parameters, deadline, take)
                 case Reaction.LOST | Reaction.RECONNECT:
                     self.close()
                 case _:
@@ -128,14 +143,17 @@ class GuardedConnection:
         self.raw.add_notify_handler(_ignore)
 
     def _run(
-        self, statement: bytes, parameters: Sequence[object], deadline: float
-    ) -> list[tuple[Any, ...]]:
+        self,
+        statement: bytes,
+        parameters: Sequence[object],
+        deadline: float,
+        take: Callable[[psycopg.Cursor[Row]], T],
+    ) -> T:
         self._guard.arm(deadline)
         try:
             cursor = self._cursor = self._cursor or self.raw.cursor(binary=True)
             cursor.execute(statement, parameters, prepare=True)
-            # `description` would cost 10 us: it builds an object for each column.
-            return cursor.fetchall() if cursor.rownumber is not None else []
+            return take(cursor)
         finally:
             self._guard.disarm()
             self._used_at = time.monotonic()
@@ -171,6 +189,23 @@ class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
         if guarded is not None:
             guarded.unguard()
         super().close()
+
+
+def in_chunks(made_of: Callable[[list[Row]], list[T]], cursor: psycopg.Cursor[Row]) -> list[T]:
+    """Return what is made of the rows of *cursor*, a few at a time.
+
+    All at once, they would live long enough to be a tenth of a catch-up's work for the garbage
+    collector.
+    """
+    made: list[T] = []
+    while rows := cursor.fetchmany(_CHUNK):
+        made += made_of(rows)
+    return made
+
+
+def _all_rows(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    # `description` would cost 10 us: it builds an object for each column.
+    return cursor.fetchall() if cursor.rownumber is not None else []
 
 
 def _ignore(_notify: psycopg.Notify) -> None:
