@@ -29,7 +29,7 @@ ESSENTIALS := tests/eventstore/model tests/eventstore/client tests/actors/state 
     --deselect tests/conformance/test_store_machine.py
 
 .PHONY: demo test test-slow test-essentials test-newest test-lowest test-system-postgres
-.PHONY: check guarantees bench compare torture mutants lock clean
+.PHONY: check surfaces guarantees bench compare torture mutants lock clean
 
 # The versions that the tests passed with, checked by their hashes; the build backend is one of them.
 $(STAMP): pyproject.toml requirements/dev.lock
@@ -90,6 +90,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What `EventStore` is for threads, written anew for coroutines.
+surfaces: $(STAMP)
+	$(BIN)/python -m tests.surfaces
 
 guarantees: $(STAMP)
 	$(BIN)/python -m tests.guarantees

@@ -6,8 +6,13 @@ durable subscriptions deliver every committed event, in order, at least once.
 
 from __future__ import annotations
 
+from eventstore.client.async_store import AsyncEventStore as AsyncEventStore
+from eventstore.client.async_subscription import AsyncSubscription as AsyncSubscription
 from eventstore.client.caller_runtime import CallerRuntime as CallerRuntime
-from eventstore.client.following import Follower as Follower
+from eventstore.client.following import (
+    AsyncFollower as AsyncFollower,
+    Follower as Follower,
+)
 from eventstore.client.store import EventStore as EventStore
 from eventstore.model.config import Config as Config
 from eventstore.model.errors import (

@@ -15,6 +15,7 @@ from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.runtime import Health, Wake
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
+from eventstore.ports.waits import Waits
 from eventstore_actors.announcing.waiting_thread import WaitingThread
 from eventstore_actors.appending.caller import CallerAppender
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
@@ -103,6 +104,10 @@ class ActorRuntime:
     def append(self, append: Append, deadline: float) -> Committed:
         """Have the writer store *append*; see `Runtime.append`."""
         return self._appender.append(append, deadline)
+
+    async def append_waiting(self, append: Append, deadline: float, waits: Waits) -> Committed:
+        """Have the writer store *append*; see `Runtime.append_waiting`."""
+        return await self._appender.append_waiting(append, deadline, waits)
 
     def subscribe(
         self,

@@ -15,10 +15,11 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     SubscriptionNotFoundError,
 )
-from eventstore.model.subscription import Subscription, SubscriptionOptions
+from eventstore.model.subscription import SubscriptionOptions
 from eventstore.ports.runtime import Health, Wake
 from eventstore.ports.storage import AppendSession, Storage
 from eventstore.ports.stored_events import Append, Committed, Outcome
+from eventstore.ports.waits import Waits
 
 __all__ = ["CallerRuntime"]
 
@@ -75,6 +76,10 @@ class CallerRuntime:
             return outcome
         raise outcome
 
+    async def append_waiting(self, append: Append, deadline: float, waits: Waits) -> Committed:
+        """Store *append*; see `Runtime.append_waiting`."""
+        return await waits.call(self.append, append, deadline)
+
     def subscribe(
         self,
         stream_id: str,
@@ -92,9 +97,8 @@ class CallerRuntime:
         """Refuse: nothing is subscribed here."""
         raise SubscriptionNotFoundError(stream_id, subscription_name)
 
-    def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
+    def subscription(self, stream_id: str, subscription_name: str) -> None:
         """Return None: nothing is subscribed here."""
-        return None
 
     def watch(self, stream_id: str, wake: Wake) -> None:
         """Do nothing: this runtime hears of nothing."""

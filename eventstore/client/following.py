@@ -6,8 +6,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Self
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Self, TypeVar
 from weakref import WeakSet, ref
 
 from eventstore.client.paging import PAGE_BYTES, Decode, Page
@@ -15,48 +16,40 @@ from eventstore.model.errors import EventStoreError, StreamNotFoundError
 from eventstore.model.events import RecordedEvent
 from eventstore.ports.runtime import Wake
 from eventstore.ports.stored_events import StoredEvent
+from eventstore.ports.waits import Waits, run_blocking
 
-__all__ = ["Follower", "Followers"]
+__all__ = ["AsyncFollower", "FollowSettings", "Follower", "Followers"]
 
 
-class Follower(Iterator[RecordedEvent]):
-    """Iterates over a stream or ``$all`` as `EventStore.follow_stream` says, until it is closed.
+@dataclass(frozen=True, slots=True)
+class FollowSettings:
+    """What a follower is made of."""
 
-    One thread iterates. `position` may be read, and `close` called, by any.
-    """
+    read: Page
+    """Reads one page."""
+    decode: Decode
+    """Makes the event of what is stored."""
+    watch: Callable[[Wake], None]
+    """Asks the runtime to call a function when there may be new events."""
+    batch_size: int = field(kw_only=True)
+    """Most events of a page."""
+    poll_interval: float = field(kw_only=True)
+    """Seconds after which to look although nothing was heard."""
+    idle_timeout: float | None = field(kw_only=True)
+    """Seconds that a step waits for an event; None: no limit."""
 
-    def __init__(
-        self,
-        read: Page,
-        decode: Decode,
-        watch: Callable[[Wake], None],
-        start: int,
-        *,
-        batch_size: int,
-        poll_interval: float,
-        idle_timeout: float | None,
-    ) -> None:
-        """Begin after the position *start*.
 
-        Args:
-            read: Reads one page.
-            decode: Makes the event of what is stored.
-            watch: Asks the runtime to call a function when there may be new events.
-            start: Last position that is left out; 0: none is.
-            batch_size: Most events of a page.
-            poll_interval: Seconds after which to look although nothing was heard.
-            idle_timeout: Seconds that a step waits for an event; None: no limit.
-        """
+class Following:
+    """The state of an iteration over a stream or ``$all``, and its steps."""
+
+    def __init__(self, settings: FollowSettings, start: int, waits: Waits) -> None:
+        """Begin after the position *start*; 0: with the first event."""
         self.position = start
         """Position of the event yielded last; before the first, where it began."""
-        self._read = read
-        self._decode = decode
-        self._watch = watch
-        self._batch_size = batch_size
-        self._poll_interval = poll_interval
-        self._idle_timeout = math.inf if idle_timeout is None else idle_timeout
+        self._settings = settings
+        self._waits = waits
         self._page = deque[StoredEvent]()
-        self._news = threading.Event()
+        self._news = waits.signal()
         self._closed = False
         self._wake = _waker(self)
         self._watch_at = -math.inf
@@ -66,27 +59,23 @@ class Follower(Iterator[RecordedEvent]):
         self._closed = True
         self._news.set()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __next__(self) -> RecordedEvent:
-        until = time.monotonic() + self._idle_timeout
+    async def step(self) -> RecordedEvent | None:
+        """Return the next event; None at the end."""
+        idle = self._settings.idle_timeout
+        until = math.inf if idle is None else time.monotonic() + idle
         while not self._closed:
             if self._page:
                 stored = self._page.popleft()
                 # First, so that the next step goes on after an event that cannot be read.
                 self.position = stored.position
-                return self._decode(stored)
+                return self._settings.decode(stored)
             # Before the read, so that what comes during it is not missed.
             self._news.clear()
-            self._page.extend(self._read_page())
-            if not (self._page or self._wait(until)):
+            self._page.extend(await self._waits.call(self._read_page))
+            if not (self._page or await self._wait(until)):
                 break
         self.close()
-        raise StopIteration
+        return None
 
     def heard(self, position: int | None) -> bool:
         """Note that there may be events up to *position*; return whether that is of interest."""
@@ -96,7 +85,7 @@ class Follower(Iterator[RecordedEvent]):
 
     def _read_page(self) -> list[StoredEvent]:
         try:
-            return self._read(self.position + 1, self._batch_size, PAGE_BYTES)
+            return self._settings.read(self.position + 1, self._settings.batch_size, PAGE_BYTES)
         except StreamNotFoundError:
             return []
         except EventStoreError:
@@ -104,27 +93,78 @@ class Follower(Iterator[RecordedEvent]):
                 return []
             raise
 
-    def _wait(self, until: float) -> bool:
+    async def _wait(self, until: float) -> bool:
         """Wait until there may be news, at most `poll_interval`; return False at *until*."""
-        now = time.monotonic()
+        now, poll_interval = time.monotonic(), self._settings.poll_interval
         if now >= until:
             return False
         if now >= self._watch_at:
             # Again now and then: a part of the runtime that was restarted has forgotten it.
-            self._watch(self._wake)
-            self._watch_at = now + self._poll_interval
-        self._news.wait(min(self._poll_interval, until - now))
+            self._settings.watch(self._wake)
+            self._watch_at = now + poll_interval
+        await self._news.wait(min(poll_interval, until - now))
         return True
+
+
+class Follower(Following, Iterator[RecordedEvent]):
+    """Iterates over a stream or ``$all`` as `EventStore.follow_stream` says, until it is closed.
+
+    One thread iterates. `position` may be read, and `close` called, by any.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __next__(self) -> RecordedEvent:
+        event = run_blocking(self.step())
+        if event is None:
+            raise StopIteration
+        return event
+
+
+class AsyncFollower(Following, AsyncIterator[RecordedEvent]):
+    """Iterates as `AsyncEventStore.follow_stream` says, until it is closed.
+
+    One task iterates. `position` may be read, and `close` called, by any, and by any thread.
+    """
+
+    def __init__(
+        self, settings: FollowSettings, start: int | Callable[[], int], waits: Waits
+    ) -> None:
+        """Begin after the position *start*, or after the one that the first step has it return."""
+        super().__init__(settings, start if isinstance(start, int) else 0, waits)
+        self._start = None if isinstance(start, int) else start
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    async def __anext__(self) -> RecordedEvent:
+        if self._start is not None:
+            self.position = await self._waits.call(self._start)
+            self._start = None
+        event = await self.step()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+
+_Follower = TypeVar("_Follower", bound=Following)
 
 
 class Followers:
     """Those of one store, which end with it."""
 
     def __init__(self) -> None:
-        self._all = WeakSet[Follower]()
+        self._all = WeakSet[Following]()
         self._lock = threading.Lock()
 
-    def add(self, follower: Follower) -> Follower:
+    def add(self, follower: _Follower) -> _Follower:
         """Close *follower* with the others, if somebody still holds it then; return it."""
         with self._lock:
             self._all.add(follower)
@@ -137,7 +177,7 @@ class Followers:
             follower.close()
 
 
-def _waker(follower: Follower) -> Wake:
+def _waker(follower: Following) -> Wake:
     """Return what the runtime calls; a follower that nobody holds is not kept alive by it."""
     weak = ref(follower)
 

@@ -13,25 +13,28 @@ from eventstore.model.names import MAX_POSITION
 from eventstore.model.subscription import SubscriptionInfo
 from eventstore.ports.storage import ReadDirection, Storage
 from eventstore.ports.stored_events import StoredEvent, payload_bytes
+from eventstore.ports.waits import Waits
 
 __all__ = [
     "FROM_END",
     "MAX_PAGE",
     "PAGE",
     "PAGE_BYTES",
+    "Decode",
+    "Page",
+    "Pages",
     "check_count",
     "check_position",
     "check_start",
     "iterated",
     "listed",
-    "pages",
     "wait_for_checkpoint",
 ]
 
 _FIRST_PAUSE = 0.01
 
 
-def wait_for_checkpoint(
+async def wait_for_checkpoint(
     storage: Storage,
     stream_id: str,
     subscription_name: str,
@@ -39,8 +42,9 @@ def wait_for_checkpoint(
     *,
     timeout: float,
     longest_pause: float,
+    waits: Waits,
 ) -> None:
-    """Block until the stored checkpoint has reached *position*.
+    """Wait until the stored checkpoint has reached *position*.
 
     Raises:
         SubscriptionNotFoundError: The subscription does not exist.
@@ -49,12 +53,12 @@ def wait_for_checkpoint(
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     while True:
-        info = storage.subscription_info(stream_id, subscription_name, deadline)
+        info = await waits.call(storage.subscription_info, stream_id, subscription_name, deadline)
         if info.checkpoint >= position:
             return
         if time.monotonic() + pause >= deadline:
             raise _timed_out(info, position, timeout)
-        time.sleep(pause)
+        await waits.pause(pause)
         pause = min(2 * pause, longest_pause)
 
 
@@ -123,35 +127,52 @@ def listed(
     """Return *count* events, or all of them. How many bytes they have is the caller's concern."""
     if count is not None and count <= PAGE:
         return list(map(decode, read(start, count, None)))
-    decoded = map(decode, chain.from_iterable(pages(read, start, PAGE, None, direction)))
+    decoded = map(decode, chain.from_iterable(Pages(read, start, PAGE, None, direction)))
     return list(islice(decoded, None if count is None else min(count, MAX_POSITION)))
 
 
-def iterated(
-    read: Page, decode: Decode, start: int, size: int, direction: ReadDirection
-) -> Iterator[RecordedEvent]:
-    """Iterate over events with one page of *size* in memory, or less if they are large."""
-    return map(decode, chain.from_iterable(pages(read, start, size, PAGE_BYTES, direction)))
+def iterated(pages: Pages, decode: Decode) -> Iterator[RecordedEvent]:
+    """Iterate over events. The first page is read at once, so a missing stream is an error now."""
+    pages.read_ahead()
+    return map(decode, chain.from_iterable(pages))
 
 
-def pages(
-    read: Page, start: int, size: int, max_bytes: int | None, direction: ReadDirection
-) -> Iterator[list[StoredEvent]]:
-    """Read page after page. The first is read at once, so that a missing stream is an error now."""
+class Pages(Iterator[list[StoredEvent]]):
+    """Page after page of a read, none of which it keeps."""
 
-    def rest(page: list[StoredEvent]) -> Iterator[list[StoredEvent]]:
-        while page:
-            yield page
-            if _is_last(page, size, max_bytes):
-                return
-            start = page[-1].position + direction.value
-            if start < 1:
-                return
-            # There are never two pages in memory: whoever iterates is done with this one.
-            page.clear()
-            page = read(start, size, max_bytes)
+    def __init__(
+        self, read: Page, start: int, size: int, max_bytes: int | None, direction: ReadDirection
+    ) -> None:
+        self._read = read
+        self._start = start
+        self._size = size
+        self._max_bytes = max_bytes
+        self._direction = direction
+        self._ahead: list[StoredEvent] | None = None
+        self._ended = False
 
-    return rest(read(start, size, max_bytes))
+    def __next__(self) -> list[StoredEvent]:
+        page = self.read()
+        if not page:
+            raise StopIteration
+        self.go_past(page)
+        return page
+
+    def read_ahead(self) -> None:
+        """Read the first page now."""
+        self._ahead = self.read()
+
+    def read(self) -> list[StoredEvent]:
+        """Read the next page, empty at the end, and stay in front of it."""
+        if self._ahead is not None:
+            page, self._ahead = self._ahead, None
+            return page
+        return [] if self._ended else self._read(self._start, self._size, self._max_bytes)
+
+    def go_past(self, page: list[StoredEvent]) -> None:
+        """Go on after *page*, which is not empty."""
+        self._start = page[-1].position + self._direction.value
+        self._ended = self._start < 1 or _is_last(page, self._size, self._max_bytes)
 
 
 def _is_last(page: list[StoredEvent], size: int, max_bytes: int | None) -> bool:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack
 
 from eventstore.client import lifetime
 from eventstore.client.appending import first_results, prepare_one, prepare_several
 from eventstore.client.codec import Codec, as_stored_bytes
-from eventstore.client.following import Follower, Followers
+from eventstore.client.following import Follower, Followers, FollowSettings
 from eventstore.client.paging import (
     FROM_END,
     PAGE,
+    PAGE_BYTES,
     Decode,
     Page,
+    Pages,
     check_count,
     check_position,
     check_start,
@@ -26,7 +28,7 @@ from eventstore.client.paging import (
     wait_for_checkpoint,
 )
 from eventstore.client.targets import installs, registered_runtime
-from eventstore.model.awaited import position_in
+from eventstore.model.awaited import Awaited, position_in
 from eventstore.model.checks import check_bool, check_int, check_timeout
 from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
@@ -35,7 +37,6 @@ from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, che
 from eventstore.model.subscriber_messages import Receiver
 from eventstore.model.subscription import (
     Origin,
-    Start,
     Subscription,
     SubscriptionInfo,
     SubscriptionKeywords,
@@ -43,11 +44,15 @@ from eventstore.model.subscription import (
     documents_options,
     parse_start,
 )
-from eventstore.ports.runtime import Health, Runtime
+from eventstore.ports.runtime import Health, RunningSubscription, Runtime
 from eventstore.ports.storage import ReadDirection, Storage
 from eventstore.ports.stored_events import Append, StoredEvent, StoredOtherwiseError
+from eventstore.ports.waits import BLOCKING, Waits, run_blocking
 
 __all__ = ["EventStore"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _FORWARD = ReadDirection.FORWARD
 _BACKWARD = ReadDirection.BACKWARD
@@ -144,13 +149,13 @@ class EventStore:
 
     def health(self) -> Health:
         """Return the health of every part. Never waits for the database."""
-        return self._running().health()
+        return self._call(self._running().health)
 
     def close(self, timeout: float | None = None) -> None:
         """Stop delivery, wait for outstanding acknowledgements, end every append, release all.
 
-        Idempotent; a handler may call it. In a forked child it leaves the parent's connections
-        alone. Of several calls, the one that allows the least time counts.
+        Idempotent; a handler may call it. Of several calls, the one that allows the least time
+        counts. In a forked child it leaves the parent's connections alone.
 
         Args:
             timeout: Most seconds to take. Defaults to `Config.stop_timeout`.
@@ -220,9 +225,9 @@ class EventStore:
             TooManyAppendsError, StorageUnavailableError: Nothing was written; try again later.
             OutcomeUnknownError: The append may be stored; repeat it with the same event ids.
         """
-        self._running()
-        append = prepare_one(self._codec, stream_id, expected_version, events)
-        return self._append(append, timeout)[0]
+        append = prepare_one(self._running_codec, stream_id, expected_version, events)
+        [result] = self._append(append, timeout)
+        return result
 
     def append_to_streams(
         self,
@@ -244,8 +249,8 @@ class EventStore:
             ValueError: A stream occurs twice.
             EventStoreError: As for `append_to_stream`.
         """
-        self._running()
-        return list(self._append(prepare_several(self._codec, appends), timeout))
+        results = self._append(prepare_several(self._running_codec, appends), timeout)
+        return list(results)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -457,7 +462,8 @@ class EventStore:
         Raises:
             StreamNotFoundError: The stream does not exist.
         """
-        return self._storage().stream_info(check_subscribable(stream_id), self._deadline())
+        stream_id = check_subscribable(stream_id)
+        return self._call(self._storage().stream_info, stream_id, self._deadline())
 
     def streams(self, after: str | None = None, count: int = PAGE) -> list[StreamInfo]:
         """List the streams, including deleted ones, in byte order of their ids.
@@ -471,11 +477,12 @@ class EventStore:
         """
         if after is not None:
             check_name("after", after)
-        return self._storage().streams(after, check_count("count", count), self._deadline())
+        count = check_count("count", count)
+        return self._call(self._storage().streams, after, count, self._deadline())
 
     def stream_count(self) -> int:
         """Return the number of streams, without deleted ones."""
-        return self._storage().stream_count(self._deadline())
+        return self._call(self._storage().stream_count, self._deadline())
 
     # ── subscribing ──────────────────────────────────────────────────────────────────────────
 
@@ -534,7 +541,8 @@ class EventStore:
         Raises:
             SubscriptionNotFoundError: No such subscription runs in this store.
         """
-        self._running().unsubscribe(check_stream_id(stream_id), subscription_name)
+        key = check_stream_id(stream_id), subscription_name
+        self._call(self._running().unsubscribe, *key)
 
     def unsubscribe_from_all_streams(self, subscription_name: str) -> None:
         """Stop a subscription of this store to all streams. Its checkpoint stays stored.
@@ -542,7 +550,7 @@ class EventStore:
         Raises:
             SubscriptionNotFoundError: No such subscription runs in this store.
         """
-        self._running().unsubscribe(ALL_STREAMS, subscription_name)
+        self._call(self._running().unsubscribe, ALL_STREAMS, subscription_name)
 
     def ack(
         self, subscription: Subscription, what: int | RecordedEvent | Sequence[RecordedEvent]
@@ -554,7 +562,7 @@ class EventStore:
 
     def subscriptions(self) -> list[SubscriptionInfo]:
         """Return every subscription, wherever it runs, in one consistent read."""
-        return self._storage().subscriptions(self._deadline())
+        return self._call(self._storage().subscriptions, self._deadline())
 
     def subscription_info(self, stream_id: str, subscription_name: str) -> SubscriptionInfo:
         """Return one subscription, wherever it runs.
@@ -564,8 +572,8 @@ class EventStore:
         Raises:
             SubscriptionNotFoundError: It does not exist.
         """
-        key = _key(stream_id, subscription_name)
-        return self._storage().subscription_info(*key, self._deadline())
+        key = key_of(stream_id, subscription_name)
+        return self._call(self._storage().subscription_info, *key, self._deadline())
 
     def pause_subscription(self, stream_id: str, subscription_name: str) -> None:
         """Pause a subscription, wherever it runs. It takes effect within `poll_interval`.
@@ -573,11 +581,8 @@ class EventStore:
         Raises:
             SubscriptionNotFoundError: It does not exist.
         """
-        key = _key(stream_id, subscription_name)
-        if (local := self._running().subscription(*key)) is not None:
-            local.pause()
-        else:
-            self._storage().set_paused(*key, paused=True, deadline=self._deadline())
+        key = key_of(stream_id, subscription_name)
+        self._call(self._set_paused, key, paused=True)
 
     def resume_subscription(self, stream_id: str, subscription_name: str) -> None:
         """Resume a paused subscription, wherever it runs.
@@ -585,11 +590,8 @@ class EventStore:
         Raises:
             SubscriptionNotFoundError: It does not exist.
         """
-        key = _key(stream_id, subscription_name)
-        if (local := self._running().subscription(*key)) is not None:
-            local.resume()
-        else:
-            self._storage().set_paused(*key, paused=False, deadline=self._deadline())
+        key = key_of(stream_id, subscription_name)
+        self._call(self._set_paused, key, paused=False)
 
     def reset_subscription(self, stream_id: str, subscription_name: str, position: int) -> None:
         """Set the checkpoint of a subscription: delivery continues after *position*.
@@ -606,8 +608,8 @@ class EventStore:
             ValueError: *position* is negative or beyond the head.
         """
         position = check_position("position", position)
-        key = _key(stream_id, subscription_name)
-        self._storage().reset_subscription(*key, position, self._deadline())
+        key = key_of(stream_id, subscription_name)
+        self._call(self._storage().reset_subscription, *key, position, self._deadline())
 
     def delete_subscription(self, stream_id: str, subscription_name: str) -> None:
         """Delete a subscription and its checkpoint. Its subscriber receives `SubscriptionLost`.
@@ -615,13 +617,14 @@ class EventStore:
         Raises:
             SubscriptionNotFoundError: It does not exist.
         """
-        self._storage().delete_subscription(*_key(stream_id, subscription_name), self._deadline())
+        key = key_of(stream_id, subscription_name)
+        self._call(self._storage().delete_subscription, *key, self._deadline())
 
     def wait_for(
         self,
         stream_id: str,
         subscription_name: str,
-        result_or_event: AppendResult | Sequence[AppendResult] | RecordedEvent,
+        result_or_event: Awaited,
         timeout: float,
     ) -> None:
         """Block until a subscription, wherever it runs, has acknowledged what was appended.
@@ -636,19 +639,43 @@ class EventStore:
             SubscriptionNotFoundError: It does not exist.
             DeliveryTimeoutError: It was not acknowledged within *timeout* seconds.
         """
-        key = _key(stream_id, subscription_name)
-        if (local := self._running().subscription(*key)) is not None:
-            local.wait_for(result_or_event, timeout)
-            return
-        wait_for_checkpoint(
-            self._storage(),
-            *key,
-            position_in(stream_id, result_or_event),
-            timeout=timeout,
-            longest_pause=self.config.poll_interval,
-        )
+        key = key_of(stream_id, subscription_name)
+        self._wait_for(key, result_or_event, timeout)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────
+
+    def _call(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return call(*args, **kwargs)
+
+    def _set_paused(self, key: tuple[str, str], *, paused: bool) -> None:
+        if (local := self._running().subscription(*key)) is None:
+            self._storage().set_paused(*key, paused=paused, deadline=self._deadline())
+        elif paused:
+            local.pause()
+        else:
+            local.resume()
+
+    def _wait_for(self, key: tuple[str, str], awaited: Awaited, timeout: float) -> None:
+        run_blocking(self._reached(key, awaited, timeout, BLOCKING))
+
+    async def _reached(
+        self,
+        key: tuple[str, str],
+        awaited: Awaited,
+        timeout: float,
+        waits: Waits,
+    ) -> None:
+        if (local := self._running().subscription(*key)) is not None:
+            await local.reached(awaited, timeout, waits)
+            return
+        await wait_for_checkpoint(
+            self._storage(),
+            *key,
+            position_in(key[0], awaited),
+            timeout=timeout,
+            longest_pause=self.config.poll_interval,
+            waits=waits,
+        )
 
     def _running(self) -> Runtime:
         runtime = self._own_runtime()
@@ -662,6 +689,11 @@ class EventStore:
                 f"this store belongs to process {self._pid}: connect again after a fork"
             )
         return self._runtime
+
+    @property
+    def _running_codec(self) -> Codec:
+        self._running()
+        return self._codec
 
     def _storage(self) -> Storage:
         return self._running().storage
@@ -705,10 +737,15 @@ class EventStore:
     def _iterate(
         self, stream_id: str, start: int, batch_size: int, direction: ReadDirection, *, raw: bool
     ) -> Iterator[RecordedEvent]:
+        pages = self._pages(stream_id, start, batch_size, direction)
+        return iterated(pages, self._decoding(raw=raw))
+
+    def _pages(
+        self, stream_id: str, start: int, batch_size: int, direction: ReadDirection
+    ) -> Pages:
         start = check_start(_name_of_start(stream_id), start, direction)
         size = check_count("batch_size", batch_size)
-        read, decode = self._reading(stream_id, direction), self._decoding(raw=raw)
-        return iterated(read, decode, start, size, direction)
+        return Pages(self._reading(stream_id, direction), start, size, PAGE_BYTES, direction)
 
     def _follow(
         self,
@@ -719,26 +756,37 @@ class EventStore:
         *,
         raw: bool,
     ) -> Follower:
+        start, settings = self._following(stream_id, start_from, batch_size, idle_timeout, raw=raw)
+        position = start if isinstance(start, int) else start()
+        return self._followers.add(Follower(settings, position, BLOCKING))
+
+    def _following(
+        self,
+        stream_id: str,
+        start_from: Literal["origin", "current"] | int,
+        batch_size: int,
+        idle_timeout: float | None,
+        *,
+        raw: bool,
+    ) -> tuple[int | Callable[[], int], FollowSettings]:
+        """Return what a follower is made of: the position before it, or what finds it."""
         if idle_timeout is not None:
             idle_timeout = check_timeout("idle_timeout", idle_timeout)
-        size = check_count("batch_size", batch_size)
-        follower = Follower(
+        settings = FollowSettings(
             self._reading(stream_id, _FORWARD),
             self._decoding(raw=raw),
             partial(self._own_runtime().watch, stream_id),
-            self._position_of(parse_start(start_from), stream_id),
-            batch_size=size,
+            batch_size=check_count("batch_size", batch_size),
             poll_interval=self.config.poll_interval,
             idle_timeout=idle_timeout,
         )
-        return self._followers.add(follower)
+        start = parse_start(start_from)
+        if start is Origin.CURRENT:
+            return partial(self._newest_position, stream_id), settings
+        return 0 if start is Origin.ORIGIN else int(start), settings
 
-    def _position_of(self, start: Start, stream_id: str) -> int:
-        """Return the last position before *start*; the newest is 0 of a stream that is missing."""
-        if not isinstance(start, Origin):
-            return start
-        if start is Origin.ORIGIN:
-            return 0
+    def _newest_position(self, stream_id: str) -> int:
+        """Return the newest position of a stream, 0 if it is missing; of the store for ``$all``."""
         try:
             return self._storage().stream_info(stream_id, self._deadline()).stream_version
         except StreamNotFoundError:
@@ -746,7 +794,7 @@ class EventStore:
 
     def _subscribe(
         self, key: tuple[str, str], subscriber: Receiver, options: SubscriptionOptions
-    ) -> Subscription:
+    ) -> RunningSubscription:
         subscription = self._running().subscribe(*key, subscriber, options)
         lifetime.runs(self, subscription)
         return subscription
@@ -770,5 +818,6 @@ def _name_of_start(stream_id: str) -> str:
     return "start_position" if stream_id == ALL_STREAMS else "start_version"
 
 
-def _key(stream_id: str, subscription_name: str) -> tuple[str, str]:
+def key_of(stream_id: str, subscription_name: str) -> tuple[str, str]:
+    """Return what names a subscription, whose stream may be ``$all``."""
     return check_subscribable(stream_id), check_name("subscription_name", subscription_name)

@@ -8,7 +8,10 @@ from eventstore.model.checks import shown
 from eventstore.model.events import AppendResult, RecordedEvent
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["position_in"]
+__all__ = ["Awaited", "position_in"]
+
+Awaited = AppendResult | Sequence[AppendResult] | RecordedEvent
+"""What a caller may wait for: the result of an append, several of them, or an event."""
 
 
 def position_in(stream_id: str, what: object) -> int:

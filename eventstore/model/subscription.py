@@ -10,6 +10,7 @@ from functools import partial
 from inspect import cleandoc
 from typing import Any, Literal, Protocol, TypedDict, TypeVar
 
+from eventstore.model.awaited import Awaited
 from eventstore.model.checks import (
     check_choice,
     check_duration,
@@ -19,7 +20,7 @@ from eventstore.model.checks import (
     is_int,
     shown,
 )
-from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.events import RecordedEvent
 from eventstore.model.names import MAX_POSITION
 from eventstore.model.plain_functions import check_plain_function
 
@@ -341,11 +342,7 @@ class Subscription(Protocol):
         One that gave up is no longer shown in the health of its store.
         """
 
-    def wait_for(
-        self,
-        what: AppendResult | Sequence[AppendResult] | RecordedEvent,
-        timeout: float,
-    ) -> None:
+    def wait_for(self, what: Awaited, timeout: float) -> None:
         """Block until *what* has been delivered and acknowledged.
 
         Raises:

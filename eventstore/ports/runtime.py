@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
+from eventstore.model.awaited import Awaited
 from eventstore.model.config import Config
 from eventstore.model.subscriber_messages import Receiver
 from eventstore.model.subscription import Subscription, SubscriptionOptions, SubscriptionState
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
+from eventstore.ports.waits import Waits
 
-__all__ = ["Health", "Runtime", "SubscriptionHealth", "Wake"]
+__all__ = ["Health", "RunningSubscription", "Runtime", "SubscriptionHealth", "Wake"]
 
 Wake = Callable[[int | None], bool]
 """Takes the newest position of a stream, None if that is not known; returns whether to call again.
@@ -74,6 +76,21 @@ class Health:
         return {**asdict(self), "stuck": list(self.stuck), "subscriptions": subscriptions}
 
 
+class RunningSubscription(Subscription, Protocol):
+    """A subscription as the facade sees it."""
+
+    async def reached(
+        self,
+        what: Awaited,
+        timeout: float,
+        waits: Waits,
+    ) -> None:
+        """Do what `wait_for` does, and wait as *waits* does."""
+
+    async def joined(self, timeout: float | None, waits: Waits) -> None:
+        """Do what `join` does, without a look at signals, and wait as *waits* does."""
+
+
 class Runtime(Protocol):
     """Runs a store. Every method may be called from any thread."""
 
@@ -113,13 +130,16 @@ class Runtime(Protocol):
                 `EventStore.append_to_stream` documents them.
         """
 
+    async def append_waiting(self, append: Append, deadline: float, waits: Waits) -> Committed:
+        """Store an append without blocking the thread; otherwise as `append`."""
+
     def subscribe(
         self,
         stream_id: str,
         subscription_name: str,
         subscriber: Receiver,
         options: SubscriptionOptions,
-    ) -> Subscription:
+    ) -> RunningSubscription:
         """Connect a subscriber; return once this runtime owns the subscription or stands by for it.
 
         Raises:
@@ -134,7 +154,7 @@ class Runtime(Protocol):
             SubscriptionNotFoundError: No such subscription runs here.
         """
 
-    def subscription(self, stream_id: str, subscription_name: str) -> Subscription | None:
+    def subscription(self, stream_id: str, subscription_name: str) -> RunningSubscription | None:
         """Return the handle of a subscription of this runtime; None if it does not run here."""
 
     def watch(self, stream_id: str, wake: Wake) -> None:

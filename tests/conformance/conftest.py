@@ -14,6 +14,7 @@ import pytest
 from eventstore import CallerRuntime, Config, EventData, EventStore, Runtime
 from eventstore.client.targets import registered_runtime, storage_for
 from eventstore.ports.storage import Storage
+from tests.support.over_loop import LoopThread, connect_over
 
 CHINESE = "東"
 """Three bytes of UTF-8."""
@@ -43,16 +44,16 @@ def opened(config: Config) -> Storage:
     return storage
 
 
-EVERY_DAY = [("memory", "caller"), ("postgres", "actors")]
-"""Each storage and each runtime once; the tests of the other pairs are left to `make test-slow`."""
+EVERY_DAY = [("memory", "caller"), ("postgres", "actors"), ("memory", "asyncio")]
+"""Each storage and each surface once; the tests of the other pairs are left to `make test-slow`."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the tests of pairs that are not run every day."""
     if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
         chosen = item.callspec.params
-        if {"config", "runtime"} <= chosen.keys():
-            pair = (chosen["config"], chosen["runtime"])
+        if {"config", "surface"} <= chosen.keys():
+            pair = (chosen["config"], chosen["surface"])
             if pair not in EVERY_DAY:
                 item.add_marker(pytest.mark.slow)
 
@@ -92,6 +93,34 @@ def runtime(request: pytest.FixtureRequest) -> type[Runtime]:
     return CallerRuntime if request.param == "caller" else registered_runtime()
 
 
+@pytest.fixture(params=["caller", "actors", "asyncio"])
+def surface(request: pytest.FixtureRequest) -> Iterator[Surface]:
+    """What a test calls: the store over one of its runtimes, or for coroutines over the actors."""
+    if request.param != "asyncio":
+        yield CallerRuntime if request.param == "caller" else registered_runtime()
+        return
+    loop = LoopThread()
+    yield loop
+    loop.close()
+
+
+Surface = type[Runtime] | LoopThread
+
+
+def connect_by(surface: Surface, config: Config) -> EventStore:
+    if isinstance(surface, LoopThread):
+        store: EventStore = connect_over(surface, config)
+        return store
+    return EventStore.connect(config, runtime=surface)
+
+
+@pytest.fixture
+def for_threads(surface: Surface) -> None:
+    """Skip a test of what coroutines do in another way; tests/coroutines has its counterpart."""
+    if isinstance(surface, LoopThread):
+        pytest.skip("coroutines do it in another way, which tests/coroutines shows")
+
+
 class Connect(Protocol):
     """Connects to the store of the test once more; keywords replace settings."""
 
@@ -99,11 +128,11 @@ class Connect(Protocol):
 
 
 @pytest.fixture
-def connect(config: Config, runtime: type[Runtime]) -> Iterator[Connect]:
+def connect(config: Config, surface: Surface) -> Iterator[Connect]:
     with ExitStack() as stores:
 
         def connect(**settings: Any) -> EventStore:
-            store = EventStore.connect(replace(config, **settings), runtime=runtime)
+            store = connect_by(surface, replace(config, **settings))
             stores.callback(store.close, timeout=SHORT_STOP)
             return store
 

@@ -93,6 +93,7 @@ def test_it_begins_after_a_position(store: EventStore, start_from: int) -> None:
     assert numbers(store.follow_all(start_from, idle_timeout=SHORT)) == expected
 
 
+@pytest.mark.usefixtures("for_threads")
 def test_it_begins_with_what_comes_after_the_call(store: EventStore) -> None:
     missing = store.follow_stream(STREAM, "current", idle_timeout=SHORT)
     append(store, 1, 2)
@@ -147,6 +148,7 @@ def test_it_ends_with_the_store(
         store.follow_all()
 
 
+@pytest.mark.usefixtures("for_threads")
 def test_nobody_keeps_one_that_was_left(store: EventStore) -> None:
     append(store, 1, 1)
     left = store.follow_all(idle_timeout=SHORT)

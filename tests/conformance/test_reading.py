@@ -169,6 +169,7 @@ def test_an_iteration_goes_on_with_what_was_appended_meanwhile(store: EventStore
     assert numbers([*begun, *iterator]) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.usefixtures("for_threads")
 def test_a_missing_stream_is_an_error_at_once(store: EventStore) -> None:
     """SST-10, SST-11, RDS-01, G12: also for an iteration that nobody began."""
     for read in (

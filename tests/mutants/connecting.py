@@ -106,7 +106,7 @@ CONNECTING = (
         name="sent-after-the-deadline",
         guarantee="G25",
         breaks="A statement is sent for a caller who has given up.",
-        where=function("GuardedConnection.execute").condition(mentioning="monotonic"),
+        where=function("GuardedConnection.fetch").condition(mentioning="monotonic"),
         change=constant(False),
         killers=(f"{_POOLING}::test_what_comes_too_late_is_not_sent_and_costs_no_connection",),
     ),
@@ -188,7 +188,7 @@ CONNECTING = (
         name="stays-with-a-standby",
         guarantee="G25",
         breaks="A connection to a server that takes writes no more is kept.",
-        where=function("GuardedConnection.execute")
+        where=function("GuardedConnection.fetch")
         .pattern(mentioning="RECONNECT")
         .part(mentioning="RECONNECT"),
         change=remove,

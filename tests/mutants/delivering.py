@@ -258,7 +258,7 @@ DELIVERING = (
         name="anything-acknowledges",
         guarantee="G19",
         breaks="A handler that returns a coroutine nobody runs counts as done.",
-        where=function("_require_none").condition(),
+        where=function("require_none").condition(),
         change=constant(True),
         killers=(f"{_FAILURES}::test_what_a_handler_returns_is_no_acknowledgement",),
     ),

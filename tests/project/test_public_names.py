@@ -71,7 +71,9 @@ def test_every_module_lists_what_it_offers(module: str) -> None:
         for node in tree.body
         for name in (
             [node.name]
-            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            else [node.target.id]
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
             else [t.id for t in node.targets if isinstance(t, ast.Name)]
             if isinstance(node, ast.Assign)
             else []

@@ -30,6 +30,7 @@ from eventstore.ports.stored_events import (
     StreamAppend,
     payload_bytes,
 )
+from eventstore.ports.waits import BLOCKING, run_blocking
 from eventstore_actors.announcing.publisher import Publisher
 from eventstore_actors.appending.writer import Writer
 from eventstore_actors.kernel.messages import Child, Ref, Stop
@@ -158,7 +159,7 @@ class Rooms:
         """Send *append* to the writer without waiting for the answer."""
         size = sum(payload_bytes(part.events) for part in append)
         deadline = time.monotonic() + timeout
-        reply = self.limit.admit(size)
+        reply = self.limit.admit(size, BLOCKING.signal())
         request = AppendRequest(append, size, deadline, reply)
         if not self.shared.directory.tell(Child.WRITER, request):
             reply.answer(StorageUnavailableError("there is no writer"))
@@ -184,7 +185,7 @@ class Waiting:
 
     def get(self) -> Committed:
         """Return the answer, or raise it."""
-        return self._reply.wait(self._deadline)
+        return run_blocking(self._reply.wait(self._deadline))
 
 
 @contextmanager

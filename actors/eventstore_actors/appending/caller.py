@@ -13,6 +13,7 @@ from eventstore.model.errors import (
 )
 from eventstore.ports.storage import AppendSession
 from eventstore.ports.stored_events import Append, Committed, payload_bytes
+from eventstore.ports.waits import BLOCKING, Waits, run_blocking
 from eventstore_actors.appending.attempt import LAST_CHANCE, attempt_deadline, attempt_timeout
 from eventstore_actors.appending.commit_plan import stored_events
 from eventstore_actors.kernel.actor import try_tell
@@ -27,19 +28,19 @@ _RESTART_POLL = 0.005
 
 
 class CallerAppender:
-    """Appends for the callers of one store, in their own threads."""
+    """Appends for the callers of one store: threads, which may commit themselves, and coroutines.
+
+    Both retry with the same event ids after a lost answer or a writer's crash. The errors are those
+    that the facade documents: AppendError, OutcomeUnknownError, StorageUnavailableError,
+    NotRunningError.
+    """
 
     def __init__(self, tree: StoreState) -> None:
         self._tree = tree
 
     def append(self, append: Append, deadline: float) -> Committed:
-        """Store *append*; retry with the same event ids after a lost answer or a writer's crash.
-
-        Raises:
-            AppendError, OutcomeUnknownError, StorageUnavailableError, NotRunningError: As the
-                facade documents them.
-        """
-        size = sum(payload_bytes(part.events) for part in append)
+        """Store *append*, and block until it is stored."""
+        size = _size(append)
         maybe_stored: OutcomeUnknownError | None = None
         try:
             outcome = self._append_alone(append, size, deadline)
@@ -50,18 +51,33 @@ class CallerAppender:
         else:
             if outcome is not None:
                 return outcome
+        return run_blocking(self._by_writer(append, size, deadline, BLOCKING, maybe_stored))
+
+    async def append_waiting(self, append: Append, deadline: float, waits: Waits) -> Committed:
+        """Have the writer store *append*, and wait as *waits* does."""
+        return await self._by_writer(append, _size(append), deadline, waits, None)
+
+    async def _by_writer(
+        self,
+        append: Append,
+        size: int,
+        deadline: float,
+        waits: Waits,
+        maybe_stored: OutcomeUnknownError | None,
+    ) -> Committed:
         while True:
             writer: Ref | None = None
             try:
-                request = AppendRequest(append, size, deadline, self._tree.queue.admit(size))
-                writer = self._tell_writer(request)
-                return request.reply.wait(deadline)
+                reply = self._tree.queue.admit(size, waits.signal())
+                request = AppendRequest(append, size, deadline, reply)
+                writer = await self._tell_writer(request, waits)
+                return await reply.wait(deadline)
             except OutcomeUnknownError as error:
                 maybe_stored = error
                 reason: EventStoreError = error
             except (StorageUnavailableError, TooManyAppendsError, NotRunningError) as error:
                 reason = maybe_stored or error
-            if not self._has_crashed(writer) or not _pause_until(deadline):
+            if not self._has_crashed(writer) or not await _paused(deadline, waits):
                 raise reason
 
     def _append_alone(self, append: Append, size: int, deadline: float) -> Committed | None:
@@ -106,15 +122,19 @@ class CallerAppender:
                 tree.directory.tell(Child.PUBLISHER, committed)
         return outcome
 
-    def _tell_writer(self, request: AppendRequest) -> Ref:
+    async def _tell_writer(self, request: AppendRequest, waits: Waits) -> Ref:
         """Send *request* to the writer, after its restart if need be; return the writer."""
-        while self._tree.failure is None:
-            writer = self._tree.directory.find(Child.WRITER)
-            if try_tell(writer, request):
-                assert writer is not None
-                return writer
-            if self._tree.phase is not Phase.UP or not _pause_until(request.deadline):
-                break
+        try:
+            while self._tree.failure is None:
+                writer = self._tree.directory.find(Child.WRITER)
+                if try_tell(writer, request):
+                    assert writer is not None
+                    return writer
+                if self._tree.phase is not Phase.UP or not await _paused(request.deadline, waits):
+                    break
+        except BaseException as interruption:
+            request.reply.answer(interruption)
+            raise
         reason = self._refusal()
         # No writer has the request, so it is answered here; else it would count for ever.
         request.reply.answer(reason)
@@ -135,9 +155,13 @@ class CallerAppender:
         return writer is not None and not writer.is_alive() and self._tree.phase is Phase.UP
 
 
-def _pause_until(deadline: float) -> bool:
-    """Sleep for one poll interval; return False, at once, if *deadline* would pass."""
+async def _paused(deadline: float, waits: Waits) -> bool:
+    """Wait for one poll interval; return False, at once, if *deadline* would pass."""
     if time.monotonic() + _RESTART_POLL >= deadline:
         return False
-    time.sleep(_RESTART_POLL)
+    await waits.pause(_RESTART_POLL)
     return True
+
+
+def _size(append: Append) -> int:
+    return sum(payload_bytes(part.events) for part in append)

@@ -24,7 +24,7 @@ from eventstore_actors.delivering.function_subscriber import Letter
 from eventstore_actors.delivering.outlets import GRACE, LIVENESS, Outlet
 from eventstore_actors.delivering.progress import ProgressReporter
 from eventstore_actors.delivering.reading import Filled, SubscriptionReader
-from eventstore_actors.delivering.run_state import Failure, Run, Stage
+from eventstore_actors.delivering.run_state import Failure, Run, Stage, traceback_field
 from eventstore_actors.kernel.messages import Continue, Ref
 from eventstore_actors.kernel.timer import Alarm
 from eventstore_actors.state import subscription_errors as reasons
@@ -178,7 +178,9 @@ class DeliveryLoop:
 
     def _check_overdue(self, run: Run, timeout: float) -> None:
         if run.is_overdue(timeout):
-            raise EndOfSubscription(reasons.ack_overdue(self._handle, timeout))
+            if not self._outlet.interrupt():
+                raise EndOfSubscription(reasons.ack_overdue(self._handle, timeout))
+            self._progressed(run)
         hung = self._reader.preparing.overdue(timeout)
         if hung is not None:
             reason = reasons.preparing_overdue(self._handle, hung.step, hung.position, timeout)
@@ -373,7 +375,7 @@ class DeliveryLoop:
             again_in=delay,
             where=error.where,
             error=error.text,
-            **_traceback_field(error, before),
+            **traceback_field(error, before),
         )
         self._read_again_in(run, delay)
         if retry.attempts is not None and failure.attempts >= retry.attempts:
@@ -392,9 +394,3 @@ def _with_receipt(parcel: Parcel, run: DeliveryRun) -> Any:
     if issubclass(type(parcel.event), RecordedEvent):
         return with_receipt(parcel.event, run, parcel.position)
     return parcel.event
-
-
-def _traceback_field(error: CaughtError, before: Failure | None) -> dict[str, str]:
-    """Return the traceback for a log entry; nothing if the attempt before failed alike."""
-    is_known = before is not None and before.error.text == error.text
-    return {} if is_known else {"exception": error.traceback}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pykka
 
+from eventstore.client.coroutine_handler import CoroutineHandler
 from eventstore.model.caught_error import CaughtError
 from eventstore.model.checks import shown
 from eventstore.model.plain_functions import why_it_never_runs, withdraw
@@ -20,7 +21,7 @@ from eventstore_actors.kernel.messages import Fetch, HandlerFailed, Ref, Subscri
 from eventstore_actors.state.seat import Seat
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 
-__all__ = ["FunctionSubscriber", "Letter", "Mailbox", "check_subscriber"]
+__all__ = ["FunctionSubscriber", "Letter", "Mailbox", "check_subscriber", "require_none"]
 
 
 class FunctionSubscriber(SupervisedActor):
@@ -77,13 +78,14 @@ def _call_handler(handler: Any, batch: Events) -> CaughtError | None:
         which in pykka would stop every actor of the process.
     """
     try:
-        _require_none(handler(batch))
+        require_none(handler(batch))
     except BaseException as error:  # noqa: BLE001 - told to the subscription
         return CaughtError.of(error)
     return None
 
 
-def _require_none(returned: object) -> None:
+def require_none(returned: object) -> None:
+    """Raise a TypeError if a handler returned anything but None."""
     if returned is None:
         return
     text = shown(returned)
@@ -158,6 +160,8 @@ def check_subscriber(subscriber: object) -> None:
         TypeError: It is neither; the message says what to pass instead.
         ValueError: It is the reference of a dead actor.
     """
+    if isinstance(subscriber, CoroutineHandler):
+        return
     if isinstance(subscriber, pykka.ActorRef):
         if not subscriber.is_alive():
             raise ValueError(f"subscriber is a dead actor: {shown(subscriber)}")

@@ -8,8 +8,10 @@ from typing import Protocol
 
 import pykka
 
+from eventstore.client.coroutine_handler import CoroutineHandler
 from eventstore.model.errors import EventStoreError
 from eventstore.model.subscriber_messages import Subscribed, SubscriptionLost
+from eventstore_actors.delivering.coroutine_subscriber import CoroutineSubscriber
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, Letter, Mailbox
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Fetch, Ref, Stop
@@ -46,6 +48,9 @@ class Outlet(Protocol):
 
     def is_alive(self) -> bool: ...
 
+    def interrupt(self) -> bool:
+        """Interrupt the subscriber, which takes too long; return False if that cannot be done."""
+
     def take_back(self) -> int | None:
         """Take back the batches that are not started; return the position before them, if any."""
 
@@ -81,6 +86,9 @@ class ActorOutlet:
 
     def is_alive(self) -> bool:
         return bool(self._ref.is_alive())
+
+    def interrupt(self) -> bool:
+        return False
 
     def take_back(self) -> None:
         return None
@@ -122,6 +130,9 @@ class FunctionOutlet:
     def is_alive(self) -> bool:
         return bool(self._ref.is_alive())
 
+    def interrupt(self) -> bool:
+        return False
+
     def take_back(self) -> int | None:
         return self._mailbox.take_back()
 
@@ -142,8 +153,58 @@ class FunctionOutlet:
         return True
 
 
+class CoroutineOutlet:
+    """Puts batches into the mailbox of a `CoroutineSubscriber`, which awaits the function."""
+
+    grace = GRACE
+    check_interval = LIVENESS
+
+    def __init__(self, seat: Seat, handler: CoroutineHandler, subscription: Ref) -> None:
+        self._mailbox = Mailbox()
+        self._subscriber = CoroutineSubscriber(seat, handler, self._mailbox, subscription)
+        self._interrupted = False
+
+    def begin(self) -> bool:
+        self._mailbox.take_back()
+        self._interrupted = False
+        return True
+
+    def renew(self, good_until: float) -> None:
+        if self._mailbox.renew(good_until):
+            self._subscriber.fetch()
+
+    def send(self, letters: Sequence[Letter]) -> bool:
+        return not self._mailbox.put(letters) or self._subscriber.fetch()
+
+    def is_alive(self) -> bool:
+        return self._subscriber.is_alive()
+
+    def interrupt(self) -> bool:
+        if self._interrupted:
+            return False
+        self._interrupted = True
+        self._subscriber.interrupt()
+        return True
+
+    def take_back(self) -> int | None:
+        # What comes next is another attempt, with as much time.
+        self._interrupted = False
+        return self._mailbox.take_back()
+
+    def lost(self, reason: EventStoreError) -> None:  # noqa: ARG002 - a function is not told
+        self._mailbox.take_back()
+
+    def refused(self) -> None: ...
+
+    def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - the same
+        self._mailbox.close()
+        return self._subscriber.stop(deadline)
+
+
 def outlet_for(seat: Seat, subscription: Ref, role: str) -> Outlet:
     """Return the outlet of a new subscription actor; its `close` ends whatever it started."""
+    if isinstance(seat.subscriber, CoroutineHandler):
+        return CoroutineOutlet(seat, seat.subscriber, subscription)
     if seat.actor is not None:
         return ActorOutlet(seat)
     return FunctionOutlet(seat, subscription, role)

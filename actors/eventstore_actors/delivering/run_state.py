@@ -13,7 +13,7 @@ from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.ownership import Fence, Progress
 from eventstore_actors.delivering.delivery import Delivery
 
-__all__ = ["Failure", "Run", "Stage"]
+__all__ = ["Failure", "Run", "Stage", "traceback_field"]
 
 
 class Stage(Enum):
@@ -107,3 +107,9 @@ class Run:
             None if failure is None else failure.error.placed_text,
             0 if failure is None else failure.attempts,
         )
+
+
+def traceback_field(error: CaughtError, before: Failure | None) -> dict[str, str]:
+    """Return the traceback for a log entry; nothing if the attempt before failed alike."""
+    is_known = before is not None and before.error.text == error.text
+    return {} if is_known else {"exception": error.traceback}

@@ -16,6 +16,7 @@ from eventstore.model.errors import (
     TooManyAppendsError,
 )
 from eventstore.ports.stored_events import Append, Committed
+from eventstore.ports.waits import Signal
 
 __all__ = ["AppendReply", "AppendRequest", "QueueLimit"]
 
@@ -53,15 +54,15 @@ class AppendReply:
 
     __slots__ = ("_answered", "_limit", "_lock", "_outcome", "_size", "_stage")
 
-    def __init__(self, limit: QueueLimit, size: int, lock: threading.Lock) -> None:
+    def __init__(
+        self, limit: QueueLimit, size: int, lock: threading.Lock, answered: Signal
+    ) -> None:
         self._limit = limit
         self._size = size
         self._lock = lock
         self._stage = _Stage.WAITING
         self._outcome: Committed | BaseException | None = None
-        # Held until the answer. At 15,000 appends a second a lock is cheaper than a condition.
-        self._answered = threading.Lock()
-        self._answered.acquire()
+        self._answered = answered
 
     def begin_sending(self) -> bool:
         """Note that the append is sent to the storage now.
@@ -90,17 +91,22 @@ class AppendReply:
             self._stage = _Stage.ANSWERED
             self._outcome = outcome
             self._limit._release(self._size)  # noqa: SLF001 - its other half
-        self._answered.release()
+        self._answered.set()
 
-    def wait(self, deadline: float) -> Committed:
-        """Block until the answer, or until *deadline* on `time.monotonic`.
+    async def wait(self, deadline: float) -> Committed:
+        """Wait until the answer, or until *deadline* on `time.monotonic`.
 
         Raises:
             StorageUnavailableError: The deadline passed; the append is not and will not be stored.
             OutcomeUnknownError: The deadline passed; the append may be stored.
             EventStoreError: The error that the append was answered with.
         """
-        if not self._answered.acquire(timeout=_seconds_until(deadline)):
+        try:
+            in_time = await self._answered.wait(deadline - time.monotonic())
+        except BaseException as interruption:
+            self._interrupted(interruption)
+            raise
+        if not in_time:
             self._give_up()
         assert self._outcome is not None
         if isinstance(self._outcome, Committed):
@@ -117,6 +123,19 @@ class AppendReply:
                 self._stage = _Stage.GIVEN_UP
                 self._limit._release(self._size)  # noqa: SLF001 - its other half
                 raise StorageUnavailableError("the deadline passed while the append was queued")
+
+    def _interrupted(self, interruption: BaseException) -> None:
+        """Give up because the caller was cancelled, or by Ctrl-C; say what became of the append."""
+        try:
+            self._give_up()
+        except StorageUnavailableError:
+            note = "the append was not sent and will not be stored"
+        except OutcomeUnknownError:
+            note = "the append may be stored; repeat it with the same event ids"
+        else:
+            stored = isinstance(self._outcome, Committed)
+            note = "the append is stored" if stored else f"the append was refused: {self._outcome}"
+        interruption.add_note(note)
 
 
 class QueueLimit:
@@ -142,14 +161,18 @@ class QueueLimit:
         """Payload bytes of the queued appends."""
         return self._bytes
 
-    def admit(self, size: int) -> AppendReply:
+    def admit(self, size: int, answered: Signal) -> AppendReply:
         """Accept an append of *size* bytes. One larger than the limit is accepted if it is alone.
+
+        Args:
+            size: Bytes of its payloads.
+            answered: Wakes the caller.
 
         Raises:
             TooManyAppendsError: The queue is full.
         """
         self._count(size)
-        return AppendReply(self, size, self._lock)
+        return AppendReply(self, size, self._lock, answered)
 
     @contextmanager
     def counted(self, size: int) -> Iterator[None]:
@@ -179,7 +202,3 @@ class QueueLimit:
     def _release(self, size: int) -> None:
         self._appends -= 1
         self._bytes -= size
-
-
-def _seconds_until(deadline: float) -> float:
-    return min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)

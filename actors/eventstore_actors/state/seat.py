@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from eventstore.client.coroutine_handler import CoroutineHandler
 from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import SubscriptionOptions
 from eventstore.ports.ownership import Fence
@@ -36,7 +37,7 @@ class Seat:
     """The state of a subscription that survives a crash of its actor."""
 
     handle: SubscriptionHandle
-    subscriber: Ref | Handler
+    subscriber: Ref | Handler | CoroutineHandler
     options: SubscriptionOptions
     owner: UUID = field(default_factory=uuid4)
     """Claims of the same owner do not fence each other, so a restarted actor goes on at once."""
@@ -71,5 +72,6 @@ class Seat:
 
     @property
     def actor(self) -> Any:
-        """The subscriber, if it is an actor; None for a callable."""
-        return None if callable(self.subscriber) else self.subscriber
+        """The subscriber, if it is an actor; None for a function."""
+        is_function = callable(self.subscriber) or isinstance(self.subscriber, CoroutineHandler)
+        return None if is_function else self.subscriber

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 import weakref
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import msgspec
 import pykka
 
 from eventstore.client import lifetime
-from eventstore.model.awaited import position_in
+from eventstore.model.awaited import Awaited, position_in
 from eventstore.model.caught_error import CaughtError
 from eventstore.model.config import Config
 from eventstore.model.deliveries import DeliveryRun
@@ -22,10 +21,11 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     UnexpectedAckError,
 )
-from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.events import RecordedEvent
 from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.runtime import SubscriptionHealth
 from eventstore.ports.storage import Storage
+from eventstore.ports.waits import BLOCKING, Signal, Waits, run_blocking
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Acknowledge, Ref, SetPaused, Stop, Unsubscribe
 from eventstore_actors.state import subscription_errors as reasons
@@ -40,8 +40,7 @@ class SubscriptionHandle:
     """The handle that `subscribe_*` returns; thread-safe. It survives restarts of its actor.
 
     The actor publishes through it. Every published value is one attribute that the actor alone
-    writes, so reading needs no lock. Acknowledging does no I/O. The condition is used only
-    while a thread waits.
+    writes, so reading needs no lock. Acknowledging does no I/O.
     """
 
     def __init__(
@@ -72,9 +71,8 @@ class SubscriptionHandle:
         self._lost: EventStoreError | None = None
         self._reason: EventStoreError | None = None
         self._acks = Acks()
-        self._changed = threading.Condition()
-        self._waiting: list[float] = []
-        """The awaited position of each waiting call."""
+        self._waiting: list[tuple[float, Signal]] = []
+        """The awaited position of each waiting call, and what wakes it."""
 
     def __repr__(self) -> str:
         return (
@@ -171,21 +169,26 @@ class SubscriptionHandle:
             # Not for the reply: the end of a handler is waited for before, and this may be one.
             self.join_quietly(self._answer_timeout)
 
-    def wait_for(
-        self,
-        what: AppendResult | Sequence[AppendResult] | RecordedEvent,
-        timeout: float,
-    ) -> None:
+    def wait_for(self, what: Awaited, timeout: float) -> None:
         """Block until *what* is delivered and acknowledged, by whichever process owns it.
 
         Raises:
             DeliveryTimeoutError: *timeout* seconds passed, or the subscription stopped.
         """
+        run_blocking(self.reached(what, timeout, BLOCKING))
+
+    async def reached(
+        self,
+        what: Awaited,
+        timeout: float,
+        waits: Waits,
+    ) -> None:
+        """Do what `wait_for` does, and wait as *waits* does."""
         position = position_in(self._stream_id, what)
         deadline = time.monotonic() + timeout
-        while not self._wait_until(position, self._poll_time(deadline)):
-            if self._state is SubscriptionState.WAITING and self._is_acknowledged_elsewhere(
-                position, deadline
+        while not await self._settled(position, self._poll_time(deadline), waits):
+            if self._state is SubscriptionState.WAITING and await waits.call(
+                self._is_acknowledged_elsewhere, position, deadline
             ):
                 return
             if time.monotonic() >= deadline:
@@ -201,14 +204,21 @@ class SubscriptionHandle:
             EventStoreError: The failure that stopped it.
             TimeoutError: It still runs after *timeout* seconds.
         """
-        if not lifetime.join(lifetime.closer_of(self), self.join_quietly, timeout):
+        self._joined(timeout, lifetime.join(lifetime.closer_of(self), self.join_quietly, timeout))
+
+    async def joined(self, timeout: float | None, waits: Waits) -> None:
+        """Do what `join` does, without a look at signals, and wait as *waits* does."""
+        self._joined(timeout, await self._settled(math.inf, _seconds(timeout), waits))
+
+    def _joined(self, timeout: float | None, has_stopped: bool) -> None:
+        if not has_stopped:
             raise TimeoutError(f"{self!r} still runs after {timeout} s")
         if self._reason is not None:
             raise self._reason.with_traceback(None)
 
     def join_quietly(self, timeout: float | None) -> bool:
         """Block until it has stopped; return False if it still runs after *timeout* seconds."""
-        return self._wait_until(math.inf, timeout)
+        return run_blocking(self._settled(math.inf, _seconds(timeout), BLOCKING))
 
     # ── for its subscriber ───────────────────────────────────────────────────────────────────
 
@@ -261,9 +271,7 @@ class SubscriptionHandle:
             return
         self._checkpoint = checkpoint
         self._state = state
-        # Runs for every batch, so it wakes no thread that would have to wait again.
-        if checkpoint >= min(self._waiting, default=math.inf):
-            self._notify()
+        self._notify()
 
     def failed(self, error: CaughtError | None, attempts: int) -> None:
         """Publish a failed delivery; None and 0: delivery has recovered."""
@@ -313,7 +321,7 @@ class SubscriptionHandle:
         except pykka.Timeout:
             raise StorageUnavailableError(f"{self!r} did not answer in time") from None
 
-    def _settled(self, position: float) -> bool:
+    def _is_settled(self, position: float) -> bool:
         return self._checkpoint >= position or self._state is SubscriptionState.STOPPED
 
     def _poll_time(self, deadline: float) -> float:
@@ -329,21 +337,29 @@ class SubscriptionHandle:
             return False
         return info.checkpoint >= position
 
-    def _wait_until(self, position: float, timeout: float | None) -> bool:
-        """Block until everything up to *position* is acknowledged, or it has stopped.
+    async def _settled(self, position: float, timeout: float, waits: Waits) -> bool:
+        """Wait until everything up to *position* is acknowledged, or it has stopped.
 
         Returns:
             False if *timeout* seconds passed first.
         """
-        with self._changed:
-            self._waiting.append(position)
-            try:
-                return self._changed.wait_for(lambda: self._settled(position), timeout)
-            finally:
-                self._waiting.remove(position)
+        if self._is_settled(position):
+            return True
+        waiter = (position, waits.signal())
+        # Before the value is read again, so that no change is missed.
+        self._waiting.append(waiter)
+        try:
+            await waiter[1].wait(0.0 if self._is_settled(position) else timeout)
+            return self._is_settled(position)
+        finally:
+            self._waiting.remove(waiter)
 
     def _notify(self) -> None:
-        # Safe without the lock: a waiter registers before it reads what was just written.
-        if self._waiting:
-            with self._changed:
-                self._changed.notify_all()
+        """Wake those who wait for what has come true."""
+        for position, signal in tuple(self._waiting):
+            if self._is_settled(position):
+                signal.set()
+
+
+def _seconds(timeout: float | None) -> float:
+    return math.inf if timeout is None else timeout

@@ -31,7 +31,8 @@ _RESERVE = 1.0
 """Seconds before the deadline at which waiting for acknowledgements ends."""
 
 _GRACE = 0.5
-"""Grace period, in seconds, for children that have used up the deadline."""
+"""Grace period, in seconds, for children that have used up the deadline: as long as a handler may
+take to return, and to end when it is cancelled."""
 
 
 class Children:
@@ -98,7 +99,7 @@ class Children:
         return stop_and_wait(
             self.seats.actors(),
             deadline=deadline - reserve if acks else now,
-            wait_until=deadline,
+            wait_until=max(deadline, now + _GRACE),
             reason=reason,
         )
 

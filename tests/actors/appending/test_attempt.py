@@ -8,6 +8,7 @@ import pytest
 
 from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
 from eventstore.ports.stored_events import EncodedEvent, StreamAppend
+from eventstore.ports.waits import BLOCKING, run_blocking
 from eventstore_actors.appending.attempt import Job
 from eventstore_actors.appending.commit_plan import Group, Item
 from eventstore_actors.state.append_queue import AppendRequest, QueueLimit
@@ -23,7 +24,7 @@ PASSED = 0.0
 @pytest.fixture
 def request_() -> AppendRequest:
     append = (StreamAppend("order-1", -1, (EncodedEvent(uuid4(), "Happened", b"{}"),)),)
-    return AppendRequest(append, 2, NOW + 10, QueueLimit(10, 1_000).admit(2))
+    return AppendRequest(append, 2, NOW + 10, QueueLimit(10, 1_000).admit(2, BLOCKING.signal()))
 
 
 def attempted(
@@ -41,7 +42,7 @@ def test_while_nothing_was_written_who_gives_up_is_told_so(request_: AppendReque
     attempted(request_, AWAY, AWAY)
 
     with pytest.raises(StorageUnavailableError):
-        request_.reply.wait(PASSED)
+        run_blocking(request_.reply.wait(PASSED))
 
 
 @pytest.mark.parametrize("errors", [(LOST,), (LOST, AWAY), (AWAY, LOST, AWAY, AWAY)])
@@ -52,13 +53,13 @@ def test_after_a_lost_answer_who_gives_up_is_never_told_that_it_is_unstored(
     attempted(request_, *errors)
 
     with pytest.raises(OutcomeUnknownError):
-        request_.reply.wait(PASSED)
+        run_blocking(request_.reply.wait(PASSED))
 
 
 def test_nobody_is_sent_who_gave_up(request_: AppendRequest) -> None:
     """G25."""
     job = attempted(request_, AWAY)
     with pytest.raises(StorageUnavailableError):
-        request_.reply.wait(PASSED)
+        run_blocking(request_.reply.wait(PASSED))
 
     assert not job.drop_expired(NOW)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from eventstore.model.events import AppendResult, ExpectedVersion
 from eventstore.ports.stored_events import Committed, EncodedEvent, StreamAppend
+from eventstore.ports.waits import BLOCKING
 from eventstore_actors.appending.commit_plan import (
     CommitPlan,
     Group,
@@ -39,7 +40,7 @@ def request(
     append = tuple(
         StreamAppend(stream, version, tuple(events)) for stream, version, events in parts
     )
-    return AppendRequest(append, size, deadline, LIMIT.admit(size))
+    return AppendRequest(append, size, deadline, LIMIT.admit(size, BLOCKING.signal()))
 
 
 def to(stream: str, expected: int = ANY, *, size: int = 1, events: int = 1) -> AppendRequest:

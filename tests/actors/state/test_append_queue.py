@@ -15,6 +15,7 @@ from eventstore.model.errors import (
     TooManyAppendsError,
 )
 from eventstore.ports.stored_events import Committed
+from eventstore.ports.waits import BLOCKING, run_blocking
 from eventstore_actors.state.append_queue import AppendReply, QueueLimit
 
 DONE = Committed((), datetime.now(UTC))
@@ -34,56 +35,56 @@ def limit() -> QueueLimit:
 
 
 def test_more_appends_than_allowed_are_refused(limit: QueueLimit) -> None:
-    replies = [limit.admit(1) for _ in range(3)]
+    replies = [limit.admit(1, BLOCKING.signal()) for _ in range(3)]
     with pytest.raises(TooManyAppendsError, match="max_queued_appends is 3"):
-        limit.admit(0)
+        limit.admit(0, BLOCKING.signal())
     replies[0].answer(DONE)
-    limit.admit(1)
+    limit.admit(1, BLOCKING.signal())
     assert limit.queued_appends == 3
 
 
 def test_more_bytes_than_allowed_are_refused(limit: QueueLimit) -> None:
-    reply = limit.admit(60)
+    reply = limit.admit(60, BLOCKING.signal())
     with pytest.raises(TooManyAppendsError, match="60 bytes are queued and 41 more"):
-        limit.admit(41)
-    limit.admit(40)
+        limit.admit(41, BLOCKING.signal())
+    limit.admit(40, BLOCKING.signal())
     reply.answer(DONE)
     assert (limit.queued_appends, limit.queued_bytes) == (1, 40)
 
 
 def test_a_larger_append_is_taken_while_nothing_else_waits(limit: QueueLimit) -> None:
-    large = limit.admit(1_000)
+    large = limit.admit(1_000, BLOCKING.signal())
     with pytest.raises(TooManyAppendsError):
-        limit.admit(0)
+        limit.admit(0, BLOCKING.signal())
     large.answer(DONE)
-    small = limit.admit(0)
+    small = limit.admit(0, BLOCKING.signal())
     with pytest.raises(TooManyAppendsError):
-        limit.admit(1_000)
+        limit.admit(1_000, BLOCKING.signal())
     small.answer(DONE)
-    limit.admit(1_000)
+    limit.admit(1_000, BLOCKING.signal())
 
 
 def test_an_answer_is_returned_or_raised(limit: QueueLimit) -> None:
-    stored, failed = limit.admit(1), limit.admit(1)
+    stored, failed = limit.admit(1, BLOCKING.signal()), limit.admit(1, BLOCKING.signal())
     stored.answer(DONE)
     failed.answer(NotRunningError("closed"))
-    assert stored.wait(past()) is DONE
+    assert run_blocking(stored.wait(past())) is DONE
     with pytest.raises(NotRunningError):
-        failed.wait(past())
+        run_blocking(failed.wait(past()))
 
 
 def test_only_the_first_answer_counts(limit: QueueLimit) -> None:
-    reply = limit.admit(10)
+    reply = limit.admit(10, BLOCKING.signal())
     reply.answer(DONE)
     reply.answer(NotRunningError("too late"))
-    assert reply.wait(soon()) is DONE
+    assert run_blocking(reply.wait(soon())) is DONE
     assert (limit.queued_appends, limit.queued_bytes) == (0, 0)
 
 
 def test_a_caller_that_gave_up_is_never_sent(limit: QueueLimit) -> None:
-    reply = limit.admit(10)
+    reply = limit.admit(10, BLOCKING.signal())
     with pytest.raises(StorageUnavailableError):
-        reply.wait(past())
+        run_blocking(reply.wait(past()))
     assert limit.queued_appends == 0
     assert not reply.begin_sending()
     reply.answer(DONE)
@@ -91,27 +92,27 @@ def test_a_caller_that_gave_up_is_never_sent(limit: QueueLimit) -> None:
 
 
 def test_what_was_sent_may_be_stored_and_counts_until_its_answer(limit: QueueLimit) -> None:
-    reply = limit.admit(10)
+    reply = limit.admit(10, BLOCKING.signal())
     assert reply.begin_sending()
     with pytest.raises(OutcomeUnknownError):
-        reply.wait(past())
+        run_blocking(reply.wait(past()))
     assert limit.queued_bytes == 10
     reply.answer(DONE)
     assert limit.queued_bytes == 0
 
 
 def test_what_was_certainly_not_stored_waits_again(limit: QueueLimit) -> None:
-    reply = limit.admit(10)
+    reply = limit.admit(10, BLOCKING.signal())
     assert reply.begin_sending()
     reply.wait_again()
     with pytest.raises(StorageUnavailableError):
-        reply.wait(past())
+        run_blocking(reply.wait(past()))
 
 
 def test_a_waiting_caller_is_woken_by_its_answer(limit: QueueLimit) -> None:
-    reply = limit.admit(1)
+    reply = limit.admit(1, BLOCKING.signal())
     answers: list[Committed] = []
-    caller = threading.Thread(target=lambda: answers.append(reply.wait(soon())))
+    caller = threading.Thread(target=lambda: answers.append(run_blocking(reply.wait(soon()))))
     caller.start()
     reply.answer(DONE)
     caller.join(10)
@@ -125,7 +126,7 @@ def test_the_counts_are_exact_under_many_threads() -> None:
     def work() -> None:
         for turn in range(300):
             try:
-                reply = limit.admit(10)
+                reply = limit.admit(10, BLOCKING.signal())
             except TooManyAppendsError:
                 continue
             most.append(limit.queued_appends)
@@ -136,11 +137,11 @@ def test_the_counts_are_exact_under_many_threads() -> None:
             reply.answer(DONE)
         elif turn % 3 == 1:
             with pytest.raises(StorageUnavailableError):
-                reply.wait(past())
+                run_blocking(reply.wait(past()))
         else:
             reply.begin_sending()
             with pytest.raises(OutcomeUnknownError):
-                reply.wait(past())
+                run_blocking(reply.wait(past()))
             reply.answer(DONE)
 
     threads = [threading.Thread(target=work) for _ in range(12)]

@@ -318,13 +318,14 @@ def test_who_waits_is_not_woken_by_every_batch_before_it(
     handle: SubscriptionHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: queue.SimpleQueue[float] = queue.SimpleQueue()
-    settled = handle._settled
+    settled = handle._is_settled
 
     def look(position: float) -> bool:
-        looked.put(position)
+        if threading.current_thread() is not threading.main_thread():
+            looked.put(position)
         return settled(position)
 
-    monkeypatch.setattr(handle, "_settled", look)
+    monkeypatch.setattr(handle, "_is_settled", look)
     ended = in_thread(lambda: handle.join(LONG))
     looked.get(timeout=LONG)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pykka
@@ -107,12 +108,13 @@ def test_no_batch_is_sent_any_more_once_it_stops(config: Config) -> None:
     with Application(config) as application:
         store = application.attach()
         stuck = Stuck()
-        store.subscribe_to_all_streams("slow", stuck, max_batch_size=1)
+        subscription: Any = store.subscribe_to_all_streams("slow", stuck, max_batch_size=1)
         for number in range(1, 11):
             append_one(store, number)
         assert stuck.entered.wait(10)
+        wait_until(lambda: subscription._sent == 10)
         stopping = application.supervisor.stop(block=False)
-        wait_until(lambda: not application.supervisor.is_alive())
+        wait_until(lambda: subscription._sent == 1)
         stuck.released.set()
         stopping.get(timeout=10)
         assert stuck.positions == [1]

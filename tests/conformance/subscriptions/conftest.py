@@ -7,15 +7,20 @@ from typing import Protocol
 
 import pytest
 
-from eventstore import Runtime
 from eventstore.client.targets import registered_runtime
-from tests.conformance.conftest import Connect
+from tests.conformance.conftest import Connect, Surface
 from tests.conformance.subscriptions.recording import Subscriber
+from tests.support.over_loop import LoopThread
 
 
-@pytest.fixture
-def runtime() -> type[Runtime]:
-    return registered_runtime()
+@pytest.fixture(params=["actors", "asyncio"])
+def surface(request: pytest.FixtureRequest) -> Iterator[Surface]:
+    if request.param == "actors":
+        yield registered_runtime()
+        return
+    loop = LoopThread()
+    yield loop
+    loop.close()
 
 
 class NewSubscriber(Protocol):

@@ -136,6 +136,7 @@ def test_a_handler_that_hung_is_shown_with_what_it_did(store: EventStore) -> Non
     assert "nothing was acknowledged" in str(info.last_error)
 
 
+@pytest.mark.usefixtures("for_threads")
 def test_a_handler_that_hung_after_it_raised_is_shown_as_one_that_hung(store: EventStore) -> None:
     """F15: what is shown is why it stopped, not what went wrong before."""
     released, calls = threading.Event(), []

@@ -8,7 +8,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from eventstore import Config, EventStore, ExpectedVersion, Runtime
+from eventstore import CallerRuntime, Config, EventStore, ExpectedVersion
 from tests.conformance.conftest import Connect, numbered
 from tests.conformance.subscriptions.recording import Handler, Subscriber, numbers
 from tests.support.waiting import wait_until
@@ -94,7 +94,7 @@ def test_events_appended_while_every_connection_was_lost_are_told_promptly(
 
 @postgres_alone
 def test_events_of_another_schema_are_not_told(
-    config: Config, connect: Connect, runtime: type[Runtime], subscriber: Subscriber
+    config: Config, connect: Connect, subscriber: Subscriber
 ) -> None:
     """NOT-05, G34: though stream, subscription and database have the same names."""
     other_schema = replace(config, schema=f"{config.schema}_2")
@@ -103,7 +103,8 @@ def test_events_of_another_schema_are_not_told(
     store.subscribe_to_stream("order-1", "shipping", subscriber.ref)
     subscriber.subscribed()
     try:
-        with EventStore.connect(other_schema, runtime=runtime, init=True) as other:
+        EventStore.connect(other_schema, runtime=CallerRuntime, init=True).close()
+        with connect(schema=other_schema.schema) as other:
             other.subscribe_to_stream("order-1", "shipping", handler)
             other.append_to_stream("order-1", ANY, numbered(7, 7))
             assert handler.call() == [7]

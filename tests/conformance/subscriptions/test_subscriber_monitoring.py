@@ -120,6 +120,7 @@ def test_a_subscriber_that_acknowledges_nothing_in_time_loses_its_place(
     assert numbers(second.batch()) == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("for_threads")
 def test_a_handler_that_hangs_is_given_up_and_never_run_twice_at_once(
     connect: Connect, new_subscriber: NewSubscriber
 ) -> None:

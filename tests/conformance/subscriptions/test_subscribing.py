@@ -26,7 +26,7 @@ def test_a_subscriber_is_told_that_its_run_starts(
     """SUB-01, API-29, FSM-01, FSM-06: before any event; without events it is live at once."""
     subscription = store.subscribe_to_stream("order-1", "shipping", subscriber.ref)
 
-    assert subscriber.subscribed() is subscription
+    assert subscription == subscriber.subscribed()
     assert (subscription.stream_id, subscription.subscription_name) == ("order-1", "shipping")
     assert subscription.checkpoint == 0
     wait_until(lambda: subscription.state is SubscriptionState.LIVE)
@@ -323,7 +323,7 @@ def test_a_deleted_subscription_starts_over(
 
     store.delete_subscription("order-1", "shipping")
 
-    assert first.lost().subscription is subscription
+    assert subscription == first.lost().subscription
     wait_until(lambda: subscription.state is SubscriptionState.STOPPED)
     assert store.subscriptions() == []
     store.subscribe_to_stream("order-1", "shipping", second.ref)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
+from weakref import ref
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 
 from eventstore import RecordedEvent, StreamNotFoundError
 from eventstore.client.codec import as_stored_bytes
-from eventstore.client.paging import check_count, check_start, iterated, listed, pages
+from eventstore.client.paging import (
+    PAGE_BYTES,
+    Pages,
+    check_count,
+    check_start,
+    iterated,
+    listed,
+)
 from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.memory.event_log import ended_by_bytes
@@ -79,16 +87,16 @@ def test_every_event_comes_once_and_in_order_whatever_the_gaps_and_the_sizes(
     wanted = stream.after(start)
     read = listed(stream.read, as_stored_bytes, start, count, direction)
     assert [e.position for e in read] == wanted[:count]
-    lazily = iterated(stream.read, as_stored_bytes, start, size, direction)
+    lazily = iterated(Pages(stream.read, start, size, max_bytes, direction), as_stored_bytes)
     assert [e.position for e in lazily] == wanted
-    paged = pages(stream.read, start, size, max_bytes, direction)
+    paged = Pages(stream.read, start, size, max_bytes, direction)
     assert [e.position for page in paged for e in page] == wanted
 
 
 def test_an_iteration_holds_one_page() -> None:
     """G11."""
     stream = Stream(dict.fromkeys(range(1, 1_001), 1), FORWARD)
-    iterator = pages(stream.read, 1, 10, None, FORWARD)
+    iterator = Pages(stream.read, 1, 10, None, FORWARD)
     for number, page in enumerate(iterator, 1):
         assert len(page) == 10
         assert stream.read_events == 10 * number
@@ -97,21 +105,27 @@ def test_an_iteration_holds_one_page() -> None:
 def test_a_page_ends_with_the_event_that_reaches_the_bytes() -> None:
     """F47, G11: and a page that its bytes ended is not taken for the last one."""
     stream = Stream({1: 4, 2: 5, 3: 1, 4: 30, 5: 2, 6: 1}, FORWARD)
-    paged = pages(stream.read, 1, 10, 10, FORWARD)
+    paged = Pages(stream.read, 1, 10, 10, FORWARD)
     assert [[e.position for e in page] for page in paged] == [[1, 2, 3], [4], [5, 6]]
+
+
+class Listing(list[StoredEvent]):
+    """A list that can be watched."""
 
 
 def test_the_page_before_is_let_go_before_the_next_is_read() -> None:
     """F47, G11."""
     stream = Stream(dict.fromkeys(range(1, 31), 1), FORWARD)
-    held: list[list[StoredEvent]] = []
+    held: list[ref[Listing]] = []
 
     def read(start: int, count: int, max_bytes: int | None) -> list[StoredEvent]:
-        assert not any(held)
-        held.append(stream.read(start, count, max_bytes))
-        return held[-1]
+        assert not any(page() for page in held)
+        page = Listing(stream.read(start, count, max_bytes))
+        held.append(ref(page))
+        return page
 
-    assert len(list(iterated(read, as_stored_bytes, 1, 10, FORWARD))) == 30
+    events = iterated(Pages(read, 1, 10, None, FORWARD), as_stored_bytes)
+    assert sum(1 for _ in events) == 30
     assert len(held) == 4
 
 
@@ -120,7 +134,10 @@ def test_a_short_read_is_one_page() -> None:
     stream = Stream(dict.fromkeys(range(1, 31), 1), FORWARD)
     assert len(listed(stream.read, as_stored_bytes, 1, None, FORWARD)) == 30
     assert stream.read_pages == 1
-    assert len(list(iterated(stream.read, as_stored_bytes, 1, 1_000, FORWARD))) == 30
+    assert (
+        len(list(iterated(Pages(stream.read, 1, 1_000, PAGE_BYTES, FORWARD), as_stored_bytes)))
+        == 30
+    )
     assert stream.read_pages == 2
 
 
@@ -133,7 +150,7 @@ def test_an_event_that_cannot_be_decoded_is_an_error_when_it_is_reached() -> Non
         return as_stored_bytes(stored)
 
     stream = Stream(dict.fromkeys(range(1, 6), 1), FORWARD)
-    events = iterated(stream.read, decode, 1, 10, FORWARD)
+    events = iterated(Pages(stream.read, 1, 10, None, FORWARD), decode)
     assert [e.position for e in islice(events, 2)] == [1, 2]
     with pytest.raises(ZeroDivisionError):
         next(events)
@@ -147,9 +164,7 @@ def test_a_missing_stream_is_an_error_before_the_first_event() -> None:
         raise StreamNotFoundError("s")
 
     with pytest.raises(StreamNotFoundError, match="'s'"):
-        pages(missing, 1, 10, None, FORWARD)
-    with pytest.raises(StreamNotFoundError, match="'s'"):
-        iterated(missing, as_stored_bytes, 1, 10, FORWARD)
+        iterated(Pages(missing, 1, 10, None, FORWARD), as_stored_bytes)
 
 
 @pytest.mark.parametrize(

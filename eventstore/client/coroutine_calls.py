@@ -1,0 +1,235 @@
+"""What `AsyncEventStore` is made of: the calls of `EventStore`, waited for by coroutines.
+
+An append is waited for without a thread. Calls that block run in a few threads of the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any, Literal, ParamSpec, Self, TypeVar
+
+from eventstore.client.appending import first_results
+from eventstore.client.async_subscription import AsyncSubscription
+from eventstore.client.codec import Codec
+from eventstore.client.coroutine_handler import (
+    HANDLED,
+    AsyncReceiver,
+    CoroutineHandler,
+    is_coroutine_function,
+)
+from eventstore.client.following import AsyncFollower
+from eventstore.client.loop_waits import LoopWaits, run_alone, start_alone
+from eventstore.client.paging import Decode, Pages
+from eventstore.client.store import EventStore
+from eventstore.model.awaited import Awaited
+from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.subscription import Subscription, SubscriptionOptions
+from eventstore.ports.storage import ReadDirection
+from eventstore.ports.stored_events import Append, StoredEvent, StoredOtherwiseError
+
+__all__ = ["Connecting", "CoroutineCalls"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MORE_THREADS = 4
+"""Threads beside those that may read at once: for subscribing, pausing and the like."""
+
+_LOOK = 0.05
+"""Seconds between two looks of a coroutine that waits for the end of the store."""
+
+
+class CoroutineCalls:
+    """Makes the calls of one store for coroutines. They may run in several loops."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._waits = LoopWaits(store.config.pool_size + _MORE_THREADS)
+        self._running = store._running
+        self._storage = store._storage
+        self._deadline = store._deadline
+        self._set_paused = store._set_paused
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close(None)
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self._store)[1:]}"
+
+    @property
+    def _running_codec(self) -> Codec:
+        return self._store._running_codec
+
+    async def _call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._running()  # a closed store has no threads, nor has one of before a fork
+        return await self._waits.call(call, *args, **kwargs)
+
+    async def _append(self, append: Append, timeout: float | None) -> tuple[AppendResult, ...]:
+        deadline = self._store._append_deadline(timeout)
+        try:
+            return (await self._running().append_waiting(append, deadline, self._waits)).results
+        except StoredOtherwiseError as refusal:
+            stored = self._running_codec, self._storage(), deadline
+            return await self._call(first_results, append, refusal, *stored)
+
+    async def _read(
+        self,
+        stream_id: str,
+        start: int,
+        count: int | None,
+        direction: ReadDirection,
+        *,
+        raw: bool,
+        missing_ok: bool = False,
+    ) -> list[RecordedEvent]:
+        read = partial(self._store._read, raw=raw, missing_ok=missing_ok)
+        return await self._call(read, stream_id, start, count, direction)
+
+    def _iterate(
+        self, stream_id: str, start: int, batch_size: int, direction: ReadDirection, *, raw: bool
+    ) -> AsyncIterator[RecordedEvent]:
+        pages = self._store._pages(stream_id, start, batch_size, direction)
+        return _LazyEvents(pages, self._store._decoding(raw=raw), self._waits)
+
+    def _follow(
+        self,
+        stream_id: str,
+        begin: Literal["origin", "current"] | int,
+        batch_size: int,
+        idle_timeout: float | None,
+        *,
+        raw: bool,
+    ) -> AsyncFollower:
+        start, settings = self._store._following(
+            stream_id, begin, batch_size, idle_timeout, raw=raw
+        )
+        return self._store._followers.add(AsyncFollower(settings, start, self._waits))
+
+    async def _subscribe(
+        self, key: tuple[str, str], subscriber: AsyncReceiver, options: SubscriptionOptions
+    ) -> AsyncSubscription:
+        """Subscribe; a caller who is cancelled meanwhile leaves no subscription behind."""
+        self._running()
+        receiver: Any = subscriber
+        if is_coroutine_function(subscriber):
+            receiver = CoroutineHandler(subscriber)
+        subscribe = partial(self._store._subscribe, key, receiver, options)
+        handle = await run_alone(subscribe, "eventstore-subscribing", undo=_unsubscribe)
+        return AsyncSubscription(handle, self._waits)
+
+    async def _wait_for(self, key: tuple[str, str], awaited: Awaited, timeout: float) -> None:
+        await self._store._reached(key, awaited, timeout, self._waits)
+
+    async def _close(self, timeout: float | None) -> None:
+        """Close the store, in a thread of its own: those for calls may all be busy."""
+        closing = start_alone(partial(self._store.close, timeout), "eventstore-close")
+        self._waits.close()
+        # A handler is waited for, so it must not wait itself.
+        if not self._is_called_by_handler():
+            await asyncio.wrap_future(closing)
+
+    def _is_called_by_handler(self) -> bool:
+        handled = HANDLED.get()
+        if handled is None:
+            return False
+        key = handled.stream_id, handled.subscription_name
+        return self._store._own_runtime().subscription(*key) is handled
+
+    async def _join(
+        self,
+        timeout: float | None,
+        *,
+        any: bool,  # noqa: A002 - as in `join`
+        signals: bool,
+    ) -> None:
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        has_stopped = partial(self._store._own_runtime().wait_stopped, any_subscription=any)
+        with self._closing_on_signals() if signals else nullcontext():
+            while not has_stopped(0):
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(f"the store still runs after {timeout} s")
+                await asyncio.sleep(_LOOK)
+
+    @contextmanager
+    def _closing_on_signals(self) -> Iterator[None]:
+        """Close the store at the first SIGTERM or SIGINT; the second finds no handler of ours."""
+        loop, numbers = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT)
+        closing: list[asyncio.Task[None]] = []
+
+        def restore() -> None:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+        def close() -> None:
+            restore()
+            closing.append(loop.create_task(self._close(None)))
+
+        for number in numbers:
+            loop.add_signal_handler(number, close)
+        try:
+            yield
+        finally:
+            restore()
+
+
+def _unsubscribe(subscription: Subscription) -> None:
+    subscription.unsubscribe()
+
+
+class _LazyEvents(AsyncIterator[RecordedEvent]):
+    """The events of pages, one page in memory."""
+
+    def __init__(self, pages: Pages, decode: Decode, waits: LoopWaits) -> None:
+        self._pages = pages
+        self._decode = decode
+        self._waits = waits
+        self._page = deque[StoredEvent]()
+
+    async def __anext__(self) -> RecordedEvent:
+        if not self._page:
+            # Only what a step has got is gone past: a cancelled one leaves nothing out.
+            page = await self._waits.call(self._pages.read)
+            if not page:
+                raise StopAsyncIteration
+            self._pages.go_past(page)
+            self._page.extend(page)
+        return self._decode(self._page.popleft())
+
+
+_Store = TypeVar("_Store", bound=CoroutineCalls)
+
+
+class Connecting(Awaitable[_Store]):
+    """A connection that is being made: await it, or enter it with ``async with``."""
+
+    def __init__(
+        self, open_store: Callable[[], EventStore], made: Callable[[EventStore], _Store]
+    ) -> None:
+        self._open_store = open_store
+        self._made = made
+        self._store: _Store | None = None
+
+    def __await__(self) -> Generator[Any, None, _Store]:
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> _Store:
+        self._store = await self
+        return self._store
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._store is not None
+        await self._store._close(None)
+
+    async def _connect(self) -> _Store:
+        store = await run_alone(self._open_store, "eventstore-connecting", undo=EventStore.close)
+        return self._made(store)

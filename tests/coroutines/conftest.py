@@ -1,0 +1,71 @@
+"""A store for coroutines, and a loop in debug mode; a test that leaves anything in it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from eventstore import AsyncEventStore, Config, EventData
+from tests.support.waiting import PATIENCE
+
+Main = Callable[[], Coroutine[Any, Any, Any]]
+
+BLOCKED = 1.0
+"""Seconds of one callback after which the loop counts as blocked; other tests run beside."""
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def config(request: pytest.FixtureRequest) -> Config:
+    if request.param == "memory":
+        return Config(f"memory:{uuid4().hex}", poll_interval=0.05, lease=1.0)
+    dsn, schema = request.getfixturevalue("dsn"), request.getfixturevalue("schema")
+    return Config(dsn, schema=schema, poll_interval=0.05, lease=1.0, pool_size=4)
+
+
+@asynccontextmanager
+async def connected(config: Config) -> AsyncIterator[AsyncEventStore]:
+    async with AsyncEventStore.connect(config, init=True) as store:
+        yield store
+
+
+@pytest.fixture
+def run(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[Main], Any]]:
+    """Run a coroutine function in a new loop. It leaves no task, and blocks no other one."""
+
+    def run(main: Main) -> Any:
+        async def whole() -> Any:
+            loop = asyncio.get_running_loop()
+            loop.slow_callback_duration = BLOCKED
+            before = asyncio.all_tasks()
+            result = await main()
+            left = asyncio.all_tasks() - before
+            assert not left, left
+            return result
+
+        return asyncio.run(whole(), debug=True)
+
+    yield run
+    slow = [each.getMessage() for each in caplog.records if each.name == "asyncio"]
+    assert not slow, slow
+
+
+def threads() -> set[str]:
+    """Return the names of the threads that a store has."""
+    return {each.name for each in threading.enumerate() if each.name.startswith("eventstore")}
+
+
+def numbered(first: int, last: int) -> list[EventData]:
+    return [EventData("Numbered", {"event": number}) for number in range(first, last + 1)]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when *condition* is true."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - any condition
+            await asyncio.sleep(0.005)
