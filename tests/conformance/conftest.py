@@ -44,18 +44,31 @@ def opened(config: Config) -> Storage:
     return storage
 
 
-EVERY_DAY = [("memory", "caller"), ("postgres", "actors"), ("memory", "asyncio")]
-"""Each storage and each surface once; the tests of the other pairs are left to `make test-slow`."""
+EVERY_DAY = [("memory", "caller"), ("postgres", "actors")]
+"""Each storage and each runtime once; the tests of the other pairs are left to `make test-slow`."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the tests of pairs that are not run every day."""
-    if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-        chosen = item.callspec.params
-        if {"config", "surface"} <= chosen.keys():
-            pair = (chosen["config"], chosen["surface"])
-            if pair not in EVERY_DAY:
-                item.add_marker(pytest.mark.slow)
+    if (pair := _pair_of(item)) is not None and pair not in EVERY_DAY:
+        item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another pair shows: in memory, actors append and read for coroutines."""
+    left_out = [
+        item
+        for item in items
+        if _pair_of(item) == ("memory", "actors") and "subscriptions" not in item.path.parts
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _pair_of(item: pytest.Item) -> tuple[str, str] | None:
+    """Return the storage and the surface that a test runs on; None if it is not run on several."""
+    chosen = item.callspec.params if hasattr(item, "callspec") else {}
+    return (chosen["config"], chosen["surface"]) if {"config", "surface"} <= chosen.keys() else None
 
 
 @pytest.fixture(params=["memory", "postgres"])

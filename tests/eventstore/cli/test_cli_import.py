@@ -19,6 +19,8 @@ from tests.support.forked import run_forked
 from tests.support.memory import MIB
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shell(dsn: str, schema: str) -> Shell:

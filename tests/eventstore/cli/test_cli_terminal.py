@@ -13,6 +13,8 @@ from eventstore.cli.output import cells
 from tests.support.cli import Shell
 from tests.support.terminal import COLUMNS, terminal
 
+pytestmark = pytest.mark.slow
+
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

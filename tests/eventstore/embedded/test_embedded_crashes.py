@@ -17,6 +17,8 @@ from eventstore.model.errors import StorageUnavailableError
 from tests.support.pgserver import ServerUser, TestServer, prepare
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def victim() -> Iterator[TestServer]:

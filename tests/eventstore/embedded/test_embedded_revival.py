@@ -30,6 +30,8 @@ from eventstore.embedded.home import Home
 from tests.support.pgserver import ServerUser, prepare
 from tests.support.waiting import PATIENCE, wait_until
 
+pytestmark = pytest.mark.slow
+
 USES = """
 import sys
 from eventstore import EventData, EventStore, ExpectedVersion

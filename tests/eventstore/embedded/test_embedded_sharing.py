@@ -15,6 +15,8 @@ import pytest
 from eventstore.embedded import EmbeddedServer
 from tests.support.pgserver import ServerUser, prepare
 
+pytestmark = pytest.mark.slow
+
 FORKS = """
 import os, sys
 from eventstore.embedded import EmbeddedServer

@@ -16,6 +16,8 @@ from eventstore.model.errors import StorageError
 from tests.support.pgserver import prepare
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 STRANGER = 1
