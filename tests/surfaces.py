@@ -18,7 +18,7 @@ CLIENT = ROOT / "eventstore" / "client"
 STORE = CLIENT / "store.py"
 SUBSCRIPTION = ROOT / "eventstore" / "model" / "subscription.py"
 
-WAITING = re.compile(r"self\._(append|call|close|join|read|subscribe|wait_for)\(")
+WAITING = re.compile(r"self\._(append|call|close|join|prepare|read|subscribe|wait_for)\(")
 """Calls of what `CoroutineCalls` has as coroutines."""
 
 WORDS = {

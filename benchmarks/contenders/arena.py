@@ -17,12 +17,13 @@ from benchmarks.contenders.contender import Contender, Place
 from benchmarks.contenders.emmett_node import Emmett
 from benchmarks.contenders.eventsourcing import EventSourcing
 from benchmarks.contenders.ours import Ours
+from benchmarks.contenders.ours_asyncio import OursAsyncio
 from benchmarks.contenders.uma import Uma
 from benchmarks.measuring.workload import Scale
 
 __all__ = ["Arena"]
 
-KINDS: tuple[type[Contender], ...] = (Ours, Bare, EventSourcing, Emmett, Uma)
+KINDS: tuple[type[Contender], ...] = (Ours, OursAsyncio, Bare, EventSourcing, Emmett, Uma)
 
 C = TypeVar("C", bound=Contender)
 

@@ -15,7 +15,13 @@ from benchmarks.reporting.results import Result
 __all__ = ["plot"]
 
 LIMIT = "bare"
-_COLOURS = {"ours": "#1f6feb", "eventsourcing": "#e69f00", "umadb": "#8c6bb1", "emmett": "#2ca25f"}
+_COLOURS = {
+    "ours": "#1f6feb",
+    "asyncio": "#79c0ff",
+    "eventsourcing": "#e69f00",
+    "umadb": "#8c6bb1",
+    "emmett": "#2ca25f",
+}
 _OTHER_COLOURS = ("#56b4e9", "#d95f02", "#7f7f7f", "#a6761d")
 _LIMIT_COLOUR = "#111111"
 _BAR = 0.8

@@ -170,7 +170,7 @@ class AsyncEventStore(CoroutineCalls):
             TooManyAppendsError, StorageUnavailableError: Nothing was written; try again later.
             OutcomeUnknownError: The append may be stored; repeat it with the same event ids.
         """
-        append = prepare_one(self._running_codec, stream_id, expected_version, events)
+        append = await self._prepare(prepare_one, stream_id, expected_version, events)
         [result] = await self._append(append, timeout)
         return result
 
@@ -194,7 +194,8 @@ class AsyncEventStore(CoroutineCalls):
             ValueError: A stream occurs twice.
             EventStoreError: As for `append_to_stream`.
         """
-        results = await self._append(prepare_several(self._running_codec, appends), timeout)
+        append = await self._prepare(prepare_several, appends)
+        results = await self._append(append, timeout)
         return list(results)
 
     async def read_stream_forward(

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 from eventstore.client.appending import first_results
 from eventstore.client.async_subscription import AsyncSubscription
@@ -24,6 +24,7 @@ from eventstore.client.coroutine_handler import (
     CoroutineHandler,
     is_coroutine_function,
 )
+from eventstore.client.decoded import Decoded, decoded
 from eventstore.client.following import AsyncFollower
 from eventstore.client.loop_waits import LoopWaits, run_alone, start_alone
 from eventstore.client.paging import Decode, Pages
@@ -41,6 +42,9 @@ T = TypeVar("T")
 
 _MORE_THREADS = 4
 """Threads beside those that may read at once: for subscribing, pausing and the like."""
+
+_MANY = 500
+"""Events of an append, or streams of one, from which on a thread encodes them."""
 
 _LOOK = 0.05
 """Seconds between two looks of a coroutine that waits for the end of the store."""
@@ -66,9 +70,18 @@ class CoroutineCalls:
     def __repr__(self) -> str:
         return f"<Async{repr(self._store)[1:]}"
 
-    @property
-    def _running_codec(self) -> Codec:
-        return self._store._running_codec
+    async def _prepare(
+        self,
+        prepare: Callable[Concatenate[Codec, P], Append],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Append:
+        """Check and encode an append: in a thread, if it has so many events that it takes long."""
+        self._running()
+        *_, last = args
+        if isinstance(last, list | tuple) and len(last) > _MANY:
+            return await self._waits.call(prepare, self._store._codec, *args, **kwargs)
+        return prepare(self._store._codec, *args, **kwargs)
 
     async def _call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._running()  # a closed store has no threads, nor has one of before a fork
@@ -79,7 +92,7 @@ class CoroutineCalls:
         try:
             return (await self._running().append_waiting(append, deadline, self._waits)).results
         except StoredOtherwiseError as refusal:
-            stored = self._running_codec, self._storage(), deadline
+            stored = self._store._codec, self._storage(), deadline
             return await self._call(first_results, append, refusal, *stored)
 
     async def _read(
@@ -193,17 +206,21 @@ class _LazyEvents(AsyncIterator[RecordedEvent]):
         self._pages = pages
         self._decode = decode
         self._waits = waits
-        self._page = deque[StoredEvent]()
+        self._ready = deque[Decoded]()
 
     async def __anext__(self) -> RecordedEvent:
-        if not self._page:
+        if not self._ready:
             # Only what a step has got is gone past: a cancelled one leaves nothing out.
-            page = await self._waits.call(self._pages.read)
+            page, events = await self._waits.call(self._read)
             if not page:
                 raise StopAsyncIteration
             self._pages.go_past(page)
-            self._page.extend(page)
-        return self._decode(self._page.popleft())
+            self._ready.extend(events)
+        return self._ready.popleft().get()
+
+    def _read(self) -> tuple[list[StoredEvent], list[Decoded]]:
+        page = self._pages.read()
+        return page, decoded(page, self._decode)
 
 
 _Store = TypeVar("_Store", bound=CoroutineCalls)

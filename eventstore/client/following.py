@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 from weakref import WeakSet, ref
 
+from eventstore.client.decoded import Decoded, decoded
 from eventstore.client.paging import PAGE_BYTES, Decode, Page
 from eventstore.model.errors import EventStoreError, StreamNotFoundError
 from eventstore.model.events import RecordedEvent
@@ -39,7 +41,10 @@ class FollowSettings:
     """Seconds that a step waits for an event; None: no limit."""
 
 
-class Following:
+_Item = TypeVar("_Item", StoredEvent, Decoded)
+
+
+class Following(ABC, Generic[_Item]):
     """The state of an iteration over a stream or ``$all``, and its steps."""
 
     def __init__(self, settings: FollowSettings, start: int, waits: Waits) -> None:
@@ -48,7 +53,7 @@ class Following:
         """Position of the event yielded last; before the first, where it began."""
         self._settings = settings
         self._waits = waits
-        self._page = deque[StoredEvent]()
+        self._page: deque[_Item] = deque()
         self._news = waits.signal()
         self._closed = False
         self._wake = _waker(self)
@@ -65,13 +70,13 @@ class Following:
         until = math.inf if idle is None else time.monotonic() + idle
         while not self._closed:
             if self._page:
-                stored = self._page.popleft()
+                item = self._page.popleft()
                 # First, so that the next step goes on after an event that cannot be read.
-                self.position = stored.position
-                return self._settings.decode(stored)
+                self.position = item.position
+                return self._event(item)
             # Before the read, so that what comes during it is not missed.
             self._news.clear()
-            self._page.extend(await self._waits.call(self._read_page))
+            self._page.extend(await self._waits.call(self._items))
             if not (self._page or await self._wait(until)):
                 break
         self.close()
@@ -82,6 +87,14 @@ class Following:
         if position is None or position > self.position:
             self._news.set()
         return not self._closed
+
+    @abstractmethod
+    def _items(self) -> list[_Item]:
+        """Read a page, and make of it what is kept until it is reached."""
+
+    @abstractmethod
+    def _event(self, item: _Item) -> RecordedEvent:
+        """Return the event of what is kept."""
 
     def _read_page(self) -> list[StoredEvent]:
         try:
@@ -106,11 +119,17 @@ class Following:
         return True
 
 
-class Follower(Following, Iterator[RecordedEvent]):
+class Follower(Following[StoredEvent], Iterator[RecordedEvent]):
     """Iterates over a stream or ``$all`` as `EventStore.follow_stream` says, until it is closed.
 
     One thread iterates. `position` may be read, and `close` called, by any.
     """
+
+    def _items(self) -> list[StoredEvent]:
+        return self._read_page()
+
+    def _event(self, item: StoredEvent) -> RecordedEvent:
+        return self._settings.decode(item)
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +144,7 @@ class Follower(Following, Iterator[RecordedEvent]):
         return event
 
 
-class AsyncFollower(Following, AsyncIterator[RecordedEvent]):
+class AsyncFollower(Following[Decoded], AsyncIterator[RecordedEvent]):
     """Iterates as `AsyncEventStore.follow_stream` says, until it is closed.
 
     One task iterates. `position` may be read, and `close` called, by any, and by any thread.
@@ -137,6 +156,12 @@ class AsyncFollower(Following, AsyncIterator[RecordedEvent]):
         """Begin after the position *start*, or after the one that the first step has it return."""
         super().__init__(settings, start if isinstance(start, int) else 0, waits)
         self._start = None if isinstance(start, int) else start
+
+    def _items(self) -> list[Decoded]:
+        return decoded(self._read_page(), self._settings.decode)
+
+    def _event(self, item: Decoded) -> RecordedEvent:
+        return item.get()
 
     async def __aenter__(self) -> Self:
         return self
@@ -154,14 +179,14 @@ class AsyncFollower(Following, AsyncIterator[RecordedEvent]):
         return event
 
 
-_Follower = TypeVar("_Follower", bound=Following)
+_Follower = TypeVar("_Follower", bound=Following[Any])
 
 
 class Followers:
     """Those of one store, which end with it."""
 
     def __init__(self) -> None:
-        self._all = WeakSet[Following]()
+        self._all = WeakSet[Following[Any]]()
         self._lock = threading.Lock()
 
     def add(self, follower: _Follower) -> _Follower:
@@ -177,7 +202,7 @@ class Followers:
             follower.close()
 
 
-def _waker(follower: Following) -> Wake:
+def _waker(follower: Following[Any]) -> Wake:
     """Return what the runtime calls; a follower that nobody holds is not kept alive by it."""
     weak = ref(follower)
 

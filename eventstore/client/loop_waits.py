@@ -52,16 +52,20 @@ class LoopWaits:
 class _LoopSignal:
     """A signal for a coroutine of the running loop."""
 
-    __slots__ = ("_calls", "_is_set", "_loop", "_waiter")
+    __slots__ = ("_calls", "_is_on_its_way", "_is_set", "_loop", "_waiter")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._calls: LoopCalls = calls_into(self._loop)
         self._is_set = False
+        self._is_on_its_way = False
         self._waiter: asyncio.Future[bool] | None = None
 
     def set(self) -> None:
-        self._calls.call(self._arrive)
+        # Once until it has arrived: a loop that stands still collects no calls.
+        if not self._is_on_its_way:
+            self._is_on_its_way = True
+            self._calls.call(self._arrive)
 
     def clear(self) -> None:
         self._is_set = False
@@ -82,6 +86,7 @@ class _LoopSignal:
                 timer.cancel()
 
     def _arrive(self) -> None:
+        self._is_on_its_way = False
         self._is_set = True
         if self._waiter is not None:
             _answer(self._waiter, True)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
 
 from eventstore.client import lifetime
 from eventstore.client.appending import first_results, prepare_one, prepare_several
@@ -225,7 +225,7 @@ class EventStore:
             TooManyAppendsError, StorageUnavailableError: Nothing was written; try again later.
             OutcomeUnknownError: The append may be stored; repeat it with the same event ids.
         """
-        append = prepare_one(self._running_codec, stream_id, expected_version, events)
+        append = self._prepare(prepare_one, stream_id, expected_version, events)
         [result] = self._append(append, timeout)
         return result
 
@@ -249,7 +249,8 @@ class EventStore:
             ValueError: A stream occurs twice.
             EventStoreError: As for `append_to_stream`.
         """
-        results = self._append(prepare_several(self._running_codec, appends), timeout)
+        append = self._prepare(prepare_several, appends)
+        results = self._append(append, timeout)
         return list(results)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
@@ -690,11 +691,6 @@ class EventStore:
             )
         return self._runtime
 
-    @property
-    def _running_codec(self) -> Codec:
-        self._running()
-        return self._codec
-
     def _storage(self) -> Storage:
         return self._running().storage
 
@@ -705,6 +701,15 @@ class EventStore:
         if timeout is None:
             return time.monotonic() + self.config.append_timeout
         return time.monotonic() + check_timeout("timeout", timeout)
+
+    def _prepare(
+        self,
+        prepare: Callable[Concatenate[Codec, _P], Append],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> Append:
+        self._running()
+        return prepare(self._codec, *args, **kwargs)
 
     def _append(self, append: Append, timeout: float | None) -> tuple[AppendResult, ...]:
         deadline = self._append_deadline(timeout)

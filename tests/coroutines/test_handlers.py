@@ -59,6 +59,34 @@ def test_it_runs_on_the_loop_that_subscribed_one_batch_at_a_time(config: Config,
     run(main)
 
 
+def test_a_handler_that_never_waits_leaves_turns_to_others(config: Config, run: Run) -> None:
+    """G42: also while it catches up."""
+
+    async def main() -> None:
+        turns: list[int] = []
+        received = 0
+
+        async def handle(events: Events) -> None:
+            nonlocal received
+            received += len(events)
+            turns.append(0)
+
+        async def count() -> None:
+            while received < 1_000:
+                await asyncio.sleep(0)
+                if turns:
+                    turns[-1] += 1
+
+        async with connected(config) as store:
+            last = await store.append_to_stream("a", 0, numbered(1, 1_000))
+            subscription = await store.subscribe_to_all_streams("s", handle, max_batch_size=1)
+            await asyncio.gather(count(), subscription.wait_for(last, PATIENCE))
+        assert len(turns) == 1_000
+        assert sum(bool(turn) for turn in turns) > 500
+
+    run(main)
+
+
 class Receiver:
     """An object whose call is a coroutine."""
 

@@ -96,13 +96,16 @@ class CoroutineSubscriber:
 
     async def _call(self, batch: Events) -> CaughtError | None:
         """Call the handler; return its error, or None if it returned None."""
+        self._is_overdue = False
         try:
+            # Others have their turn between two batches, also if the handler never waits.
+            await asyncio.sleep(0)
             returned: object = await self._handler.function(batch)
             require_none(returned)
         except asyncio.CancelledError as error:
-            if not self._is_overdue:
+            if not self._is_overdue or self._task is None:
                 raise
-            self._is_overdue = False
+            self._task.uncancel()
             late = TimeoutError("the handler took longer than ack_timeout, and was cancelled")
             return CaughtError.of(late.with_traceback(error.__traceback__))
         except BaseException as error:  # noqa: BLE001 - told to the subscription

@@ -1,0 +1,64 @@
+"""The service of `test_fastapi.py`. It counts how long callbacks of this project hold the loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+
+from eventstore import (
+    AsyncEventStore,
+    Config,
+    EventData,
+    Events,
+    ExpectedVersion,
+    StorageUnavailableError,
+    StreamNotFoundError,
+    WrongExpectedVersionError,
+)
+
+
+async def confirm(_events: Events) -> None: ...
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with AsyncEventStore.connect(Config.from_env()) as store:
+        await store.subscribe_to_all_streams("confirmations", confirm)
+        app.state.store = store
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/orders/{order_id}", status_code=201)
+async def place(order_id: str, order: dict[str, Any], request: Request) -> dict[str, Any]:
+    store: AsyncEventStore = request.app.state.store
+    event = EventData("OrderPlaced", order)
+    try:
+        result = await store.append_to_stream(
+            f"order-{order_id}", ExpectedVersion.NO_STREAM, [event]
+        )
+    except WrongExpectedVersionError as error:
+        raise HTTPException(409, str(error)) from error
+    except StorageUnavailableError as error:
+        raise HTTPException(503, "try again") from error
+    return {"position": result.last_global_position}
+
+
+@app.get("/orders/{order_id}")
+async def read(order_id: str, request: Request) -> list[Any]:
+    store: AsyncEventStore = request.app.state.store
+    try:
+        return [event.data async for event in store.stream_forward(f"order-{order_id}")]
+    except StreamNotFoundError as error:
+        raise HTTPException(404, str(error)) from error
+
+
+@app.get("/health")
+async def health(request: Request) -> dict[str, bool]:
+    store: AsyncEventStore = request.app.state.store
+    return {"ok": (await store.health()).running}
