@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from eventstore.client.loop_calls import LoopCalls, calls_into
 from eventstore.model.errors import NotRunningError
@@ -70,8 +70,12 @@ class _LoopSignal:
     def clear(self) -> None:
         self._is_set = False
 
+    def block(self, seconds: float) -> NoReturn:
+        raise AssertionError(f"a loop never blocks, not for {seconds} s")
+
     async def wait(self, seconds: float) -> bool:
         if self._is_set:
+            self._is_set = False
             return True
         waiter: asyncio.Future[bool] = self._loop.create_future()
         self._waiter = waiter
@@ -87,7 +91,7 @@ class _LoopSignal:
 
     def _arrive(self) -> None:
         self._is_on_its_way = False
-        self._is_set = True
+        self._is_set = self._waiter is None or self._waiter.done()
         if self._waiter is not None:
             _answer(self._waiter, True)
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Signal(Protocol):
-    """Wakes one waiter. It stays set until it is cleared."""
+    """Wakes one waiter. It stays set until a waiter has seen it, or clears it."""
 
     def set(self) -> None:
         """Wake the waiter; from any thread, also when nobody waits any more. Never raises."""
@@ -28,6 +28,9 @@ class Signal(Protocol):
 
     async def wait(self, seconds: float) -> bool:
         """Wait until it is set; return False if *seconds* passed first."""
+
+    def block(self, seconds: float) -> bool:
+        """Do what `wait` does, and block the thread; only a signal of `BLOCKING` can."""
 
 
 class Waits(Protocol):
@@ -61,11 +64,11 @@ class _ThreadSignal:
     def clear(self) -> None:
         self._unset.acquire(blocking=False)
 
+    def block(self, seconds: float) -> bool:
+        return self._unset.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
+
     async def wait(self, seconds: float) -> bool:
-        if not self._unset.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX)):
-            return False
-        self.set()
-        return True
+        return self.block(seconds)
 
 
 class _Blocking:

@@ -238,7 +238,7 @@ WRITING = (
         name="crash-of-the-writer-passed-on",
         guarantee="G24",
         breaks="An append fails with the writer, though another one comes at once.",
-        where=function("CallerAppender._by_writer").condition(mentioning="_has_crashed"),
+        where=function("CallerAppender._go_on").condition(mentioning="_has_crashed"),
         change=constant(True),
         killers=(
             (
@@ -251,7 +251,7 @@ WRITING = (
         name="doubt-of-a-lonely-caller",
         guarantee="G25",
         breaks="An append that its caller sent, and that may be stored, is called unwritten.",
-        where=function("CallerAppender._by_writer").assignment("maybe_stored"),
+        where=function("CallerAppender._go_on").assignment("maybe_stored"),
         change=remove,
         killers=(f"{_ALONE}::test_what_may_be_stored_is_in_doubt_though_the_writer_never_sent_it",),
     ),

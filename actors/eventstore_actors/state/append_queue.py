@@ -106,6 +106,18 @@ class AppendReply:
         except BaseException as interruption:
             self._interrupted(interruption)
             raise
+        return self._result(in_time=in_time)
+
+    def block(self, deadline: float) -> Committed:
+        """Do what `wait` does, and block the thread; for a reply with a signal of `BLOCKING`."""
+        try:
+            in_time = self._answered.block(deadline - time.monotonic())
+        except BaseException as interruption:
+            self._interrupted(interruption)
+            raise
+        return self._result(in_time=in_time)
+
+    def _result(self, *, in_time: bool) -> Committed:
         if not in_time:
             self._give_up()
         assert self._outcome is not None
