@@ -67,7 +67,8 @@ class Reader:
                 raise StreamDeletedError(stream_id, utc(deleted_at))
             if position is None:
                 return []
-            return _in_stream_or_deleted(first) + in_chunks(_in_stream_or_deleted, cursor)
+            made_of = partial(_in_stream_or_deleted, stream_id)
+            return made_of(first) + in_chunks(made_of, cursor)
 
         return _page_of(connection, connection.fetch(statement, page, deadline, take))
 
@@ -83,7 +84,7 @@ class Reader:
         """Read a page of all streams; see `Storage.read_all`."""
         statement = self._statements.read_all[direction, max_bytes is not None]
         page = _page(start, count, max_bytes)
-        take = partial(in_chunks, _in_all)
+        take = partial(in_chunks, partial(_in_all, ""))
         return _page_of(connection, connection.fetch(statement, page, deadline, take))
 
     def after(
@@ -102,8 +103,8 @@ class Reader:
             statement, made_of = self._statements.read_stream_after, _in_stream
             name = (stream_id,)
         page, size = (*name, _int8(after), _int8(count)), _int8(max_bytes)
-        arguments = (*name, *page, *page, size, *page, size)
-        take = partial(in_chunks, made_of)
+        arguments = (*page, *page, size, *page, size)
+        take = partial(in_chunks, partial(made_of, stream_id))
         return _page_of(connection, connection.fetch(statement, arguments, deadline, take))
 
     def stream_info(
@@ -195,10 +196,13 @@ def _info(
 
 
 _POSITION, *_REST = StoredEvent.__struct_fields__
+_REST_IN_STREAM = [column for column in _REST if column != "stream_id"]
 
 
-def _compiled(*columns: str, position: str = _POSITION) -> Callable[[list[Row]], list[StoredEvent]]:
+def _compiled(*columns: str, position: str) -> Callable[[str, list[Row]], list[StoredEvent]]:
     """Return a function that makes events of rows with *columns*; *position* names their place.
+
+    Its first argument is the stream's name, where that is not among the columns.
 
     It is compiled from the columns, of which `created_at` is the last, with the body of
     `moments.utc`: a loop over names takes half the time of one over slices of rows, and this is
@@ -206,12 +210,13 @@ def _compiled(*columns: str, position: str = _POSITION) -> Callable[[list[Row]],
     """
     *rest, time = _REST
     values = ", ".join([position, *rest, f"combine({time}, {time}.time(), UTC)"])
-    source = f"lambda rows: [StoredEvent({values}) for {', '.join(columns)} in rows]"
+    made_of_row = f"StoredEvent({values}) for {', '.join(columns)} in rows"
+    source = f"lambda stream_id, rows: [{made_of_row}]"
     names = {"StoredEvent": StoredEvent, "combine": datetime.combine, "UTC": UTC}
-    made: Callable[[list[Row]], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
+    made: Callable[[str, list[Row]], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
     return made
 
 
-_in_stream = _compiled(_POSITION, *_REST)
-_in_stream_or_deleted = _compiled("_deleted_at", _POSITION, *_REST)
+_in_stream = _compiled(*_REST_IN_STREAM, position="stream_version")
+_in_stream_or_deleted = _compiled("_deleted_at", *_REST_IN_STREAM, position="stream_version")
 _in_all = _compiled(*_REST, position="global_position")

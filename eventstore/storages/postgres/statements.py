@@ -213,7 +213,7 @@ def _read_stream(direction: ReadDirection, by_bytes: bool) -> str:
           FROM (SELECT stream_no, stream_id, deleted_at FROM {{schema}}.streams
                  WHERE {{proven}} AND stream_id {_EQUALS} %b LIMIT 1) s
           LEFT JOIN LATERAL (
-            SELECT e.stream_version AS position, e.global_position, s.stream_id, {_REST} {page}
+            SELECT e.global_position, {_REST} {page}
           ) e ON true
     """
 
@@ -224,9 +224,9 @@ _STREAM_ID = f"""
 """
 
 
-# The columns before those. In $all the position is the global one, which is sent once.
+# The columns before those. A position that is sent anyway, and a name that is known, are not sent.
 _IN_ALL = f"e.global_position, {_STREAM_ID}"
-_IN_STREAM = "e.stream_version AS position, e.global_position, %b::pg_catalog.text"
+_IN_STREAM = "e.global_position"
 
 
 def _read_all(direction: ReadDirection, by_bytes: bool) -> str:
