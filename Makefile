@@ -28,7 +28,8 @@ PARALLEL = --numprocesses $(WORKERS) --dist worksteal
 # histories: they take long, and test our code more than what it stands on.
 ESSENTIALS := tests/eventstore/model tests/eventstore/client tests/actors/state tests/coroutines \
     tests/conformance -m "not slow" -k "not memory-caller and not caller-memory" \
-    $(patsubst %,--deselect tests/conformance/test_%.py,input input_connecting input_subscribing store_machine)
+    $(patsubst %,--deselect tests/conformance/test_%.py,input input_connecting input_subscribing store_machine) \
+    --deselect tests/eventstore/model/test_log.py
 
 .PHONY: demo test test-slow test-essentials test-newest test-lowest
 .PHONY: check surfaces guarantees bench compare torture mutants lock clean
