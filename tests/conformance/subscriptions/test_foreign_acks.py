@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -197,6 +198,15 @@ def test_a_batch_made_by_hand_acknowledges_nothing(
     wait_until(lambda: subscription.checkpoint == 2)
 
 
+def pickled(events: list[RecordedEvent]) -> bytes:
+    """Return the bytes of *events*, whichever of their strings are the same objects."""
+    found = io.BytesIO()
+    pickler = pickle.Pickler(found)
+    pickler.fast = True
+    pickler.dump(events)
+    return found.getvalue()
+
+
 def test_delivery_leaves_no_trace_in_the_value_of_an_event(
     store: EventStore, subscriber: Subscriber
 ) -> None:
@@ -209,7 +219,7 @@ def test_delivery_leaves_no_trace_in_the_value_of_an_event(
     assert repr([*batch]) == repr(read)
     assert [hash(event.event_id) for event in batch] == [hash(event.event_id) for event in read]
     assert msgspec.json.encode([*batch]) == msgspec.json.encode(read)
-    assert pickle.dumps([*batch]) == pickle.dumps(read)
+    assert pickled([*batch]) == pickled(read)
     assert [msgspec.structs.asdict(event) for event in batch] == [
         msgspec.structs.asdict(event) for event in read
     ]
