@@ -117,9 +117,10 @@ def test_the_callers_of_a_small_commit_share_the_next_one_if_they_come_back_in_a
     for each in [rooms.send(one("a", 0)), rooms.send(one("b", 0))]:
         each.get()
     assert sizes(session) == [1, 2]
-    assert rooms.shared.turn.shared
+    # It is noted after the answers.
+    wait_until(lambda: rooms.shared.turn.shared)
     rooms.append(one("c", 0))
-    assert not rooms.shared.turn.shared
+    wait_until(lambda: not rooms.shared.turn.shared)
 
 
 def test_appends_of_any_version_to_one_stream_share_an_item_and_keep_their_order(
