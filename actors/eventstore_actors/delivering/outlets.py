@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -106,32 +107,28 @@ class ActorOutlet:
         return True
 
 
-class FunctionOutlet:
-    """Puts batches into the mailbox of a `FunctionSubscriber`, which calls the function."""
+class MailboxOutlet(ABC):
+    """Puts batches into a mailbox, from which the subscriber fetches them, one at a time."""
 
     grace = GRACE
-    check_interval = SLOW_LIVENESS
 
-    def __init__(self, seat: Seat, subscription: Ref, role: str) -> None:
+    def __init__(self) -> None:
         self._mailbox = Mailbox()
-        self._ref: Ref = FunctionSubscriber.start(seat, self._mailbox, subscription, role)
+
+    @abstractmethod
+    def _wake(self) -> bool:
+        """Have the subscriber fetch; return False if it is dead."""
 
     def begin(self) -> bool:
-        self._mailbox.take_back()
+        self.take_back()
         return True
 
     def renew(self, good_until: float) -> None:
         if self._mailbox.renew(good_until):
-            try_tell(self._ref, Fetch())
+            self._wake()
 
     def send(self, letters: Sequence[Letter]) -> bool:
-        return not self._mailbox.put(letters) or try_tell(self._ref, Fetch())
-
-    def is_alive(self) -> bool:
-        return bool(self._ref.is_alive())
-
-    def interrupt(self) -> bool:
-        return False
+        return not self._mailbox.put(letters) or self._wake()
 
     def take_back(self) -> int | None:
         return self._mailbox.take_back()
@@ -139,9 +136,28 @@ class FunctionOutlet:
     def lost(self, reason: EventStoreError) -> None:  # noqa: ARG002 - a function is not told
         self._mailbox.take_back()
 
-    def refused(self) -> None: ...
+    def refused(self) -> None: ...  # noqa: B027 - a function is not told
 
-    def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - the same
+
+class FunctionOutlet(MailboxOutlet):
+    """The outlet to a `FunctionSubscriber`, which calls the function."""
+
+    check_interval = SLOW_LIVENESS
+
+    def __init__(self, seat: Seat, subscription: Ref, role: str) -> None:
+        super().__init__()
+        self._ref: Ref = FunctionSubscriber.start(seat, self._mailbox, subscription, role)
+
+    def _wake(self) -> bool:
+        return try_tell(self._ref, Fetch())
+
+    def is_alive(self) -> bool:
+        return bool(self._ref.is_alive())
+
+    def interrupt(self) -> bool:
+        return False
+
+    def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - not told
         self._mailbox.close()
         reply = pykka.ThreadingFuture[None]()
         if not try_tell(self._ref, Stop(deadline, reply)):
@@ -153,28 +169,18 @@ class FunctionOutlet:
         return True
 
 
-class CoroutineOutlet:
-    """Puts batches into the mailbox of a `CoroutineSubscriber`, which awaits the function."""
+class CoroutineOutlet(MailboxOutlet):
+    """The outlet to a `CoroutineSubscriber`, which awaits the function."""
 
-    grace = GRACE
     check_interval = LIVENESS
 
     def __init__(self, seat: Seat, handler: CoroutineHandler, subscription: Ref) -> None:
-        self._mailbox = Mailbox()
+        super().__init__()
         self._subscriber = CoroutineSubscriber(seat, handler, self._mailbox, subscription)
         self._interrupted = False
 
-    def begin(self) -> bool:
-        self._mailbox.take_back()
-        self._interrupted = False
-        return True
-
-    def renew(self, good_until: float) -> None:
-        if self._mailbox.renew(good_until):
-            self._subscriber.fetch()
-
-    def send(self, letters: Sequence[Letter]) -> bool:
-        return not self._mailbox.put(letters) or self._subscriber.fetch()
+    def _wake(self) -> bool:
+        return self._subscriber.fetch()
 
     def is_alive(self) -> bool:
         return self._subscriber.is_alive()
@@ -189,14 +195,9 @@ class CoroutineOutlet:
     def take_back(self) -> int | None:
         # What comes next is another attempt, with as much time.
         self._interrupted = False
-        return self._mailbox.take_back()
+        return super().take_back()
 
-    def lost(self, reason: EventStoreError) -> None:  # noqa: ARG002 - a function is not told
-        self._mailbox.take_back()
-
-    def refused(self) -> None: ...
-
-    def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - the same
+    def close(self, reason: EventStoreError, deadline: float) -> bool:  # noqa: ARG002 - not told
         self._mailbox.close()
         return self._subscriber.stop(deadline)
 
