@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import psycopg
@@ -11,7 +11,7 @@ from psycopg.adapt import AdaptersMap
 from psycopg.pq import Format
 from psycopg.rows import tuple_row
 
-from eventstore.storages.postgres.connecting.connection import GuardedConnection, Row
+from eventstore.storages.postgres.connecting.connection import GuardedConnection, Take
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
 __all__ = ["BorrowedConnection"]
@@ -50,7 +50,7 @@ class BorrowedConnection(GuardedConnection):
         statement: bytes,
         parameters: Sequence[object],
         deadline: float,
-        take: Callable[[psycopg.Cursor[Row]], T],
+        take: Take[T],
     ) -> T:
         self._guard.arm(deadline)
         try:
@@ -65,7 +65,7 @@ class BorrowedConnection(GuardedConnection):
         self,
         statement: bytes,
         parameters: Sequence[object],
-        take: Callable[[psycopg.Cursor[Row]], T],
+        take: Take[T],
     ) -> T:
         cursor = _Cursor(self.raw, row_factory=tuple_row)
         cursor.format = Format.BINARY

@@ -16,11 +16,14 @@ from eventstore.model.log import get_logger
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
-__all__ = ["GuardedConnection", "PooledConnection", "Row", "in_chunks"]
+__all__ = ["GuardedConnection", "PooledConnection", "Row", "Take", "in_chunks"]
 
 Row = tuple[Any, ...]
 
 T = TypeVar("T")
+
+Take = Callable[[psycopg.Cursor[Row]], T]
+"""Makes something of the rows that a statement found."""
 
 _FRESH = 0.02
 """Seconds after its last use in which a connection counts as alive without a check."""
@@ -78,7 +81,7 @@ class GuardedConnection:
         statement: bytes,
         parameters: Sequence[object],
         deadline: float,
-        take: Callable[[psycopg.Cursor[Row]], T],
+        take: Take[T],
     ) -> T:
         """Run one prepared statement and return what *take* makes of its rows, in binary format.
 
@@ -147,7 +150,7 @@ class GuardedConnection:
         statement: bytes,
         parameters: Sequence[object],
         deadline: float,
-        take: Callable[[psycopg.Cursor[Row]], T],
+        take: Take[T],
     ) -> T:
         self._guard.arm(deadline)
         try:
