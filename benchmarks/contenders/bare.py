@@ -124,7 +124,8 @@ class Bare(InOneLoop):
 
         def read() -> None:
             rows = self.execute(self.statements.read_stream[_FORWARD], parameters)
-            assert len(_recorded([row[2:] for row in rows], of_all=False)) == length
+            events = [(position, stream, *rest) for _deleted_at, position, *rest in rows]
+            assert len(_recorded(events, of_all=False)) == length
 
         return read
 

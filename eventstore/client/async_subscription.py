@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventstore.client.coroutine_handler import HANDLED
-from eventstore.client.loop_waits import LoopWaits, start_alone
+from eventstore.client.loop_waits import LoopWaits
+from eventstore.client.own_thread import OwnThread
 from eventstore.model.awaited import Awaited
 from eventstore.model.events import RecordedEvent
 from eventstore.model.subscription import SubscriptionState
@@ -90,7 +91,7 @@ class AsyncSubscription:
         """
         if HANDLED.get() is self._handle:
             # Its end waits for this handler, so it must not be waited for.
-            start_alone(self._handle.unsubscribe, "eventstore-unsubscribing")
+            OwnThread(self._handle.unsubscribe, "eventstore-unsubscribing", self._waits.threads)
         else:
             await self._waits.call(self._handle.unsubscribe)
 

@@ -26,7 +26,8 @@ from eventstore.client.coroutine_handler import (
 )
 from eventstore.client.decoded import Decoded, decoded
 from eventstore.client.following import AsyncFollower
-from eventstore.client.loop_waits import LoopWaits, run_alone, start_alone
+from eventstore.client.loop_waits import LoopWaits
+from eventstore.client.own_thread import OwnThread, Threads
 from eventstore.client.paging import Decode, Pages
 from eventstore.client.store import EventStore
 from eventstore.model.awaited import Awaited
@@ -137,19 +138,29 @@ class CoroutineCalls:
         if is_coroutine_function(subscriber):
             receiver = CoroutineHandler(subscriber)
         subscribe = partial(self._store._subscribe, key, receiver, options)
-        handle = await run_alone(subscribe, "eventstore-subscribing", undo=_unsubscribe)
-        return AsyncSubscription(handle, self._waits)
+        subscribing = OwnThread(
+            subscribe, "eventstore-subscribing", self._waits.threads, undo=_unsubscribe
+        )
+        return AsyncSubscription(await subscribing.result(), self._waits)
 
     async def _wait_for(self, key: tuple[str, str], awaited: Awaited, timeout: float) -> None:
         await self._store._reached(key, awaited, timeout, self._waits)
 
     async def _close(self, timeout: float | None) -> None:
         """Close the store, in a thread of its own: those for calls may all be busy."""
-        closing = start_alone(partial(self._store.close, timeout), "eventstore-close")
-        self._waits.close()
+        closing = OwnThread(partial(self._close_in_thread, timeout), "eventstore-close", Threads())
         # A handler is waited for, so it must not wait itself.
         if not self._is_called_by_handler():
-            await asyncio.wrap_future(closing)
+            await closing.result()
+
+    def _close_in_thread(self, timeout: float | None) -> None:
+        allowed = self._store.config.stop_timeout if timeout is None else timeout
+        deadline = time.monotonic() + allowed
+        try:
+            self._store.close(allowed)
+        finally:
+            # Not earlier: the handlers that close waits for may read.
+            self._waits.close(deadline)
 
     def _is_called_by_handler(self) -> bool:
         handled = HANDLED.get()
@@ -248,5 +259,7 @@ class Connecting(Awaitable[_Store]):
         await self._store._close(None)
 
     async def _connect(self) -> _Store:
-        store = await run_alone(self._open_store, "eventstore-connecting", undo=EventStore.close)
-        return self._made(store)
+        opening = OwnThread(
+            self._open_store, "eventstore-connecting", Threads(), undo=EventStore.close
+        )
+        return self._made(await opening.result())

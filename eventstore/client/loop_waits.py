@@ -6,16 +6,17 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import NoReturn, ParamSpec, TypeVar
 
 from eventstore.client.loop_calls import LoopCalls, calls_into
+from eventstore.client.own_thread import Threads
 from eventstore.model.errors import NotRunningError
 from eventstore.ports.waits import Signal
 
-__all__ = ["LoopWaits", "run_alone", "start_alone"]
+__all__ = ["LoopWaits"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +27,12 @@ class LoopWaits:
 
     def __init__(self, threads: int) -> None:
         """Use up to so many *threads* for blocking calls."""
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="eventstore-call")
+        self.threads = Threads()
+        self._pool = ThreadPoolExecutor(
+            threads,
+            thread_name_prefix="eventstore-call",
+            initializer=lambda: self.threads.add(threading.current_thread()),
+        )
 
     def signal(self) -> Signal:
         return _LoopSignal()
@@ -39,14 +45,15 @@ class LoopWaits:
         # The context, so that logs of the application's code carry what the caller has bound.
         work: Callable[[], T] = partial(copy_context().run, partial(function, *args, **kwargs))
         try:
-            result = self._threads.submit(work)
+            result = self._pool.submit(work)
         except RuntimeError:
             raise NotRunningError("this store is closed") from None
         return await asyncio.wrap_future(result)
 
-    def close(self) -> None:
-        """End the threads that have nothing to do, and the others after what they do."""
-        self._threads.shutdown(wait=False)
+    def close(self, deadline: float) -> None:
+        """Call nothing any more; block until the threads end, or until *deadline*, monotonic."""
+        self._pool.shutdown(wait=False)
+        self.threads.join(deadline)
 
 
 class _LoopSignal:
@@ -99,45 +106,3 @@ class _LoopSignal:
 def _answer(waiter: asyncio.Future[bool], is_set: bool) -> None:
     if not waiter.done():
         waiter.set_result(is_set)
-
-
-async def run_alone(
-    function: Callable[[], T], name: str, *, undo: Callable[[T], object] = lambda _: None
-) -> T:
-    """Return what *function*, which blocks, returns in a thread of its own; see `start_alone`."""
-    result = start_alone(function, name, undo=undo)
-    try:
-        return await asyncio.wrap_future(result)
-    except asyncio.CancelledError:
-        if not result.cancelled() and result.exception() is None:
-            # It was ready, and its way back to the loop was cut.
-            start_alone(lambda: undo(result.result()), name)
-        raise
-
-
-def start_alone(
-    function: Callable[[], T], name: str, *, undo: Callable[[T], object] = lambda _: None
-) -> Future[T]:
-    """Call *function* in a thread of its own.
-
-    Args:
-        function: Blocks.
-        name: Of the thread.
-        undo: Called in that thread with the result, if the returned future was cancelled.
-    """
-    done = Future[T]()
-
-    def run() -> None:
-        try:
-            result = function()
-        except BaseException as error:  # noqa: BLE001 - raised by the future
-            if done.set_running_or_notify_cancel():
-                done.set_exception(error)
-            return
-        if done.set_running_or_notify_cancel():
-            done.set_result(result)
-        else:
-            undo(result)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return done

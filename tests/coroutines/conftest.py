@@ -36,14 +36,15 @@ async def connected(config: Config) -> AsyncIterator[AsyncEventStore]:
 
 @pytest.fixture
 def run(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[Main], Any]]:
-    """Run a coroutine function in a new loop. It leaves no task, and blocks no other one."""
+    """Run a coroutine function in a new loop. It leaves no task, no thread, and blocks no one."""
 
     def run(main: Main) -> Any:
         async def whole() -> Any:
             loop = asyncio.get_running_loop()
             loop.slow_callback_duration = BLOCKED
-            before = asyncio.all_tasks()
+            before, threads_before = asyncio.all_tasks(), threads()
             result = await main()
+            assert threads() <= threads_before
             left = asyncio.all_tasks() - before
             assert not left, left
             return result

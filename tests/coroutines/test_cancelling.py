@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from eventstore import (
     Events,
     EventStore,
     ExpectedVersion,
+    JsonSerializer,
     SubscriptionState,
 )
 from tests.coroutines.conftest import connected, numbered, threads, until
@@ -249,6 +252,35 @@ def test_a_close_that_is_cancelled_goes_on(config: Config, run: Run) -> None:
         await until(lambda: not threads())
 
     run(main)
+
+
+def test_a_close_waits_for_a_call_that_was_cancelled(config: Config, run: Run) -> None:
+    """G26, G42: a thread cannot be cancelled, so its call runs to its end."""
+    serializer = SlowToRead()
+
+    async def main() -> None:
+        async with connected(replace(config, serializer=serializer)) as store:
+            await store.append_to_stream("a", ANY, numbered(1, 1))
+            reading = asyncio.ensure_future(store.read_stream_forward("a"))
+            await until(lambda: serializer.begun)
+            reading.cancel()
+        assert serializer.ended == 1
+
+    run(main)
+
+
+class SlowToRead(JsonSerializer):
+    """Blocks the thread that reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = self.ended = 0
+
+    def deserialize(self, payload: bytes, payload_type: type | None) -> Any:
+        self.begun += 1
+        time.sleep(0.2)
+        self.ended += 1
+        return super().deserialize(payload, payload_type)
 
 
 def test_a_connect_that_is_cancelled_closes_what_it_opened(config: Config, run: Run) -> None:

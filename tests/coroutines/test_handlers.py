@@ -235,6 +235,31 @@ def test_it_may_close_its_store(config: Config, run: Run) -> None:
     run(main)
 
 
+def test_it_may_read_while_its_store_closes(config: Config, run: Run) -> None:
+    """G26, G42: it is waited for, so what it does must work."""
+
+    async def main() -> None:
+        started, go_on = asyncio.Event(), asyncio.Event()
+        read: list[int] = []
+
+        async def handle(_events: Events) -> None:
+            started.set()
+            await go_on.wait()
+            read.extend(event.position for event in await store.read_all_streams_forward())
+
+        async with connected(config) as store:
+            await store.append_to_stream("a", 0, numbered(1, 3))
+            await store.subscribe_to_all_streams("s", handle)
+            await started.wait()
+            closing = asyncio.ensure_future(store.close())
+            await asyncio.sleep(0.1)
+            go_on.set()
+            await closing
+        assert read == [1, 2, 3]
+
+    run(main)
+
+
 def test_it_may_end_its_subscription(config: Config, run: Run) -> None:
     """G42."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 from eventstore.client.loop_calls import LoopCalls, calls_into
 from eventstore.client.loop_waits import LoopWaits
@@ -82,7 +83,7 @@ def test_a_loop_that_stands_still_collects_no_news() -> None:
         news.set()  # type: ignore[attr-defined]
     assert len(calls_into(loop)._calls) == 1
     loop.close()
-    waits.close()
+    waits.close(time.monotonic())
 
 
 def test_a_loop_is_not_kept_alive() -> None:
