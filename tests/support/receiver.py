@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 
 import pykka
 
-from eventstore import Events, RecordedEvent, Subscribed, SubscriptionLost
+from eventstore import Events, RecordedEvent, Subscribed, SubscriptionLost, SubscriptionLostError
 
 __all__ = ["Receiver", "report", "shown"]
 
@@ -60,4 +61,6 @@ class Receiver(pykka.ThreadingActor):
         self._batches += 1
         if self._ack_every and self._batches % self._ack_every == 0:
             report("acking", name=self._name, position=events.last_position)
-            events.subscription.ack(events)
+            # One that comes too late would end this actor, and pykka is silent about it.
+            with contextlib.suppress(SubscriptionLostError):
+                events.subscription.ack(events)

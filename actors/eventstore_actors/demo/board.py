@@ -12,7 +12,14 @@ from typing import Any
 
 import pykka
 
-from eventstore import Config, Events, EventStore, EventStoreError, Subscribed
+from eventstore import (
+    Config,
+    Events,
+    EventStore,
+    EventStoreError,
+    Subscribed,
+    SubscriptionLostError,
+)
 from eventstore_actors.demo.delays import Board
 from eventstore_actors.demo.reports import Counted, Started, send
 
@@ -42,7 +49,9 @@ class BoardActor(pykka.ThreadingActor):
             case Events(subscription):
                 again = len(message) - sum(map(self._board.add, message))
                 self._board.save(self._path)
-                subscription.ack(message)
+                # Lost meanwhile, it is delivered again, and is known then.
+                with contextlib.suppress(SubscriptionLostError):
+                    subscription.ack(message)
                 send(Counted(self._board.position, again))
             case _:
                 pass
