@@ -81,6 +81,8 @@ def _part(
 
 
 def _iterable(name: str, value: Iterable[_T]) -> Iterable[_T]:
+    if type(value) is list:
+        return value
     if isinstance(value, EventData):
         raise TypeError(f"{name} must be several EventData: put the single event into a list")
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -96,6 +98,8 @@ def _encoded(codec: Codec, event: object) -> EncodedEvent:
 
 def _checked(append: Append) -> Append:
     """Return *append* if its event ids are distinct and its size is allowed."""
+    if len(append) == 1 and len(append[0].events) == 1:  # nothing to repeat, and small enough
+        return append
     # By number: the hash of a UUID is computed in Python, which is slow.
     ids = [event.event_id.int for part in append for event in part.events]
     if len(set(ids)) < len(ids):

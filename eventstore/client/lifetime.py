@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
 
-__all__ = ["Closable", "closer_of", "forget", "join", "remember", "runs"]
+__all__ = ["Closable", "closer_of", "forget", "forks", "join", "remember", "runs"]
 
 
 class Closable(Protocol):
@@ -64,6 +64,15 @@ def _close_forgotten() -> None:
 
 # A forked child does not own the stores of its parent.
 os.register_at_fork(after_in_child=_open.clear)
+
+_forks: list[None] = []
+os.register_at_fork(after_in_child=lambda: _forks.append(None))
+
+
+def forks() -> int:
+    """Return the number of forks behind this process; its id would cost a system call."""
+    return len(_forks)
+
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

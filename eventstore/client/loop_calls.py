@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
+from eventstore.client.loop_deadlines import LoopDeadlines
+
 __all__ = ["LoopCalls", "calls_into"]
 
 _AT_ONCE = 200
@@ -23,6 +25,8 @@ class LoopCalls:
         self._loop = ref(loop)
         self._calls = deque[tuple[Callable[..., object], tuple[Any, ...]]]()
         self._is_told = False
+        self.deadlines = LoopDeadlines()
+        """Of what waits in the loop; for use in the loop alone."""
 
     @property
     def is_closed(self) -> bool:
@@ -36,7 +40,7 @@ class LoopCalls:
             False if the loop is closed: the call is dropped.
         """
         if self.is_closed:
-            self._calls.clear()
+            self._drop()
             return False
         self._calls.append((function, arguments))
         # No lock: the loop forgets that it was told before it looks at the calls.
@@ -51,8 +55,13 @@ class LoopCalls:
                 return True
         except RuntimeError:  # it was closed just now
             pass
-        self._calls.clear()
+        self._drop()
         return False
+
+    def _drop(self) -> None:
+        """Forget what holds the loop, which is closed."""
+        self._calls.clear()
+        self.deadlines.clear()
 
     def _run(self) -> None:
         self._is_told = False
@@ -72,8 +81,8 @@ _lock = threading.Lock()
 
 def calls_into(loop: asyncio.AbstractEventLoop) -> LoopCalls:
     """Return the way into *loop*: one for all its users, so that they share wake-ups."""
-    with _lock:
-        found = _ways.get(loop)
-        if found is None:
-            found = _ways[loop] = LoopCalls(loop)
-        return found
+    found = _ways.get(loop)
+    if found is None:
+        with _lock:
+            found = _ways.get(loop) or _ways.setdefault(loop, LoopCalls(loop))
+    return found

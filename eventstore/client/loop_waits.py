@@ -59,11 +59,10 @@ class LoopWaits:
 class _LoopSignal:
     """A signal for a coroutine of the running loop."""
 
-    __slots__ = ("_calls", "_is_on_its_way", "_is_set", "_loop", "_waiter")
+    __slots__ = ("_calls", "_is_on_its_way", "_is_set", "_waiter")
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._calls: LoopCalls = calls_into(self._loop)
+        self._calls: LoopCalls = calls_into(asyncio.get_running_loop())
         self._is_set = False
         self._is_on_its_way = False
         self._waiter: asyncio.Future[bool] | None = None
@@ -84,25 +83,20 @@ class _LoopSignal:
         if self._is_set:
             self._is_set = False
             return True
-        waiter: asyncio.Future[bool] = self._loop.create_future()
+        loop, deadlines = asyncio.get_running_loop(), self._calls.deadlines
+        waiter: asyncio.Future[bool] = loop.create_future()
         self._waiter = waiter
-        timer = None
-        if seconds < math.inf:
-            timer = self._loop.call_later(max(0.0, seconds), _answer, waiter, False)
+        deadline = deadlines.add(loop, waiter, seconds) if seconds < math.inf else None
         try:
             return await waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            if deadline is not None:
+                deadlines.forget(deadline)
 
     def _arrive(self) -> None:
         self._is_on_its_way = False
-        self._is_set = self._waiter is None or self._waiter.done()
-        if self._waiter is not None:
-            _answer(self._waiter, True)
-
-
-def _answer(waiter: asyncio.Future[bool], is_set: bool) -> None:
-    if not waiter.done():
-        waiter.set_result(is_set)
+        waiter = self._waiter
+        self._is_set = waiter is None or waiter.done()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(True)

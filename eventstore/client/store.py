@@ -68,7 +68,7 @@ class EventStore:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._codec = Codec(runtime.config.serializer, runtime.config.types)
-        self._pid = os.getpid()
+        self._pid, self._forks = os.getpid(), lifetime.forks()
         self._closed = threading.Event()
         self._followers = Followers()
         lifetime.remember(self)
@@ -163,7 +163,7 @@ class EventStore:
         lifetime.forget(self)
         self._followers.close()
         try:
-            if self._pid == os.getpid():
+            if self._forks == lifetime.forks():
                 self._runtime.close(self.config.stop_timeout if timeout is None else timeout)
             else:
                 self._runtime.abandon()
@@ -685,7 +685,7 @@ class EventStore:
         return runtime
 
     def _own_runtime(self) -> Runtime:
-        if self._pid != os.getpid():
+        if self._forks != lifetime.forks():
             raise NotRunningError(
                 f"this store belongs to process {self._pid}: connect again after a fork"
             )

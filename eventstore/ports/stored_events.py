@@ -51,6 +51,11 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     created_at: datetime | None = None
     """None: the time of storing."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of data and metadata."""
+        return len(self.data) + (0 if self.metadata is None else len(self.metadata))
+
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """A stored event: its place, then the columns of `EncodedEvent`."""
@@ -72,7 +77,7 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes of data and metadata."""
-        return len(self.data) + (len(self.metadata) if self.metadata is not None else 0)
+        return len(self.data) + (0 if self.metadata is None else len(self.metadata))
 
 
 def as_stored(
@@ -85,6 +90,8 @@ def as_stored(
 
 def payload_bytes(events: Sequence[EncodedEvent] | Sequence[StoredEvent]) -> int:
     """Return the bytes of data and metadata of all *events*."""
+    if len(events) == 1:
+        return events[0].size
     return sum(map(len, map(_data, events))) + sum(map(len, filter(None, map(_metadata, events))))
 
 

@@ -206,4 +206,4 @@ async def _paused(deadline: float, waits: Waits) -> bool:
 
 
 def _size(append: Append) -> int:
-    return sum(payload_bytes(part.events) for part in append)
+    return sum([payload_bytes(part.events) for part in append])
