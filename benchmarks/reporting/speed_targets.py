@@ -64,8 +64,10 @@ def _matching(results: Results, group: str, name: str) -> list[Result]:
     return [one for one in results.of_group(group) if re.fullmatch(name, one.name)]
 
 
-def _times(group: str, name: str, to: str, *others: str, factor: float = 1.0) -> Reached:
-    """Return how many times better ours is than *to* in the first workload matching *name*.
+def _times(
+    group: str, name: str, to: str, *others: str, factor: float = 1.0, who: str = "ours"
+) -> Reached:
+    """Return how many times better *who* is than *to* in the first workload matching *name*.
 
     Args:
         group: Of the workloads.
@@ -74,14 +76,15 @@ def _times(group: str, name: str, to: str, *others: str, factor: float = 1.0) ->
         others: Patterns of further workloads in which the other may do the same job its own way
             (in processes instead of threads); its best figure counts.
         factor: What the ratio is multiplied with.
+        who: One of our contenders.
     """
 
     def reached(results: Results) -> float | None:
         for result in _matching(results, group, name):
-            ratios = [result.ratio("ours", to)]
+            ratios = [result.ratio(who, to)]
             for other in others:
                 ratios += [
-                    _ratio_across(result, further, to)
+                    _ratio_across(result, further, who, to)
                     for further in _matching(results, group, other)
                 ]
             known = [ratio for ratio in ratios if ratio is not None]
@@ -92,10 +95,10 @@ def _times(group: str, name: str, to: str, *others: str, factor: float = 1.0) ->
     return reached
 
 
-def _ratio_across(ours: Result, other: Result, to: str) -> float | None:
-    if "ours" not in ours.figures or to not in other.figures:
+def _ratio_across(one: Result, other: Result, who: str, to: str) -> float | None:
+    if who not in one.figures or to not in other.figures:
         return None
-    return ours.figures["ours"].median / other.figures[to].median
+    return one.figures[who].median / other.figures[to].median
 
 
 def _directly(group: str, name: str, elixir: float) -> Reached:
@@ -148,11 +151,32 @@ def _live_directly(results: Results) -> float | None:
     return None
 
 
+def _way_to_subscriber(results: Results) -> float | None:
+    """Return how much later than the answer, in ms, half of the events reach their subscriber."""
+    for heard in _matching(results, "live", "100 appends/s, 1 x actor"):
+        for answered in _matching(results, "live", "100 appends/s, answer alone"):
+            if "ours" in heard.figures and "ours" in answered.figures:
+                return heard.figures["ours"].median - answered.figures["ours"].median
+    return None
+
+
+def _median(group: str, name: str, who: str) -> Reached:
+    """Return the median of *who* in the first workload matching *name*."""
+
+    def reached(results: Results) -> float | None:
+        found = [one.figures.get(who) for one in _matching(results, group, name)]
+        return next((figure.median for figure in found if figure is not None), None)
+
+    return reached
+
+
 # ── the figures ──────────────────────────────────────────────────────────────────────────────────
 
 _CATCH_UP = r"[\d,]+ events, 1 at once"
 _IN_A_ROW = rf"{_CATCH_UP} \[100 per stream\]"
 _BEST = rf"{_CATCH_UP}.*\[100 per stream\]"
+_FEW_EACH = "(4 processes of 2|1 processes of 10) x 1"
+_TEN = r"10 writers, (10|2) x actor"
 
 
 def _to_elixir_by_bare(
@@ -174,6 +198,11 @@ def _append_to(against: str, name: str, bound: float, *others: str) -> Target:
     return Target(f"append {name}", against, bound, _times("append", name, against, *others))
 
 
+def _in_loop_to(against: str, name: str, bound: float) -> Target:
+    times = _times("append", name, against, who="asyncio")
+    return Target(f"asyncio append {name}", against, bound, times)
+
+
 def _growth(where: str, name: str) -> Target:
     worst = _worst("growth", name)
     return Target(f"cost in {where}", "a small one", 1.2, worst, at_most=True)
@@ -189,13 +218,38 @@ TARGETS = (
     _to_elixir_by_bare("catch-up, default options", 80, "subscribe", _IN_A_ROW),
     _to_elixir_by_bare("catch-up, best options", 3.5, "subscribe", _BEST, best=True),
     Target("live latency p50", "Elixir", 4, _live_to_elixir, directly=_live_directly),
-    *(_append_to("bare", f"{callers} x 100", 0.8) for callers in (1, 10, 50)),
-    _append_to("bare", "100 x 1", 0.7),
+    *(_append_to("bare", f"{callers} x 100", 0.8) for callers in (10, 50)),
+    _append_to("bare", "1 x 100", 0.85),
+    _append_to("bare", "100 x 1", 0.45),
+    Target("append 4 processes of 2 x 1", "bare", 0.9, _times("append", _FEW_EACH, "bare")),
+    _in_loop_to("ours", "100 x 1", 1.8),
+    *(_in_loop_to("ours", name, 0.85) for name in ("1 x 1", "1 x 100")),
+    _in_loop_to("umadb", "100 x 1", 2),
+    _in_loop_to("umadb", "10 x 1", 1.1),
     Target("read 1,000 events", "bare", 0.8, _times("read", "stream of 1,?000, 1 reader", "bare")),
     Target("catch-up, ack per batch", "bare", 0.8, _times("subscribe", _IN_A_ROW, "bare")),
-    *(_append_to("umadb", name, 1) for name in ("1 x 1", "10 x 1", "100 x 1")),
+    *(_append_to("umadb", name, 1) for name in ("1 x 1", "100 x 1")),
+    _append_to("umadb", "10 x 1", 0.9),
     _append_to("umadb", "10 x 100", 1 / 2.5),
     Target("live latency p50", "umadb", 1, _times("live", "100 appends/s, 1 x actor", "umadb")),
+    Target("live, 10 writers, 10 actors", "umadb", 1, _times("live", _TEN, "umadb")),
+    Target(
+        "live p50, later than the answer", "itself", 0.15, _way_to_subscriber, "ms", at_most=True
+    ),
+    Target(
+        "live p50, 500 coroutines",
+        "itself",
+        50,
+        _median("live", r"100 appends/s, (500|4) x actor", "asyncio"),
+        unit="ms",
+        at_most=True,
+    ),
+    Target(
+        "catch-up by a coroutine",
+        "ours",
+        0.9,
+        _times("subscribe", _IN_A_ROW, "ours", who="asyncio"),
+    ),
     _append_to("eventsourcing", "1 x 1", 1.4),
     _append_to("eventsourcing", "100 x 1", 12, "4 processes of 25 x 1"),
     _append_to("eventsourcing", "1 x 100", 2.5),
@@ -206,7 +260,7 @@ TARGETS = (
     Target(
         "checkpoint in an old snapshot",
         "a small store",
-        1.2,
+        1.5,
         _worst("growth", "checkpoint.*snapshot.*"),
         at_most=True,
     ),

@@ -6,21 +6,23 @@ measured leaves little behind, lest the small store grows.
 
 from __future__ import annotations
 
-import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from uuid import uuid4
 
 from benchmarks.contenders.arena import Arena
 from benchmarks.contenders.load import ALL, events
+from benchmarks.contenders.ours_asyncio import OursAsyncio
 from benchmarks.measuring.measure import spell
-from benchmarks.measuring.workload import Measurement, Round, Workload
+from benchmarks.measuring.workload import Measurement, Round, Run, Workload
 from benchmarks.workloads.aging import Aging
+from benchmarks.workloads.growth_case import APPENDS, CALLERS, PER_APPEND, TIMEOUT, Cost, Filled
+from benchmarks.workloads.loop_growth import COSTS_IN_LOOP
 from benchmarks.workloads.seeding import seed
 from eventstore import Events, EventStore, ExpectedVersion
 
@@ -28,35 +30,6 @@ __all__ = ["workloads"]
 
 _SLICES = 5
 """Slices of a run in each of the two stores."""
-_CALLERS = 10
-_APPENDS = 10
-"""Operations of each caller in a slice."""
-_PER_APPEND = 10
-_PAGE = 1_000
-_CAUGHT_UP = 5_000
-"""Events of a catch-up; freshly appended ones are not used, as they are in memory."""
-_TIMEOUT = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A store of a known size."""
-
-    name: str
-    store: EventStore
-    events: int
-    per_stream: int
-
-    @property
-    def streams(self) -> int:
-        return self.events // self.per_stream
-
-    def some_stream(self) -> str:
-        return f"seed-{random.randint(1, self.streams)}"
-
-
-Cost = Callable[[Filled, float], float]
-"""Returns the seconds per event, measured for the given time or for a fixed amount of work."""
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
@@ -79,20 +52,25 @@ def _filled(arena: Arena, closing: ExitStack, number: int, per_stream: int) -> F
     EventStore.connect(dsn, init=True).close()
     seed(dsn, number, per_stream=per_stream)
     store = closing.enter_context(EventStore.connect(dsn))
+    in_loop = OursAsyncio.join(dsn)
+    closing.callback(in_loop.close)
     name = f"{number:,} events" if per_stream > 1 else f"{number:,} streams"
-    return Filled(name, store, number, per_stream)
+    return Filled(name, store, in_loop.store, number, per_stream)
 
 
 def _comparisons(
-    small: Filled, large: Filled, rounds: int, costs: dict[str, Cost] | None = None
+    small: Filled, large: Filled, rounds: int, more: dict[str, Cost] | None = None
 ) -> Iterator[Workload]:
-    for what, cost in (costs or _COSTS).items():
+    for what, cost in (_COSTS | (more or {})).items():
+        contenders: dict[str, Run] = {"ours": partial(_compared, cost, small, large)}
+        if what in COSTS_IN_LOOP:
+            contenders["asyncio"] = partial(_compared, COSTS_IN_LOOP[what], small, large)
         yield Workload(
             name=f"{what}, {large.name}",
             group="growth",
             unit=f"x the cost at {small.name}",
             better="lower",
-            contenders={"ours": partial(_compared, cost, small, large)},
+            contenders=contenders,
             panel=what,
             label=large.name,
             rounds=rounds,
@@ -110,7 +88,7 @@ def _old_snapshot(
     def checkpoint(filled: Filled, seconds: float) -> float:
         return statistics.median(spell([agings[filled.store.dsn].checkpoint], seconds).latencies)
 
-    yield from _comparisons(small, old, rounds, _COSTS | {"checkpoint": checkpoint})
+    yield from _comparisons(small, old, rounds, {"checkpoint": checkpoint})
 
 
 def _compared(cost: Cost, small: Filled, large: Filled, round_: Round) -> Measurement:
@@ -131,12 +109,12 @@ def _append(filled: Filled, _: float) -> float:
     """Append to random streams, from a few callers."""
 
     def append_some() -> None:
-        for _ in range(_APPENDS):
+        for _ in range(APPENDS):
             stream = filled.some_stream()
-            filled.store.append_to_stream(stream, ExpectedVersion.ANY, events(_PER_APPEND))
+            filled.store.append_to_stream(stream, ExpectedVersion.ANY, events(PER_APPEND))
 
-    done = spell([append_some] * _CALLERS, 0.0)
-    return (done.ended - done.began) / (_CALLERS * _APPENDS * _PER_APPEND)
+    done = spell([append_some] * CALLERS, 0.0)
+    return (done.ended - done.began) / (CALLERS * APPENDS * PER_APPEND)
 
 
 def _read_stream(filled: Filled, seconds: float) -> float:
@@ -154,10 +132,10 @@ def _read_stream(filled: Filled, seconds: float) -> float:
 
 def _read_all(filled: Filled, seconds: float) -> float:
     """Read pages from random positions."""
-    size = min(_PAGE, filled.events)
+    size = filled.page
 
     def read_page() -> None:
-        start = random.randint(1, filled.events - size + 1)
+        start = filled.some_position(size) + 1
         assert len(filled.store.read_all_streams_forward(start, size)) == size
 
     done = spell([read_page], seconds)
@@ -166,15 +144,15 @@ def _read_all(filled: Filled, seconds: float) -> float:
 
 def _catch_up(filled: Filled, _: float) -> float:
     """Catch up from a random position, acknowledging each batch."""
-    number = min(_CAUGHT_UP, filled.events)
-    start = random.randint(0, filled.events - number)
+    number = filled.caught_up
+    start = filled.some_position(number)
     [last] = filled.store.read_all_streams_forward(start + number, 1)
     name = f"catch-up-{uuid4()}"
     begun = time.perf_counter()
     subscription = filled.store.subscribe_to_all_streams(
         name, _acknowledge, start_from=start, batch_by="any"
     )
-    subscription.wait_for(last, _TIMEOUT)
+    subscription.wait_for(last, TIMEOUT)
     taken = time.perf_counter() - begun
     subscription.unsubscribe()
     filled.store.delete_subscription(ALL, name)

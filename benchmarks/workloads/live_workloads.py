@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -21,55 +20,32 @@ from uuid_utils.compat import uuid7
 
 from benchmarks.contenders.arena import Arena
 from benchmarks.contenders.bare_subscriber import BareSubscriber
-from benchmarks.contenders.load import EVENT_TYPE, new_stream, payload
+from benchmarks.contenders.load import EVENT_TYPE, new_stream
 from benchmarks.contenders.ours import Ours
+from benchmarks.contenders.ours_asyncio import OursAsyncio
 from benchmarks.contenders.uma import Uma
-from benchmarks.measuring.measure import percentile
 from benchmarks.measuring.workload import Measurement, Round, Run, Workload
+from benchmarks.workloads.live_case import PER_SECOND, TIMEOUT, WRITERS, Live, measurement, stamped
+from benchmarks.workloads.loop_live import live_in_loop
 from eventstore import EventData, Events, EventStore, ExpectedVersion, SubscriptionState
 
 __all__ = ["workloads"]
-
-PER_SECOND = 100
-WRITERS = 10
-
-_TIMEOUT = 120.0
-_SIZE = 130
-"""Bytes of JSON, the time of the call included."""
 
 Append = Callable[[object], object]
 """Appends one event with this payload to a new stream."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """One case: pace of the appends, and number and kind of subscribers."""
-
-    appends: int
-    subscriptions: int = 1
-    subscriber: Literal["actor", "function"] = "actor"
-    loaded: bool = False
-    """Whether 10 writers append without a pause; else there are 100 appends a second."""
-    rounds: int | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.pace}, {self.listeners}"
-
-    @property
-    def pace(self) -> str:
-        return f"{WRITERS} writers" if self.loaded else f"{PER_SECOND} appends/s"
-
-    @property
-    def listeners(self) -> str:
-        return f"{self.subscriptions} x {self.subscriber}" if self.subscriptions else "answer alone"
-
-
 def workloads(arena: Arena) -> Iterator[Workload]:
-    """Yield appends at an even pace, then under load; others take part with few subscribers."""
+    """Yield appends at an even pace, then under load; others take part with few subscribers.
+
+    Where the case says actors, the other contenders have what subscribes to them: a coroutine
+    function, a thread that reads.
+    """
     for case in _cases(arena):
         store, heard = arena.open(Ours).store, case.subscriptions > 0
         contenders: dict[str, Run] = {"ours": partial(_ours if heard else _ours_alone, store, case)}
+        if case.subscriber == "actor":
+            contenders["asyncio"] = partial(live_in_loop, arena.open(OursAsyncio).store, case)
         if case.subscriptions <= 1 and case.subscriber == "actor":
             contenders["bare"] = partial(_bare if heard else _bare_alone, store.dsn, case)
         if case.subscriptions <= 10 and case.subscriber == "actor" and Uma.missing() is None:
@@ -126,7 +102,7 @@ def _append_all(case: Live, appends: Sequence[Append]) -> None:
 
 def _one_after_the_other(number: int, append: Append) -> None:
     for _ in range(number):
-        append(_stamped(time.perf_counter()))
+        append(stamped(time.perf_counter()))
 
 
 def _evenly(number: int, append: Append) -> None:
@@ -136,21 +112,7 @@ def _evenly(number: int, append: Append) -> None:
         due = start + place / PER_SECOND
         late = time.perf_counter() >= due
         time.sleep(max(0.0, due - time.perf_counter()))
-        append(_stamped(due if late else time.perf_counter()))
-
-
-def _stamped(moment: float) -> dict[str, Any]:
-    return payload(_SIZE - 30) | {"at": moment}
-
-
-def _measurement(case: Live, latencies: Sequence[float], cpu_seconds: float) -> Measurement:
-    assert len(latencies) == case.appends * max(1, case.subscriptions), f"received {len(latencies)}"
-    return Measurement(
-        1_000 * percentile(latencies, 50),
-        tuple(latencies),
-        cpu_seconds=cpu_seconds,
-        operations=len(latencies),
-    )
+        append(stamped(due if late else time.perf_counter()))
 
 
 def _answers(append: Append, case: Live) -> Measurement:
@@ -163,7 +125,7 @@ def _answers(append: Append, case: Live) -> Measurement:
 
     cpu = time.process_time()
     _append_all(case, [timed])
-    return _measurement(case, latencies, time.process_time() - cpu)
+    return measurement(case, latencies, time.process_time() - cpu)
 
 
 # ── ours ─────────────────────────────────────────────────────────────────────────────────────────
@@ -201,9 +163,9 @@ def _ours(store: EventStore, case: Live, _: Round) -> Measurement:
         _append_all(case, [partial(_append_to_ours, store)] * WRITERS)
         [last] = store.read_all_streams_backward(count=1)
         for subscription in subscriptions:
-            subscription.wait_for(last, _TIMEOUT)
+            subscription.wait_for(last, TIMEOUT)
         cpu = time.process_time() - cpu
-    return _measurement(case, latencies, cpu)
+    return measurement(case, latencies, cpu)
 
 
 @contextmanager
@@ -249,16 +211,16 @@ def _bare(dsn: str, case: Live, _: Round) -> Measurement:
             lambda event: latencies.append(time.perf_counter() - event.data["at"]),
             ready,
         )
-        assert ready.wait(_TIMEOUT)
+        assert ready.wait(TIMEOUT)
         cpu = time.process_time()
         if case.loaded:
             groups = case.appends // WRITERS
             _one_after_the_other(groups, lambda data: writer.append_each([data] * WRITERS))
         else:
             _evenly(case.appends, lambda data: writer.append_each([data]))
-        followed.result(_TIMEOUT)
+        followed.result(TIMEOUT)
         cpu = time.process_time() - cpu
-    return _measurement(case, latencies, cpu)
+    return measurement(case, latencies, cpu)
 
 
 # ── umadb ────────────────────────────────────────────────────────────────────────────────────────
@@ -278,11 +240,11 @@ def _uma(uma: Uma, case: Live, _: Round) -> Measurement:
         cpu = time.process_time()
         _append_all(case, [partial(_append_to_uma, uma)] * WRITERS)
         for one in followed:
-            one.result(_TIMEOUT)
+            one.result(TIMEOUT)
         cpu = time.process_time() - cpu
         for stream in streams:
             stream.cancel()
-    return _measurement(case, latencies, cpu)
+    return measurement(case, latencies, cpu)
 
 
 def _append_to_uma(uma: Uma, data: object) -> None:

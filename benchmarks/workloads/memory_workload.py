@@ -1,15 +1,16 @@
 """Memory: peak of a process whose subscriber is much slower than its events.
 
-``python -m benchmarks.workloads.memory_workload DSN SECONDS APPENDS`` is that process; it prints
-megabytes.
+``python -m benchmarks.workloads.memory_workload CONTENDER DSN SECONDS APPENDS`` is that process; it
+prints megabytes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from benchmarks.contenders.load import ALL, events, new_stream
 from benchmarks.measuring.measured_process import printed_by
 from benchmarks.measuring.workload import Measurement, Round, Workload
 from benchmarks.workloads.seeding import seed
-from eventstore import Config, Events, EventStore, ExpectedVersion
+from eventstore import AsyncEventStore, Config, Events, EventStore, ExpectedVersion
 
 __all__ = ["workloads"]
 
@@ -43,13 +44,14 @@ def workloads(arena: Arena) -> Iterator[Workload]:
             group="memory",
             unit="MB",
             better="lower",
-            contenders={"ours": partial(_run, dsn, seconds, more)},
+            contenders={name: partial(_run, name, dsn, seconds, more) for name in _MEASURED},
             rounds=1,
         )
 
 
-def _run(dsn: str, seconds: float, appended: int, _: Round) -> Measurement:
-    return Measurement(printed_by("benchmarks.workloads.memory_workload", dsn, seconds, appended))
+def _run(name: str, dsn: str, seconds: float, appended: int, _: Round) -> Measurement:
+    peak = printed_by("benchmarks.workloads.memory_workload", name, dsn, seconds, appended)
+    return Measurement(peak)
 
 
 class _Slow(pykka.ThreadingActor):
@@ -75,6 +77,25 @@ def _peak(dsn: str, seconds: float, appended: int) -> float:
         return _peak_of_this_process()
 
 
+async def _peak_in_a_loop(dsn: str, seconds: float, appended: int) -> float:
+    until = time.monotonic() + seconds
+    async with AsyncEventStore.connect(Config(dsn, stop_timeout=0.1)) as store:
+        subscription = await store.subscribe_to_all_streams("slow in a loop", _work_slowly)
+        for _ in range(appended // _PER_APPEND):
+            more = events(_PER_APPEND)
+            await store.append_to_stream(new_stream(), ExpectedVersion.NO_STREAM, more)
+        while time.monotonic() < until or subscription.checkpoint == 0:
+            await asyncio.sleep(0.05)
+        head = (await store.stream_info(ALL)).stream_version
+        assert subscription.checkpoint < head, f"no backlog at {subscription.checkpoint}"
+        return _peak_of_this_process()
+
+
+async def _work_slowly(received: Events) -> None:
+    for _ in received:
+        await asyncio.sleep(_PER_EVENT)
+
+
 def _peak_of_this_process() -> float:
     """Return megabytes; getrusage is a fallback, as on Linux it includes the parent before exec."""
     status = Path("/proc/self/status")
@@ -85,5 +106,10 @@ def _peak_of_this_process() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1_000_000
 
 
+_MEASURED: dict[str, Callable[[str, float, int], float]] = {
+    "ours": _peak,
+    "asyncio": lambda dsn, seconds, appended: asyncio.run(_peak_in_a_loop(dsn, seconds, appended)),
+}
+
 if __name__ == "__main__":
-    print(_peak(sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))
+    print(_MEASURED[sys.argv[1]](sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))

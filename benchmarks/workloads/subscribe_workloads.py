@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import pykka
@@ -18,49 +17,18 @@ from benchmarks.contenders.contender import Contender
 from benchmarks.contenders.eventsourcing import EventSourcing
 from benchmarks.contenders.load import ALL
 from benchmarks.contenders.other_subscribers import catch_up_in_eventsourcing, catch_up_in_uma
+from benchmarks.contenders.ours_asyncio import OursAsyncio
 from benchmarks.contenders.uma import Uma
 from benchmarks.measuring.measure import timed
 from benchmarks.measuring.workload import Measurement, Round, Run, Workload
-from benchmarks.workloads.seeding import RARE_TYPE, seed
+from benchmarks.workloads.catch_up_case import TIMEOUT, CatchUp, is_rare
+from benchmarks.workloads.loop_catch_up import catch_up_in_loop
+from benchmarks.workloads.seeding import seed
 from eventstore import Events, EventStore, RecordedEvent
 
-__all__ = ["CatchUp", "bare_catch_up", "catch_up", "workloads"]
+__all__ = ["bare_catch_up", "catch_up", "workloads"]
 
-Subscriber = Literal["function", "actor", "actor, each event"]
-"""What acknowledges: a returning function, an actor per batch, or an actor per event."""
-
-_TIMEOUT = 600.0
 _MOST_BARE = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatchUp:
-    """One case: number of events, and number and kind of subscriptions."""
-
-    events: int
-    """Events for each subscription."""
-    subscriptions: int = 1
-    subscriber: Subscriber = "function"
-    batch_by: Literal["stream", "any"] = "stream"
-    selects: bool = False
-    """Whether a selector passes one event in a hundred; the store acknowledges the others."""
-    rounds: int | None = None
-
-    @property
-    def passing(self) -> int:
-        """Number of events that each subscription receives."""
-        return self.events // 100 if self.selects else self.events
-
-    @property
-    def name(self) -> str:
-        parts = [f"{self.events:,} events, {self.subscriptions} at once"]
-        if self.subscriber != "function":
-            parts.append(f"acknowledged by an {self.subscriber}")
-        if self.batch_by == "any":
-            parts.append("batches of any stream")
-        if self.selects:
-            parts.append("selector passes 1 %")
-        return "; ".join(parts)
 
 
 def workloads(arena: Arena) -> Iterator[Workload]:
@@ -72,12 +40,16 @@ def workloads(arena: Arena) -> Iterator[Workload]:
         dsn = arena.place("subscribing").dsn
         EventStore.connect(dsn, init=True).close()
         seed(dsn, backlog, per_stream=per_stream)
-        with EventStore.connect(dsn) as store, closing(BareSubscriber(dsn)) as bare:
+        with (
+            EventStore.connect(dsn) as store,
+            closing(OursAsyncio.join(dsn)) as in_loop,
+            closing(BareSubscriber(dsn)) as bare,
+        ):
             for case in cases:
-                contenders: dict[str, Run] = {
-                    "ours": partial(catch_up, store, case),
-                    "bare": partial(bare_catch_up, bare, case),
-                }
+                contenders: dict[str, Run] = {"ours": partial(catch_up, store, case)}
+                if case.subscriber == "function":
+                    contenders["asyncio"] = partial(catch_up_in_loop, in_loop.store, case)
+                contenders["bare"] = partial(bare_catch_up, bare, case)
                 if case == cases[0]:
                     contenders |= _others(arena, case.events)
                 yield Workload(
@@ -160,12 +132,12 @@ def catch_up(store: EventStore, case: CatchUp, _: Round) -> Measurement:
                 subscriber,
                 start_from=start,
                 batch_by=case.batch_by,
-                selector=_is_rare if case.selects else None,
+                selector=is_rare if case.selects else None,
             )
             for subscriber in subscribers
         ]
         for subscription in subscriptions:
-            subscription.wait_for(last, _TIMEOUT)
+            subscription.wait_for(last, TIMEOUT)
         taken, cpu_taken = time.perf_counter() - begun, time.process_time() - cpu
         for subscription in subscriptions:
             subscription.unsubscribe()
@@ -173,10 +145,6 @@ def catch_up(store: EventStore, case: CatchUp, _: Round) -> Measurement:
     assert received() == case.passing * case.subscriptions, f"received {received():,} events"
     total = case.events * case.subscriptions
     return Measurement(total / taken, cpu_seconds=cpu_taken, operations=total)
-
-
-def _is_rare(event: RecordedEvent) -> bool:
-    return event.event_type == RARE_TYPE
 
 
 @contextmanager
@@ -228,7 +196,7 @@ def bare_catch_up(bare: BareSubscriber, case: CatchUp, _: Round) -> Measurement:
 
     def receive(event: RecordedEvent) -> None:
         nonlocal passing
-        passing += not case.selects or _is_rare(event)
+        passing += not case.selects or is_rare(event)
 
     times = min(case.subscriptions, _MOST_BARE)
     measured = timed(lambda: sum(bare.catch_up(head - case.events, receive) for _ in range(times)))
