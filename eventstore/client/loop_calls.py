@@ -13,8 +13,12 @@ from eventstore.client.loop_deadlines import LoopDeadlines
 
 __all__ = ["LoopCalls", "calls_into"]
 
-_AT_ONCE = 200
-"""Most calls in a row, so that other callbacks of the loop come in between."""
+_AT_ONCE = 20
+"""Most calls in a row, so that timers and other callbacks of the loop come in between.
+
+What they wake is run in a row, too: with 200, a commit that 100 tasks wait for kept the loop of a
+service from anything else for 30 ms.
+"""
 
 
 class LoopCalls:
@@ -43,7 +47,7 @@ class LoopCalls:
             self._drop()
             return False
         self._calls.append((function, arguments))
-        # No lock: the loop forgets that it was told before it looks at the calls.
+        # No lock: the loop forgets that it was told before it looks at the calls a last time.
         return self._is_told or self._tell()
 
     def _tell(self) -> bool:
@@ -64,15 +68,19 @@ class LoopCalls:
         self.deadlines.clear()
 
     def _run(self) -> None:
-        self._is_told = False
         calls = self._calls
         try:
             for _ in range(min(len(calls), _AT_ONCE)):
                 function, arguments = calls.popleft()
                 function(*arguments)
         finally:
-            if calls and not self._is_told:
-                self._tell()
+            if calls:
+                asyncio.get_running_loop().call_soon(self._run)
+            else:
+                self._is_told = False
+                # Who added a call just before did not tell.
+                if calls and not self._is_told:
+                    self._tell()
 
 
 _ways = WeakKeyDictionary[asyncio.AbstractEventLoop, LoopCalls]()

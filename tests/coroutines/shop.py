@@ -1,4 +1,4 @@
-"""The service of `test_fastapi.py`. It counts how long callbacks of this project hold the loop."""
+"""The service of `test_fastapi.py`, and one like it without a store to compare with."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from eventstore import (
     StreamNotFoundError,
     WrongExpectedVersionError,
 )
+from tests.coroutines.loop_times import reported
 
 
 async def confirm(_events: Events) -> None: ...
@@ -25,13 +26,20 @@ async def confirm(_events: Events) -> None: ...
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with AsyncEventStore.connect(Config.from_env()) as store:
+    async with reported(), AsyncEventStore.connect(Config.from_env()) as store:
         await store.subscribe_to_all_streams("confirmations", confirm)
         app.state.store = store
         yield
 
 
+@asynccontextmanager
+async def empty_lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async with reported():
+        yield
+
+
 app = FastAPI(lifespan=lifespan)
+empty = FastAPI(lifespan=empty_lifespan)
 
 
 @app.post("/orders/{order_id}", status_code=201)
@@ -47,6 +55,11 @@ async def place(order_id: str, order: dict[str, Any], request: Request) -> dict[
     except StorageUnavailableError as error:
         raise HTTPException(503, "try again") from error
     return {"position": result.last_global_position}
+
+
+@empty.post("/orders/{order_id}", status_code=201)
+async def place_nowhere(order_id: str, order: dict[str, Any]) -> dict[str, Any]:
+    return {"position": len(order_id), "order": order}
 
 
 @app.get("/orders/{order_id}")

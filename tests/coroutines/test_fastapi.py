@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -17,10 +18,14 @@ from fastapi.testclient import TestClient
 
 from eventstore import CallerRuntime, Config, EventStore
 from tests.coroutines import shop
+from tests.coroutines.loop_times import REPORT
 from tests.support.waiting import PATIENCE, wait_until
 
 REQUESTS = 200
 """At once."""
+
+LONGEST = 0.005
+"""Seconds of processor time that a callback of ours may take."""
 
 
 @pytest.fixture
@@ -58,9 +63,9 @@ def test_many_requests_at_once_are_answered(config: Config) -> None:
 
 
 @contextmanager
-def served(socket: Path) -> Iterator[subprocess.Popen[str]]:
+def served(socket: Path, service: str = "app") -> Iterator[subprocess.Popen[str]]:
     """Serve the shop over a socket."""
-    command = [sys.executable, "-W", "error", "-m", "uvicorn", "tests.coroutines.shop:app"]
+    command = [sys.executable, "-W", "error", "-m", "uvicorn", f"tests.coroutines.shop:{service}"]
     with subprocess.Popen(
         [*command, "--uds", str(socket), "--log-level", "warning"],
         stdout=subprocess.PIPE,
@@ -75,9 +80,12 @@ def served(socket: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.usefixtures("environment")
-def test_what_was_acknowledged_before_a_sigterm_is_stored(config: Config, tmp_path: Path) -> None:
+def test_what_was_acknowledged_before_a_sigterm_is_stored(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """G42, G5, G26: under uvicorn, with a clean end, and the loop was never held up by us."""
-    socket = tmp_path / "shop"
+    socket, times = tmp_path / "shop", tmp_path / "times"
+    monkeypatch.setenv(REPORT, str(times))
     with served(socket) as process:
         acknowledged, refused = asyncio.run(_requests(socket, process))
         _output, complaints = process.communicate(timeout=PATIENCE)
@@ -87,6 +95,10 @@ def test_what_was_acknowledged_before_a_sigterm_is_stored(config: Config, tmp_pa
     assert len(acknowledged) >= REQUESTS
     assert refused <= {200, 201, 503}
     assert {f"order-{number}" for number in acknowledged} <= stored(config)
+    ours = json.loads(times.read_text())["ours"]
+    assert len(ours) > 100
+    # Processor time, which other work on the machine does not change.
+    assert max(ours) <= LONGEST
 
 
 async def _requests(socket: Path, process: subprocess.Popen[str]) -> tuple[set[str], set[int]]:

@@ -1,0 +1,86 @@
+"""How often an event loop stands still, with a store and without one.
+
+``python -m tests.coroutines.loop_gaps``: two services serve the same requests in turn, 200 of them
+at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+import httpx2 as httpx
+
+from eventstore import CallerRuntime, EventStore
+from eventstore.embedded import EmbeddedServer
+from tests.coroutines.loop_times import REPORT
+from tests.coroutines.test_fastapi import LONGEST, REQUESTS, served
+from tests.support.waiting import PATIENCE
+
+ROUNDS = 7
+EACH = 20
+"""Requests of each of the tasks, one after the other."""
+GAP = 0.020
+"""Seconds."""
+
+
+async def requests(socket: Path) -> None:
+    transport = httpx.AsyncHTTPTransport(uds=str(socket), retries=3)
+
+    async def place(task: int) -> None:
+        for number in range(EACH):
+            answer = await client.post(f"/orders/{os.urandom(8).hex()}-{task}-{number}", json={})
+            assert answer.status_code == 201, answer
+
+    async with httpx.AsyncClient(
+        transport=transport, timeout=PATIENCE, base_url="http://shop"
+    ) as client:
+        await asyncio.gather(*[place(task) for task in range(REQUESTS)])
+
+
+def measured(service: str, folder: Path) -> tuple[int, int, float, list[float]]:
+    """Return the gaps, the timers, the longest gap and the times of our callbacks, in seconds."""
+    socket, report = folder / "socket", folder / "report"
+    socket.unlink(missing_ok=True)
+    os.environ[REPORT] = str(report)
+    with served(socket, service) as process:
+        asyncio.run(requests(socket))
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    found = json.loads(report.read_text())
+    late = found["late"]
+    return sum(each > GAP for each in late), len(late), max(late), found["ours"]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with EmbeddedServer.start(folder / "server") as server:
+            os.environ["EVENTSTORE_DSN"] = server.dsn
+            EventStore.connect(server.dsn, init=True, runtime=CallerRuntime).close()
+            shares: dict[str, list[float]] = {"empty": [], "app": []}
+            for number in range(ROUNDS):
+                for service in sorted(shares, reverse=bool(number % 2)):
+                    gaps, timers, longest, ours = measured(service, folder)
+                    shares[service].append(gaps / timers)
+                    callbacks = ""
+                    if ours:
+                        over = sum(each > LONGEST for each in ours)
+                        callbacks = (
+                            f"; {len(ours):,} callbacks of ours, the longest"
+                            f" {1_000 * max(ours):.2f} ms, {over} over {1_000 * LONGEST:.0f} ms"
+                        )
+                    print(
+                        f"{service:5}: {gaps} of {timers:,} timers late by over"
+                        f" {1_000 * GAP:.0f} ms, the longest {1_000 * longest:.0f} ms{callbacks}"
+                    )
+    for service, found in shares.items():
+        print(f"{service:5}: median {100 * statistics.median(found):.2f} % of the timers late")
+
+
+if __name__ == "__main__":
+    main()
