@@ -135,8 +135,9 @@ OWNING = (
         guarantee="G15",
         breaks="An owner that only renews goes on in a stream that is another one now.",
         where=sql_function("keep_subscriptions")
-        .statement("SELECT array_agg(r.position_id) INTO v_moving")
-        .where()
+        .statement("SELECT array_agg(p.id) INTO v_moving")
+        .where(mentioning="DISTINCT")
+        .conjunct(mentioning="DISTINCT")
         .alternative(mentioning="DISTINCT"),
         change=remove,
         killers=(f"{_FENCE}::test_a_stream_created_again_is_another_one_to_its_owner",),
@@ -300,7 +301,7 @@ OWNING = (
         guarantee="G16",
         breaks="A lease that somebody has locked costs every subscription its lease.",
         where=sql_function("keep_subscriptions")
-        .statement("SELECT array_agg(k.position_id) INTO v_renewed")
+        .statement("SELECT array_agg(k.position_id), array_agg(k.place) INTO v_renewed")
         .phrase("SKIP LOCKED"),
         change=remove,
         killers=(f"{_DEADLINES}::test_a_lease_that_somebody_locked_costs_no_other_its_lease",),
@@ -310,7 +311,7 @@ OWNING = (
         guarantee="G16",
         breaks="A position that a transaction has locked costs every subscription its lease.",
         where=sql_function("keep_subscriptions")
-        .statement("SELECT array_agg(k.position_id) INTO v_locked")
+        .statement("SELECT array_agg(k.position_id), array_agg(k.place) INTO v_locked")
         .phrase("SKIP LOCKED"),
         change=remove,
         killers=(f"{_DEADLINES}::test_a_position_that_somebody_locked_costs_nobody_a_lease",),
