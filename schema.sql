@@ -816,10 +816,9 @@ END $$;
 
 -- Stores these checkpoints in the positions that the caller has locked, if the fence matches. A stream
 -- that was hard-deleted and created again is another one: its subscriptions start over. p_places: where
--- the locked rows are.
+-- the rows are; null for those that are not locked.
 CREATE FUNCTION :"schema".move_positions(
-  p_locked bigint[], p_places tid[],
-  p_ids bigint[], p_owners uuid[], p_epochs bigint[], p_checkpoints bigint[]
+  p_places tid[], p_owners uuid[], p_epochs bigint[], p_checkpoints bigint[]
 ) RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = :"schema", pg_temp AS $$
 DECLARE
   v_head bigint := store_head();
@@ -828,10 +827,10 @@ BEGIN
   WITH anew AS (
     UPDATE positions p
        SET stream_no = n.stream_no, checkpoint = 0, epoch = p.epoch + 1
-      FROM unnest(p_places) k(place) JOIN positions r ON r.ctid = k.place
+      FROM unnest(p_places) m(place) JOIN positions r ON r.ctid = m.place
       JOIN subscriptions s USING (subscription_id)
      CROSS JOIN LATERAL subscribed_head(s.stream_id, v_head) n
-     WHERE p.ctid = k.place AND p.stream_no <> n.stream_no
+     WHERE p.ctid = m.place AND p.stream_no <> n.stream_no
     RETURNING p.position_id)
   SELECT array_agg(position_id) INTO v_gone FROM anew;
   IF v_gone IS NOT NULL THEN
@@ -840,14 +839,12 @@ BEGIN
 
   UPDATE positions p
      SET stream_no = coalesce(p.stream_no, n.stream_no),
-         checkpoint = CASE WHEN m.checkpoint > p.checkpoint AND m.checkpoint <= n.head
-                           THEN m.checkpoint ELSE p.checkpoint END
-    FROM unnest(p_ids, p_owners, p_epochs, p_checkpoints) m(id, owner, epoch, checkpoint)
-    JOIN unnest(p_locked, p_places) k(id, place) USING (id)
-    JOIN positions r ON r.ctid = k.place
+         checkpoint = CASE WHEN m.checkpoint <= n.head THEN m.checkpoint ELSE p.checkpoint END
+    FROM unnest(p_places, p_owners, p_epochs, p_checkpoints) m(place, owner, epoch, checkpoint)
+    JOIN positions r ON r.ctid = m.place
     JOIN subscriptions s USING (subscription_id)
    CROSS JOIN LATERAL subscribed_head(s.stream_id, v_head) n
-   WHERE p.ctid = k.place AND p.owner = m.owner AND p.epoch = m.epoch
+   WHERE p.ctid = m.place AND p.owner = m.owner AND p.epoch = m.epoch
      AND (m.checkpoint > p.checkpoint AND m.checkpoint <= n.head
           OR p.stream_no IS NULL AND n.stream_no IS NOT NULL);
 END $$;
@@ -878,58 +875,55 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 #variable_conflict use_column
 DECLARE
-  v_renewed bigint[];
-  v_leases  tid[];        -- where the leases of v_renewed are
-  v_moving  bigint[];     -- positions to move on
-  v_locked  bigint[];     -- those that nobody else has locked
-  v_places  tid[];        -- where these are
+  v_leases  tid[];        -- where the lease of each item is; null: somebody has locked it
+  v_moves   boolean[];    -- whether the position of each item is to be moved
+  v_places  tid[];        -- where it is then; null: somebody has locked it
   v_head    bigint := store_head();
   v_now     timestamptz;
 BEGIN
   PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
-  SELECT array_agg(k.position_id), array_agg(k.place) INTO v_renewed, v_leases
-    FROM unnest(p_ids) p(id) CROSS JOIN LATERAL (
-         SELECT l.position_id, l.ctid AS place FROM leases l
-          WHERE l.position_id BETWEEN p.id AND p.id
-          ORDER BY l.position_id DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) k;
+  SELECT array_agg(k.place ORDER BY p.item) INTO v_leases
+    FROM unnest(p_ids) WITH ORDINALITY p(id, item) LEFT JOIN LATERAL (
+         SELECT l.ctid AS place FROM leases l WHERE l.position_id BETWEEN p.id AND p.id
+          ORDER BY l.position_id DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) k ON true;
   v_now := clock_timestamp();
   UPDATE leases l
      SET state = p.state, last_error = p.last_error, attempts = p.attempts,
          renewed_at = v_now, expires_at = v_now + make_interval(secs => p_lease)
-    FROM unnest(p_ids, p_owners, p_epochs, p_states, p_errors, p_attempts)
-           p(id, owner, epoch, state, last_error, attempts)
-    JOIN unnest(v_renewed, v_leases) k(id, place) USING (id)
-   WHERE l.ctid = k.place AND l.owner = p.owner AND l.epoch = p.epoch;
+    FROM unnest(v_leases, p_owners, p_epochs, p_states, p_errors, p_attempts)
+           p(place, owner, epoch, state, last_error, attempts)
+   WHERE l.ctid = p.place AND l.owner = p.owner AND l.epoch = p.epoch;
 
-  SELECT array_agg(p.id) INTO v_moving
-    FROM unnest(p_ids, p_owners, p_epochs, p_checkpoints) p(id, owner, epoch, checkpoint)
-   CROSS JOIN LATERAL (
-         SELECT * FROM positions WHERE position_id BETWEEN p.id AND p.id
-          ORDER BY position_id DESC LIMIT 1) r
-    JOIN subscriptions s USING (subscription_id)
-   CROSS JOIN LATERAL subscribed_head(s.stream_id, v_head) n
-   WHERE r.owner = p.owner AND r.epoch = p.epoch
-     AND (r.stream_no IS DISTINCT FROM coalesce(n.stream_no, r.stream_no)
-          OR p.checkpoint > r.checkpoint AND p.checkpoint <= n.head);
-  IF v_moving IS NOT NULL THEN
-    SELECT array_agg(k.position_id), array_agg(k.place) INTO v_locked, v_places
-      FROM unnest(v_moving) m(id) CROSS JOIN LATERAL (
-           SELECT r.position_id, r.ctid AS place FROM positions r
-            WHERE r.position_id BETWEEN m.id AND m.id
-            ORDER BY r.position_id DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) k;
-    PERFORM move_positions(v_locked, v_places, p_ids, p_owners, p_epochs, p_checkpoints);
+  SELECT array_agg(m.moves ORDER BY p.item) INTO v_moves
+    FROM unnest(p_ids, p_owners, p_epochs, p_checkpoints)
+           WITH ORDINALITY p(id, owner, epoch, checkpoint, item) LEFT JOIN LATERAL (
+         SELECT r.stream_no IS DISTINCT FROM coalesce(n.stream_no, r.stream_no)
+                OR p.checkpoint > r.checkpoint AND p.checkpoint <= n.head AS moves
+           FROM (SELECT * FROM positions WHERE position_id BETWEEN p.id AND p.id
+                  ORDER BY position_id DESC LIMIT 1) r
+           JOIN subscriptions s USING (subscription_id)
+          CROSS JOIN LATERAL subscribed_head(s.stream_id, v_head) n
+          WHERE r.owner = p.owner AND r.epoch = p.epoch) m ON true;
+  IF true = ANY (v_moves) THEN
+    SELECT array_agg(k.place ORDER BY p.item) INTO v_places
+      FROM unnest(p_ids, v_moves) WITH ORDINALITY p(id, moves, item) LEFT JOIN LATERAL (
+           SELECT r.ctid AS place FROM positions r
+            WHERE p.moves AND r.position_id BETWEEN p.id AND p.id
+            ORDER BY r.position_id DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) k ON true;
+    PERFORM move_positions(v_places, p_owners, p_epochs, p_checkpoints);
   END IF;
 
   RETURN QUERY
     SELECT p.item, coalesce(r.owner = p.owner AND r.epoch = p.epoch, false),
-           p.id <> ALL (coalesce(v_moving, '{}')) OR p.id = ANY (v_locked) IS TRUE,
+           p.moves IS NOT TRUE OR p.place IS NOT NULL,
            coalesce(r.checkpoint, 0), coalesce(s.paused, false)
-      FROM unnest(p_ids, p_owners, p_epochs) WITH ORDINALITY p(id, owner, epoch, item)
+      FROM unnest(p_ids, p_owners, p_epochs, v_leases, v_moves, v_places)
+             WITH ORDINALITY p(id, owner, epoch, lease, moves, place, item)
       LEFT JOIN LATERAL (
            SELECT * FROM positions WHERE position_id BETWEEN p.id AND p.id
             ORDER BY position_id DESC LIMIT 1) r ON true
       LEFT JOIN subscriptions s USING (subscription_id)
-     WHERE r.position_id IS NULL OR p.id = ANY (v_renewed);
+     WHERE r.position_id IS NULL OR p.lease IS NOT NULL;
 END $$;
 
 -- Reads the rows of these positions without locking or writing anything. A position without an owner
@@ -965,14 +959,15 @@ CREATE FUNCTION :"schema".release_subscriptions(
 AS $$
 DECLARE
   v_locked   bigint[];
-  v_places   tid[];        -- where these are
+  v_places   tid[];        -- where these are; null for the others
   v_released bigint[];
 BEGIN
   PERFORM begin_change(p_wait_ms, p_store_id, p_unsafe);
-  SELECT array_agg(k.position_id), array_agg(k.place) INTO v_locked, v_places
-    FROM (SELECT r.position_id, r.ctid AS place FROM positions r WHERE r.position_id = ANY (p_ids)
-           ORDER BY r.position_id FOR NO KEY UPDATE SKIP LOCKED) k;
-  PERFORM move_positions(v_locked, v_places, p_ids, p_owners, p_epochs, p_checkpoints);
+  SELECT array_agg(k.position_id), array_agg(k.place ORDER BY p.item) INTO v_locked, v_places
+    FROM unnest(p_ids) WITH ORDINALITY p(id, item) LEFT JOIN LATERAL (
+         SELECT r.position_id, r.ctid AS place FROM positions r WHERE r.position_id = p.id
+            FOR NO KEY UPDATE SKIP LOCKED) k ON true;
+  PERFORM move_positions(v_places, p_owners, p_epochs, p_checkpoints);
 
   SELECT array_agg(r.position_id) INTO v_released
     FROM unnest(p_ids, p_owners, p_epochs) p(id, owner, epoch)

@@ -51,7 +51,7 @@ class _Edit:
 
 _UNFENCED = (
     _Edit("move_positions", "AND p.owner = m.owner AND p.epoch = m.epoch", ""),
-    _Edit("keep_subscriptions", "WHERE r.owner = p.owner AND r.epoch = p.epoch\n     AND (", "WHERE ("),
+    _Edit("keep_subscriptions", "WHERE r.owner = p.owner AND r.epoch = p.epoch) m", ") m"),
     _Edit(
         "keep_subscriptions",
         "coalesce(r.owner = p.owner AND r.epoch = p.epoch, false)",

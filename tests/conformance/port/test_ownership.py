@@ -217,6 +217,19 @@ def test_after_a_takeover_the_old_owner_changes_nothing(user: User, other: User)
     assert isinstance(user.claim(), Held)
 
 
+@pytest.mark.parametrize("stream_id", ["$all", "a"])
+def test_a_checkpoint_that_comes_late_takes_back_nothing(user: User, stream_id: str) -> None:
+    """G16: of one owner, whether it goes on or ends."""
+    user.store("a", 5)
+    fence = user.own(stream_id=stream_id).fence
+    assert user.keep(fence, checkpoint=4).checkpoint == 4
+
+    assert user.keep(fence, checkpoint=2).checkpoint == 4
+    user.release(fence, checkpoint=3)
+
+    assert user.info(stream_id=stream_id).checkpoint == 4
+
+
 def test_a_reset_fences_the_owner_and_sets_the_checkpoint(user: User, other: User) -> None:
     """G16: also backwards, which nobody else can."""
     user.store("a", 5)
