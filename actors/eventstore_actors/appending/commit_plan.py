@@ -283,18 +283,19 @@ class Gathering:
         self._events = 0
         self._ended = 0.0
 
-    def committed(self, appends: int, events: int, now: float) -> bool:
+    def committed(self, appends: int, events: int, now: float, *, others: bool) -> bool:
         """Note a commit.
 
         Args:
             appends: Number of its appends, each from one caller.
             events: Number of all its events.
             now: When it ended, on `time.monotonic`.
+            others: Whether another append waited then. One caller alone has nobody to share with.
 
         Returns:
             True if its callers should share the next commit, too.
         """
-        self._events, self._ended = events, now
+        self._events, self._ended = (events if appends > 1 or others else 0), now
         return appends > 1 and events <= FEW_EVENTS * appends
 
     def pause(self, now: float) -> float:

@@ -181,6 +181,8 @@ class Writer(SupervisedActor):
     def _settle(self, job: Job, appends: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         stored: list[StoredEvent] = []
         again: list[AppendRequest] = []
+        # Looked at before the answers, after which the callers come back.
+        others = len(self._plan) > 0 or not self.actor_inbox.empty()
         # Read after the commit: a subscription that watches from now on reads it in the storage.
         watched = self._shared.recent.watched
         for item, append, outcome in zip(job.group.items, appends, outcomes, strict=True):
@@ -201,8 +203,9 @@ class Writer(SupervisedActor):
         if stored:
             self._shared.directory.tell(Child.PUBLISHER, EventsCommitted(tuple(stored)))
         events = sum(len(part.events) for append in appends for part in append)
-        now = time.monotonic()
-        self._shared.turn.shared = self._gathering.committed(len(job.requests), events, now)
+        self._shared.turn.shared = self._gathering.committed(
+            len(job.requests), events, time.monotonic(), others=others
+        )
         self._jobs.popleft()
         self._jobs.extend(job.one_each(again))
 
