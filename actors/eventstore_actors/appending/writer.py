@@ -54,7 +54,10 @@ class Writer(SupervisedActor):
         match message:
             case AppendRequest():
                 self._plan.add(message)
-                self._flush_soon()
+                if self.actor_inbox.empty():
+                    self._gather_or_flush()  # as a `Flush` would do that came now
+                else:
+                    self._flush_soon()
             case Flush():
                 self._flush_told = False
                 self._gather_or_flush()
