@@ -18,7 +18,9 @@ CLIENT = ROOT / "eventstore" / "client"
 STORE = CLIENT / "store.py"
 SUBSCRIPTION = ROOT / "eventstore" / "model" / "subscription.py"
 
-WAITING = re.compile(r"self\._(append|call|close|join|prepare|read|subscribe|wait_for)\(")
+WAITING = re.compile(
+    r"self\._(append|append_series|call|close|join|prepare|read|subscribe|wait_for)\("
+)
 """Calls of what `CoroutineCalls` has as coroutines."""
 
 WORDS = {
@@ -77,6 +79,9 @@ SIGNATURES = {
 }
 
 DOCS = {
+    "append_many": [
+        ("Read once, as they are needed.", "Read once, as they are needed, in a thread.")
+    ],
     "connect": [
         (
             "Connect to a store and start its runtime.",
@@ -114,8 +119,9 @@ STORE_IMPORTS = '''
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, Self, Unpack
+from uuid import UUID
 
-from eventstore.client.appending import prepare_one, prepare_several
+from eventstore.client.appending import check_iterable, prepare_one, prepare_several
 from eventstore.client.async_subscription import AsyncSubscription
 from eventstore.client.coroutine_calls import Connecting, CoroutineCalls
 from eventstore.client.coroutine_handler import AsyncReceiver
@@ -123,9 +129,11 @@ from eventstore.client.following import AsyncFollower
 from eventstore.client.paging import FROM_END, PAGE, check_count, check_position
 from eventstore.client.store import EventStore, key_of
 from eventstore.model.awaited import Awaited
+from eventstore.model.checks import check_bool, check_uuid
 from eventstore.model.config import Config
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
 from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
+from eventstore.model.stream_listing import StreamListing
 from eventstore.model.subscription import (
     Subscription,
     SubscriptionInfo,

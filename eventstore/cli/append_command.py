@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from eventstore import AppendResult, Config, EventData, ExpectedVersion
-from eventstore.cli.command import Command
+from eventstore.cli.command import Command, event_id
 from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.json_lines import BadLineError, bounded_lines, stripped
 from eventstore.cli.json_text import decode_json
@@ -47,7 +47,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--event-id",
-        type=_uuid,
+        type=event_id,
         metavar="UUID",
         help="makes a repeated append of the same event harmless",
     )
@@ -61,13 +61,6 @@ def _expected_version(text: str) -> int:
             f"must be a version (0 or more), any, no-stream or stream-exists: {text!r}"
         )
     return int(text)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise ArgumentTypeError(f"must be a UUID: {text!r}") from None
 
 
 def _append(options: Namespace, config: Config, out: Output) -> None:

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from eventstore.model.names import MAX_POSITION
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from eventstore import Config, EventStore
     from eventstore.cli.output import Output
 
-__all__ = ["Command", "Run", "no_arguments", "on_store", "one_or_more", "zero_or_more"]
+__all__ = ["Command", "Run", "event_id", "no_arguments", "on_store", "one_or_more", "zero_or_more"]
 
 Run = Callable[[argparse.Namespace, "Config", "Output"], None]
 """Runs a command with its options."""
@@ -55,6 +56,18 @@ def on_store(run: Callable[[argparse.Namespace, EventStore, Output], None]) -> R
             run(options, store, out)
 
     return opening
+
+
+def event_id(text: str) -> UUID:
+    """Return the id that an argument gives.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not a UUID.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a UUID: {text!r}") from None
 
 
 def one_or_more(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from eventstore.cli.append_command import APPEND
 from eventstore.cli.database_commands import CREATE, DROP, INIT, MIGRATE
 from eventstore.cli.import_command import IMPORT
-from eventstore.cli.read_commands import READ, STATUS, STREAMS, TAIL
+from eventstore.cli.read_commands import FIND, READ, STATUS, STREAMS, TAIL
 from eventstore.cli.subscription_commands import SUBSCRIPTIONS
 from eventstore.cli.verify_command import VERIFY
 
@@ -20,6 +20,7 @@ COMMANDS = (
     VERIFY,
     STREAMS,
     READ,
+    FIND,
     TAIL,
     APPEND,
     IMPORT,

@@ -24,10 +24,11 @@ from eventstore import (
 )
 from eventstore.cli.command import Command
 from eventstore.cli.failures import RefusedError, UsageError
-from eventstore.cli.import_lines import OPTIONAL, ImportLine, commits, parse_lines, parts
+from eventstore.cli.import_lines import MAX_COMMIT_LINES, OPTIONAL, ImportLine, parse_lines, parts
 from eventstore.cli.json_lines import BadLineError, bounded_lines
 from eventstore.cli.output import Output
 from eventstore.cli.store_options import opened
+from eventstore.client.runs import halves, runs
 
 __all__ = ["IMPORT", "Lines", "opened_lines", "progress"]
 
@@ -168,7 +169,7 @@ def _append(source: Lines, store: EventStore, out: Output) -> None:
     began = time.monotonic()
     try:
         with progress(source) as advance:
-            for run in commits(parse_lines(source)):
+            for run in runs(parse_lines(source), MAX_COMMIT_LINES):
                 _store(store, run, tally)
                 advance(tally.lines)
     finally:
@@ -178,9 +179,6 @@ def _append(source: Lines, store: EventStore, out: Output) -> None:
 def _store(store: EventStore, lines: list[ImportLine], tally: _Tally) -> None:
     """Append *lines* together; if that is refused, in halves, down to the line at fault.
 
-    Halving also finds the lines that are already stored, if an earlier import cut the file
-    differently.
-
     Raises:
         BadLineError: The store refuses a line. The lines before it are stored.
     """
@@ -189,9 +187,8 @@ def _store(store: EventStore, lines: list[ImportLine], tally: _Tally) -> None:
     except _REFUSED as error:
         if len(lines) == 1:
             raise BadLineError(lines[0].number, str(error)) from error
-        middle = len(lines) // 2
-        _store(store, lines[:middle], tally)
-        _store(store, lines[middle:], tally)
+        for half in halves(lines):
+            _store(store, half, tally)
     else:
         tally.add(len(lines), repeated=results[0].repeated)
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha1
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -21,17 +19,25 @@ from msgspec.structs import fields
 
 from eventstore.cli.json_lines import BadLineError, stripped
 from eventstore.cli.json_text import decode_json
+from eventstore.client.runs import by_stream
 from eventstore.model.checks import shown
 from eventstore.model.events import EventData, ExpectedVersion, RecordedEvent
 from eventstore.model.names import check_stream_id
 
-__all__ = ["OPTIONAL", "BadLineError", "EventIds", "ImportLine", "commits", "parse_lines", "parts"]
+__all__ = [
+    "MAX_COMMIT_LINES",
+    "OPTIONAL",
+    "BadLineError",
+    "EventIds",
+    "ImportLine",
+    "parse_lines",
+    "parts",
+]
 
 NAMESPACE = UUID("0b791f6f-a8dd-493e-8051-7218aee31098")
 """Namespace of the UUIDv5 of lines without an event id; a new one would import them twice."""
 
 MAX_COMMIT_LINES = 1_000
-MAX_COMMIT_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,52 +160,9 @@ def _misfit(value: Any) -> str | None:
     return None
 
 
-def commits(lines: Iterable[ImportLine]) -> Iterator[list[ImportLine]]:
-    """Cut *lines* into runs, each of which one append can store in its order.
-
-    The lines of one stream are consecutive within a run. A run has at most `MAX_COMMIT_LINES` and
-    `MAX_COMMIT_BYTES`. The cuts depend on the lines alone. If *lines* raises, the lines before
-    the error are yielded first.
-    """
-    run = _Run()
-    try:
-        for line in lines:
-            if not run.takes(line):
-                yield run.lines
-                run = _Run()
-            run.add(line)
-    except Exception:
-        if run.lines:
-            yield run.lines
-        raise
-    if run.lines:
-        yield run.lines
-
-
-class _Run:
-    def __init__(self) -> None:
-        self.lines: list[ImportLine] = []
-        self._streams: set[str] = set()
-        self._size = 0
-
-    def takes(self, line: ImportLine) -> bool:
-        if not self.lines:
-            return True
-        return (
-            len(self.lines) < MAX_COMMIT_LINES
-            and self._size + line.size <= MAX_COMMIT_BYTES
-            and (line.stream_id == self.lines[-1].stream_id or line.stream_id not in self._streams)
-        )
-
-    def add(self, line: ImportLine) -> None:
-        self.lines.append(line)
-        self._streams.add(line.stream_id)
-        self._size += line.size
-
-
 def parts(lines: list[ImportLine]) -> list[tuple[str, ExpectedVersion, list[EventData]]]:
     """Return one run as `append_to_streams` takes it, stream by stream."""
     return [
-        (stream_id, ExpectedVersion.ANY, [line.event for line in run])
-        for stream_id, run in groupby(lines, key=attrgetter("stream_id"))
+        (stream_id, ExpectedVersion.ANY, [line.event for line in some])
+        for stream_id, some in by_stream(lines)
     ]

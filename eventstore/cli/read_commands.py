@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from itertools import islice
 
 from eventstore import EventStore, RecordedEvent, SerializationError, StreamInfo
-from eventstore.cli.command import Command, on_store, one_or_more
+from eventstore.cli.command import Command, event_id, on_store, one_or_more
 from eventstore.cli.failures import RefusedError
 from eventstore.cli.output import Output, event_text, printable
 from eventstore.cli.subscription_commands import show_subscriptions
 from eventstore.model.dsn import masked
 from eventstore.model.names import ALL_STREAMS
+from eventstore.model.stream_listing import StreamOrder
 
-__all__ = ["READ", "STATUS", "STREAMS", "TAIL"]
+__all__ = ["FIND", "READ", "STATUS", "STREAMS", "TAIL"]
 
 
 def _status(_options: Namespace, store: EventStore, out: Output) -> None:
@@ -60,12 +61,16 @@ def _add_read_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=one_or_more, metavar="N", help="at most N events")
     parser.add_argument("--backward", action="store_true", help="from the newest to the oldest")
+    _add_raw(parser)
+    _add_full(parser)
+
+
+def _add_raw(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--raw",
         action="store_true",
         help="print payloads as they are stored, whatever wrote them; with --json in base64",
     )
-    _add_full(parser)
 
 
 def _add_full(parser: ArgumentParser) -> None:
@@ -139,19 +144,36 @@ def _show(out: Output, event: RecordedEvent, *, with_stream: bool, full: bool) -
 
 
 def _add_streams_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--after", metavar="STREAM", help="only those that come after this id")
+    parser.add_argument("--prefix", metavar="TEXT", default="", help="only ids that begin so")
+    parser.add_argument("--search", metavar="TEXT", default="", help="only ids that contain this")
+    parser.add_argument(
+        "--order",
+        choices=[str(order) for order in StreamOrder],
+        default=str(StreamOrder.STREAM_ID),
+        help="by id, or as they were created; default: by id",
+    )
+    parser.add_argument("--descending", action="store_true", help="turn the order round")
+    parser.add_argument("--after", metavar="STREAM", help="only those that come after this stream")
     parser.add_argument("--count", type=one_or_more, metavar="N", help="at most N streams")
 
 
 def _streams(options: Namespace, store: EventStore, out: Output) -> None:
-    """Print the streams in the order of their ids, with one page in memory."""
+    """Print streams in order, with one page in memory."""
     page = min(options.count or _PAGE, _PAGE)
-    for info in islice(_listed(store, options.after, page), options.count):
+    for info in islice(_listed(store, options, page), options.count):
         out.show(info, _stream_text(info))
 
 
-def _listed(store: EventStore, after: str | None, page: int) -> Iterator[StreamInfo]:
-    while infos := store.streams(after, page):
+def _listed(store: EventStore, options: Namespace, page: int) -> Iterator[StreamInfo]:
+    after = options.after
+    while infos := store.streams(
+        after,
+        page,
+        prefix=options.prefix,
+        search=options.search,
+        order=options.order,
+        descending=options.descending,
+    ):
         yield from infos
         if len(infos) < page:
             return
@@ -167,10 +189,31 @@ def _stream_text(info: StreamInfo) -> str:
     )
 
 
+def _add_find_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("event_id", type=event_id, metavar="UUID", help="id of the event")
+    _add_raw(parser)
+    _add_full(parser)
+
+
+def _find(options: Namespace, store: EventStore, out: Output) -> None:
+    """Print the event with an id, and where it is.
+
+    Raises:
+        RefusedError: There is none, or it cannot be read.
+    """
+    try:
+        found = store.find_event(options.event_id, raw=options.raw)
+    except SerializationError as error:
+        raise RefusedError(f"{error}; --raw prints it as it is stored") from error
+    if found is None:
+        raise RefusedError(f"no event has the id {options.event_id}")
+    _show(out, found, with_stream=True, full=options.full)
+
+
 STATUS = Command(name="status", about="show head, streams and subscriptions", run=on_store(_status))
 STREAMS = Command(
     name="streams",
-    about="list the streams by id",
+    about="list the streams, all or some",
     add_arguments=_add_streams_arguments,
     run=on_store(_streams),
 )
@@ -185,4 +228,10 @@ TAIL = Command(
     about="print new events as they come, until Ctrl-C",
     add_arguments=_add_tail_arguments,
     run=on_store(_tail),
+)
+FIND = Command(
+    name="find",
+    about="print the event with an id",
+    add_arguments=_add_find_arguments,
+    run=on_store(_find),
 )

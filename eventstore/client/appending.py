@@ -22,7 +22,13 @@ from eventstore.ports.stored_events import (
     payload_bytes,
 )
 
-__all__ = ["MAX_APPEND_BYTES", "first_results", "prepare_one", "prepare_several"]
+__all__ = [
+    "MAX_APPEND_BYTES",
+    "check_iterable",
+    "first_results",
+    "prepare_one",
+    "prepare_several",
+]
 
 MAX_APPEND_BYTES = 256 * 1024 * 1024
 
@@ -53,7 +59,7 @@ def prepare_several(
         TypeError, ValueError: An argument is invalid, or a stream occurs twice.
         SerializationError, DuplicateEventError: An event cannot be stored.
     """
-    parts = tuple(_part(codec, *_triple(item)) for item in _iterable("appends", appends))
+    parts = tuple(_part(codec, *_triple(item)) for item in check_iterable("appends", appends))
     if not parts:
         raise ValueError("appends must not be empty")
     seen: set[str] = set()
@@ -76,11 +82,12 @@ def _part(
 ) -> StreamAppend:
     stream_id = check_stream_id(stream_id)
     expected = check_expected_version(expected_version)
-    encoded = [_encoded(codec, event) for event in _iterable("events", events)]
+    encoded = [_encoded(codec, event) for event in check_iterable("events", events)]
     return StreamAppend(stream_id, expected, tuple(encoded))
 
 
-def _iterable(name: str, value: Iterable[_T]) -> Iterable[_T]:
+def check_iterable(name: str, value: Iterable[_T]) -> Iterable[_T]:
+    """Return *value* if it can be iterated over and is no single thing."""
     if type(value) is list:
         return value
     if isinstance(value, EventData):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, Self, Unpack
+from uuid import UUID
 
-from eventstore.client.appending import prepare_one, prepare_several
+from eventstore.client.appending import check_iterable, prepare_one, prepare_several
 from eventstore.client.async_subscription import AsyncSubscription
 from eventstore.client.coroutine_calls import Connecting, CoroutineCalls
 from eventstore.client.coroutine_handler import AsyncReceiver
@@ -14,9 +15,11 @@ from eventstore.client.following import AsyncFollower
 from eventstore.client.paging import FROM_END, PAGE, check_count, check_position
 from eventstore.client.store import EventStore, key_of
 from eventstore.model.awaited import Awaited
+from eventstore.model.checks import check_bool, check_uuid
 from eventstore.model.config import Config
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
 from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
+from eventstore.model.stream_listing import StreamListing
 from eventstore.model.subscription import (
     Subscription,
     SubscriptionInfo,
@@ -197,6 +200,31 @@ class AsyncEventStore(CoroutineCalls):
         append = await self._prepare(prepare_several, appends)
         results = await self._append(append, timeout)
         return list(results)
+
+    async def append_many(
+        self, items: Iterable[tuple[str, EventData]], *, batch_size: int = PAGE
+    ) -> int:
+        """Append a long series of events in its order, whatever the versions, in many commits.
+
+        Each commit is atomic, the series is not. To go on after an error, append the same series
+        with the same ids and *batch_size* again: what is stored is not stored twice. Events that
+        change between streams one by one share no commit, as a commit keeps each stream together.
+
+        Args:
+            items: Pairs of a stream id and an event. Read once, as they are needed, in a thread.
+            batch_size: Most events of a commit, 1 to 10,000; a commit of more than one has at most
+                4 MiB. Defaults to 1,000.
+
+        Returns:
+            The number of events, those that were stored before included.
+
+        Raises:
+            EventStoreError: As for `append_to_stream`. In every error, also one of *items*,
+                `stored` is how many events of the series surely are stored.
+        """
+        batch_size = check_count("batch_size", batch_size)
+        self._running()
+        return await self._append_series(check_iterable("items", items), batch_size)
 
     async def read_stream_forward(
         self,
@@ -411,20 +439,56 @@ class AsyncEventStore(CoroutineCalls):
         stream_id = check_subscribable(stream_id)
         return await self._call(self._storage().stream_info, stream_id, self._deadline())
 
-    async def streams(self, after: str | None = None, count: int = PAGE) -> list[StreamInfo]:
-        """List the streams, including deleted ones, in byte order of their ids.
+    async def find_event(self, event_id: UUID, *, raw: bool = False) -> RecordedEvent | None:
+        """Return the event with this id, as a read of all streams returns it.
+
+        Args:
+            event_id: Its id.
+            raw: Return `data` and `metadata` as the stored bytes. Defaults to False.
+
+        Returns:
+            None if no event has this id.
+
+        Raises:
+            SerializationError: It cannot be read as its type.
+        """
+        event_id = check_uuid("event_id", event_id)
+        self._running()
+        return await self._call(self._found, event_id, raw=check_bool("raw", raw))
+
+    async def streams(
+        self,
+        after: str | None = None,
+        count: int = PAGE,
+        *,
+        prefix: str = "",
+        search: str = "",
+        order: Literal["stream_id", "creation"] = "stream_id",
+        descending: bool = False,
+    ) -> list[StreamInfo]:
+        """List the streams, including deleted ones, a page at a time.
 
         Args:
             after: Last id of the previous page; None: start with the first stream.
             count: Most streams to return, 1 to 10,000. Defaults to 1,000.
+            prefix: Only ids that begin with this. Defaults to all.
+            search: Only ids that contain this, letter by letter; without a prefix every id is
+                looked at. Defaults to all.
+            order: ``"stream_id"``: by the bytes of their ids; ``"creation"``: as they were
+                created. Defaults to ``"stream_id"``.
+            descending: Turn the order round. Defaults to False.
 
         Returns:
             0 to *count* streams. Fewer than *count*: the end was reached.
+
+        Raises:
+            StreamNotFoundError: In the order of creation, *after* does not exist.
         """
         if after is not None:
             check_name("after", after)
         count = check_count("count", count)
-        return await self._call(self._storage().streams, after, count, self._deadline())
+        listing = StreamListing.of(prefix=prefix, search=search, order=order, descending=descending)
+        return await self._call(self._storage().streams, listing, after, count, self._deadline())
 
     async def stream_count(self) -> int:
         """Return the number of streams, without deleted ones."""

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
@@ -29,9 +29,10 @@ from eventstore.client.following import AsyncFollower
 from eventstore.client.loop_waits import LoopWaits
 from eventstore.client.own_thread import OwnThread, Threads
 from eventstore.client.paging import Decode, Pages
+from eventstore.client.runs import append_runs
 from eventstore.client.store import EventStore
 from eventstore.model.awaited import Awaited
-from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.events import AppendResult, EventData, RecordedEvent
 from eventstore.model.subscription import Subscription, SubscriptionOptions
 from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import Append, StoredEvent, StoredOtherwiseError
@@ -61,6 +62,7 @@ class CoroutineCalls:
         self._storage = store._storage
         self._deadline = store._deadline
         self._set_paused = store._set_paused
+        self._found = store._found
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,6 +97,10 @@ class CoroutineCalls:
         except StoredOtherwiseError as refusal:
             stored = self._store._codec, self._storage(), deadline
             return await self._call(first_results, append, refusal, *stored)
+
+    async def _append_series(self, items: Iterable[tuple[str, EventData]], batch_size: int) -> int:
+        series = self._store._series(items, batch_size)
+        return await append_runs(series, lambda run: self._append(run, None), self._waits)
 
     async def _read(
         self,

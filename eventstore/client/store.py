@@ -8,9 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, Unpack
+from uuid import UUID
 
 from eventstore.client import lifetime
-from eventstore.client.appending import first_results, prepare_one, prepare_several
+from eventstore.client.appending import (
+    check_iterable,
+    first_results,
+    prepare_one,
+    prepare_several,
+)
 from eventstore.client.codec import Codec, as_stored_bytes
 from eventstore.client.following import Follower, Followers, FollowSettings
 from eventstore.client.paging import (
@@ -27,13 +33,15 @@ from eventstore.client.paging import (
     listed,
     wait_for_checkpoint,
 )
+from eventstore.client.runs import Encoded, append_runs, encoded, runs
 from eventstore.client.targets import installs, registered_runtime
 from eventstore.model.awaited import Awaited, position_in
-from eventstore.model.checks import check_bool, check_int, check_timeout
+from eventstore.model.checks import check_bool, check_int, check_timeout, check_uuid
 from eventstore.model.config import Config
 from eventstore.model.errors import NotRunningError, StreamNotFoundError
 from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
 from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
+from eventstore.model.stream_listing import StreamListing
 from eventstore.model.subscriber_messages import Receiver
 from eventstore.model.subscription import (
     Origin,
@@ -253,6 +261,29 @@ class EventStore:
         results = self._append(append, timeout)
         return list(results)
 
+    def append_many(self, items: Iterable[tuple[str, EventData]], *, batch_size: int = PAGE) -> int:
+        """Append a long series of events in its order, whatever the versions, in many commits.
+
+        Each commit is atomic, the series is not. To go on after an error, append the same series
+        with the same ids and *batch_size* again: what is stored is not stored twice. Events that
+        change between streams one by one share no commit, as a commit keeps each stream together.
+
+        Args:
+            items: Pairs of a stream id and an event. Read once, as they are needed.
+            batch_size: Most events of a commit, 1 to 10,000; a commit of more than one has at most
+                4 MiB. Defaults to 1,000.
+
+        Returns:
+            The number of events, those that were stored before included.
+
+        Raises:
+            EventStoreError: As for `append_to_stream`. In every error, also one of *items*,
+                `stored` is how many events of the series surely are stored.
+        """
+        batch_size = check_count("batch_size", batch_size)
+        self._running()
+        return self._append_series(check_iterable("items", items), batch_size)
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
     def read_stream_forward(
@@ -466,20 +497,56 @@ class EventStore:
         stream_id = check_subscribable(stream_id)
         return self._call(self._storage().stream_info, stream_id, self._deadline())
 
-    def streams(self, after: str | None = None, count: int = PAGE) -> list[StreamInfo]:
-        """List the streams, including deleted ones, in byte order of their ids.
+    def find_event(self, event_id: UUID, *, raw: bool = False) -> RecordedEvent | None:
+        """Return the event with this id, as a read of all streams returns it.
+
+        Args:
+            event_id: Its id.
+            raw: Return `data` and `metadata` as the stored bytes. Defaults to False.
+
+        Returns:
+            None if no event has this id.
+
+        Raises:
+            SerializationError: It cannot be read as its type.
+        """
+        event_id = check_uuid("event_id", event_id)
+        self._running()
+        return self._call(self._found, event_id, raw=check_bool("raw", raw))
+
+    def streams(
+        self,
+        after: str | None = None,
+        count: int = PAGE,
+        *,
+        prefix: str = "",
+        search: str = "",
+        order: Literal["stream_id", "creation"] = "stream_id",
+        descending: bool = False,
+    ) -> list[StreamInfo]:
+        """List the streams, including deleted ones, a page at a time.
 
         Args:
             after: Last id of the previous page; None: start with the first stream.
             count: Most streams to return, 1 to 10,000. Defaults to 1,000.
+            prefix: Only ids that begin with this. Defaults to all.
+            search: Only ids that contain this, letter by letter; without a prefix every id is
+                looked at. Defaults to all.
+            order: ``"stream_id"``: by the bytes of their ids; ``"creation"``: as they were
+                created. Defaults to ``"stream_id"``.
+            descending: Turn the order round. Defaults to False.
 
         Returns:
             0 to *count* streams. Fewer than *count*: the end was reached.
+
+        Raises:
+            StreamNotFoundError: In the order of creation, *after* does not exist.
         """
         if after is not None:
             check_name("after", after)
         count = check_count("count", count)
-        return self._call(self._storage().streams, after, count, self._deadline())
+        listing = StreamListing.of(prefix=prefix, search=search, order=order, descending=descending)
+        return self._call(self._storage().streams, listing, after, count, self._deadline())
 
     def stream_count(self) -> int:
         """Return the number of streams, without deleted ones."""
@@ -648,6 +715,10 @@ class EventStore:
     def _call(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return call(*args, **kwargs)
 
+    def _found(self, event_id: UUID, *, raw: bool) -> RecordedEvent | None:
+        stored = self._storage().find_event(event_id, self._deadline())
+        return None if stored is None else self._decoding(raw=raw)(stored)
+
     def _set_paused(self, key: tuple[str, str], *, paused: bool) -> None:
         if (local := self._running().subscription(*key)) is None:
             self._storage().set_paused(*key, paused=paused, deadline=self._deadline())
@@ -710,6 +781,17 @@ class EventStore:
     ) -> Append:
         self._running()
         return prepare(self._codec, *args, **kwargs)
+
+    def _append_series(self, items: Iterable[tuple[str, EventData]], batch_size: int) -> int:
+        async def append(run: Append) -> object:
+            return self._append(run, None)
+
+        return run_blocking(append_runs(self._series(items, batch_size), append, BLOCKING))
+
+    def _series(
+        self, items: Iterable[tuple[str, EventData]], batch_size: int
+    ) -> Iterator[list[Encoded]]:
+        return runs(encoded(self._codec, items), batch_size)
 
     def _append(self, append: Append, timeout: float | None) -> tuple[AppendResult, ...]:
         deadline = self._append_deadline(timeout)

@@ -65,6 +65,9 @@ class EventStoreError(Exception):
     retryable: ClassVar[bool] = False
     """Whether the same call, with the same event ids, may succeed later."""
 
+    stored: int | None = None
+    """How many events of an `append_many` surely are stored; None for other calls."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own would call the class with the message alone, which these do not accept.
         return _restored, (type(self), self.args, self.__dict__)

@@ -14,6 +14,7 @@ from typing import Protocol
 from uuid import UUID
 
 from eventstore.model.events import StreamInfo
+from eventstore.model.stream_listing import StreamListing
 from eventstore.model.subscription import SubscriptionInfo
 from eventstore.ports.ownership import Claim, Claimed, Fence, Held, Kept, Progress, Standing
 from eventstore.ports.stored_events import Append, Outcome, StoredEvent
@@ -301,11 +302,19 @@ class Storage(Protocol):
             StreamNotFoundError: It does not exist. A deleted stream is described, not refused.
         """
 
-    def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
-        """Return at most *count* streams, also deleted ones, in byte order of their ids.
+    def streams(
+        self, listing: StreamListing, after: str | None, count: int, deadline: float
+    ) -> list[StreamInfo]:
+        """Return at most *count* streams, also deleted ones.
 
-        Starts after the id *after*; None: with the first stream.
+        Starts after the stream *after* in the order of *listing*; None: with the first one.
+
+        Raises:
+            StreamNotFoundError: In the order of creation, *after* is gone, and so is its place.
         """
+
+    def find_event(self, event_id: UUID, deadline: float) -> StoredEvent | None:
+        """Return the event with this id, as it is in ``$all``; None if there is none."""
 
     def stream_count(self, deadline: float) -> int:
         """Return the number of streams that are not deleted."""

@@ -90,11 +90,11 @@ def test_every_block_is_of_a_known_kind() -> None:
         ("python", "until-sigterm"),
         ("sql", ""),
     }
-    assert len(blocks("python")) == 6
+    assert len(blocks("python")) == 8
     assert len(blocks("python", "no-run")) == 1
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(8))
 def test_a_python_example_runs_and_prints_what_the_readme_says(folder: Path, number: int) -> None:
     block = blocks("python")[number]
     output = python(folder, block.code)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -78,12 +79,16 @@ CALLS: dict[str, Callable[[AsyncEventStore], Awaitable[Any]]] = {
     "append to several": lambda store: store.append_to_streams(
         [("a", ANY, numbered(1, 1)), ("b", ANY, numbered(2, 2))]
     ),
+    "append a series": lambda store: store.append_many(
+        [("a", event) for event in numbered(1, 5)], batch_size=2
+    ),
     "read": lambda store: store.read_stream_forward("a"),
     "read all": lambda store: store.read_all_streams_backward(),
     "iterate": lambda store: _all_of(store.stream_forward("a", batch_size=1)),
     "follow": lambda store: _all_of(store.follow_all("current", idle_timeout=0.05)),
     "state of a stream": lambda store: store.stream_info("a"),
     "streams": lambda store: store.streams(),
+    "event by id": lambda store: store.find_event(uuid4()),
     "health": lambda store: store.health(),
     "subscribe": lambda store: store.subscribe_to_stream("a", "new", handle),
     "subscriptions": lambda store: store.subscriptions(),

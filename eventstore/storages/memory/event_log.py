@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from heapq import nsmallest
-from itertools import accumulate
+from heapq import nlargest, nsmallest
+from itertools import accumulate, islice
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,7 @@ from eventstore.model.errors import (
 )
 from eventstore.model.events import AppendResult, ExpectedVersion, StreamInfo
 from eventstore.model.names import ALL_STREAMS
+from eventstore.model.stream_listing import StreamListing, StreamOrder
 from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import (
     Append,
@@ -129,10 +130,33 @@ class EventLog:
         """Number of streams."""
         return len(self._streams)
 
-    def streams(self, after: str | None, count: int) -> list[StreamInfo]:
-        """Return the next *count* streams after the id *after*, in byte order of their ids."""
-        ids = (stream_id for stream_id in self._streams if after is None or stream_id > after)
-        return [self.stream_info(stream_id) for stream_id in nsmallest(count, ids)]
+    def streams(self, listing: StreamListing, after: str | None, count: int) -> list[StreamInfo]:
+        """Return the next *count* streams of *listing* after the stream *after*."""
+        if listing.order is StreamOrder.STREAM_ID:
+            ids = self._by_id_after(listing, after, count)
+        else:
+            ids = self._by_creation_after(listing, after, count)
+        return [self.stream_info(stream_id) for stream_id in ids]
+
+    def find(self, event_id: UUID) -> StoredEvent | None:
+        """Return the event with this id, as it is in ``$all``."""
+        return self._by_id.get(event_id)
+
+    def _by_id_after(self, listing: StreamListing, after: str | None, count: int) -> list[str]:
+        ids = filter(listing.holds, self._streams)
+        if listing.descending:
+            return nlargest(count, (each for each in ids if after is None or each < after))
+        return nsmallest(count, (each for each in ids if after is None or each > after))
+
+    def _by_creation_after(
+        self, listing: StreamListing, after: str | None, count: int
+    ) -> list[str]:
+        if after is not None:
+            self._existing(after)
+        ids = iter(reversed(self._streams) if listing.descending else self._streams)
+        if after is not None:
+            next(each for each in ids if each == after)
+        return list(islice(filter(listing.holds, ids), count))
 
     def holds(self, global_position: int, event_id: UUID) -> bool:
         """Return whether *event_id* is stored at *global_position*."""

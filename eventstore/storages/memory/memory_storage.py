@@ -12,6 +12,7 @@ from eventstore.model.checks import shown
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.events import StreamInfo
+from eventstore.model.stream_listing import StreamListing
 from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
 from eventstore.ports.ownership import Claim, Claimed, Held
 from eventstore.ports.storage import ReadDirection
@@ -119,9 +120,15 @@ class MemoryStorage:
         with self._locked(deadline) as store:
             return store.log.stream_info(stream_id)
 
-    def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
+    def streams(
+        self, listing: StreamListing, after: str | None, count: int, deadline: float
+    ) -> list[StreamInfo]:
         with self._locked(deadline) as store:
-            return store.log.streams(after, count)
+            return store.log.streams(listing, after, count)
+
+    def find_event(self, event_id: UUID, deadline: float) -> StoredEvent | None:
+        with self._locked(deadline) as store:
+            return store.log.find(event_id)
 
     def stream_count(self, deadline: float) -> int:
         with self._locked(deadline) as store:

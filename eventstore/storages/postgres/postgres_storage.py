@@ -13,7 +13,6 @@ import psycopg
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError, SubscriptionNotFoundError
-from eventstore.model.events import StreamInfo
 from eventstore.model.subscription import SubscriptionInfo
 from eventstore.ports.ownership import Claim, Claimed, Held
 from eventstore.ports.storage import (
@@ -21,9 +20,7 @@ from eventstore.ports.storage import (
     AppendSession,
     HeadListener,
     KeeperSession,
-    ReadDirection,
 )
-from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.postgres.admin.connection_limits import warn_of_limits
 from eventstore.storages.postgres.admin.store_check import Checked, Finding, StoreCheck
 from eventstore.storages.postgres.admin.store_identity import StoreIdentity
@@ -48,6 +45,7 @@ from eventstore.storages.postgres.connecting.service_pool import ServicePool
 from eventstore.storages.postgres.connecting.sqlstates import at_once, refused
 from eventstore.storages.postgres.connecting.watchdog import Watchdog
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
+from eventstore.storages.postgres.lent_reads import LentReads
 from eventstore.storages.postgres.open_sessions import OpenSessions
 from eventstore.storages.postgres.reader import Reader
 from eventstore.storages.postgres.statements import Statements
@@ -61,7 +59,7 @@ Result = TypeVar("Result")
 Changed = TypeVar("Changed", int, int | None)
 
 
-class PostgresStorage:
+class PostgresStorage(LentReads):
     """A store in one schema of a PostgreSQL database; see `Storage`."""
 
     def __init__(
@@ -227,79 +225,6 @@ class PostgresStorage:
             )
         )
 
-    # ── reading ──────────────────────────────────────────────────────────────────────────────────
-
-    def read_stream(
-        self,
-        stream_id: str,
-        start: int,
-        count: int,
-        direction: ReadDirection,
-        deadline: float,
-        max_bytes: int | None = None,
-    ) -> list[StoredEvent]:
-        """Read a page of a stream; see `Storage.read_stream`."""
-        return self._read(
-            "reading a stream",
-            lambda c: self._reader.stream(
-                c, stream_id, start, count, direction, deadline, max_bytes
-            ),
-            deadline,
-        )
-
-    def read_all(
-        self,
-        start: int,
-        count: int,
-        direction: ReadDirection,
-        deadline: float,
-        max_bytes: int | None = None,
-    ) -> list[StoredEvent]:
-        """Read a page of all streams; see `Storage.read_all`."""
-        return self._read(
-            "reading all streams",
-            lambda c: self._reader.all(c, start, count, direction, deadline, max_bytes),
-            deadline,
-        )
-
-    def read_after(
-        self, stream_id: str, after: int, count: int, max_bytes: int, deadline: float
-    ) -> list[StoredEvent]:
-        """Read the next events of a subscription; see `Storage.read_after`."""
-        return self._read(
-            "reading for a subscription",
-            lambda c: self._reader.after(c, stream_id, after, count, max_bytes, deadline),
-            deadline,
-        )
-
-    def stream_info(self, stream_id: str, deadline: float) -> StreamInfo:
-        """Return the state of a stream, or of the store; see `Storage.stream_info`."""
-        return self._read(
-            "reading a stream's state",
-            lambda c: self._reader.stream_info(c, stream_id, deadline),
-            deadline,
-        )
-
-    def streams(self, after: str | None, count: int, deadline: float) -> list[StreamInfo]:
-        """Return a page of the streams; see `Storage.streams`."""
-        return self._read(
-            "listing streams", lambda c: self._reader.streams(c, after, count, deadline), deadline
-        )
-
-    def stream_count(self, deadline: float) -> int:
-        """Return the number of streams that are not deleted."""
-        return self._read(
-            "counting streams", lambda c: self._reader.stream_count(c, deadline), deadline
-        )
-
-    def history_holds(self, global_position: int, event_id: UUID, deadline: float) -> bool:
-        """Return whether an event is still at its position; see `Storage.history_holds`."""
-        return self._read(
-            "checking the history",
-            lambda c: self._reader.history_holds(c, global_position, event_id, deadline),
-            deadline,
-        )
-
     # ── subscriptions ────────────────────────────────────────────────────────────────────────────
 
     def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
@@ -374,11 +299,6 @@ class PostgresStorage:
             return changed
 
         return self._run(doing, change, deadline)
-
-    def _read(
-        self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float
-    ) -> Result:
-        return self._readers.run(work, deadline, f"{doing} failed")
 
     def _run(
         self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float

@@ -14,6 +14,7 @@ from psycopg.types.numeric import Int8
 from eventstore.model.errors import StreamDeletedError, StreamNotFoundError
 from eventstore.model.events import StreamInfo
 from eventstore.model.names import ALL_STREAMS, MAX_POSITION
+from eventstore.model.stream_listing import StreamListing, StreamOrder
 from eventstore.ports.storage import KnownEvent, ReadDirection
 from eventstore.ports.stored_events import StoredEvent, payload_bytes
 from eventstore.storages.postgres.connecting.connection import GuardedConnection, Row, in_chunks
@@ -122,13 +123,45 @@ class Reader:
         return _info(stream_id, *rows[0])
 
     def streams(
-        self, connection: GuardedConnection, after: str | None, count: int, deadline: float
+        self,
+        connection: GuardedConnection,
+        listing: StreamListing,
+        after: str | None,
+        count: int,
+        deadline: float,
     ) -> list[StreamInfo]:
         """Read a page of the streams; see `Storage.streams`."""
-        page = (after or "", _int8(count))
-        rows = connection.execute(self._statements.streams, page, deadline)
+        statement = self._statements.streams[listing.order, listing.descending]
+        start = self._start(connection, listing, after, deadline)
+        page = (start, listing.prefix, listing.end, listing.search, _int8(count))
+        rows = connection.execute(statement, page, deadline)
         connection.forget_result()
         return [_info(*row) for row in rows]
+
+    def _start(
+        self,
+        connection: GuardedConnection,
+        listing: StreamListing,
+        after: str | None,
+        deadline: float,
+    ) -> str | Int8:
+        """Return what a page of *listing* begins behind."""
+        if listing.order is StreamOrder.STREAM_ID:
+            return after or (StreamListing().end if listing.descending else "")
+        if after is None:
+            return Int8(MAX_POSITION if listing.descending else 0)
+        rows = connection.execute(self._statements.stream_no, (after,), deadline)
+        if not rows:
+            raise StreamNotFoundError(after)
+        return Int8(rows[0][0])
+
+    def event(
+        self, connection: GuardedConnection, event_id: UUID, deadline: float
+    ) -> StoredEvent | None:
+        """Read one event; see `Storage.find_event`."""
+        rows = connection.execute(self._statements.find_event, (event_id,), deadline)
+        connection.forget_result()
+        return _in_all("", rows)[0] if rows else None
 
     def stream_count(self, connection: GuardedConnection, deadline: float) -> int:
         """Return the number of streams that are not deleted."""

@@ -19,6 +19,7 @@ from uuid import UUID
 import msgspec
 from psycopg import sql
 
+from eventstore.model.stream_listing import StreamOrder
 from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import EncodedEvent
 
@@ -80,7 +81,14 @@ class Statements:
         self.read_stream_after = made(_read_after(_IN_STREAM, "stream_version", _OF_STREAM))
         self.read_all_after = made(_read_after(_IN_ALL, "global_position"))
         self.stream_info = made(_STREAM_INFO)
-        self.streams = made(_STREAMS)
+        self.streams = {key: made(_streams(*key)) for key in _LISTINGS}
+        self.stream_no = made(
+            f"SELECT stream_no FROM {{schema}}.streams WHERE {{proven}} AND stream_id {_EQUALS} %b"
+        )
+        self.find_event = made(
+            f"SELECT {_IN_ALL}, {_REST} FROM {{schema}}.events e"
+            f" WHERE {{proven}} AND e.event_id {_EQUALS} %b"
+        )
         self.stream_count = made(
             "SELECT pg_catalog.count(*) FROM {schema}.streams WHERE {proven} AND deleted_at IS NULL"
         )
@@ -275,13 +283,28 @@ _STREAM_INFO = f"""
      WHERE {{proven}} AND s.stream_id {_EQUALS} %b
 """
 
-_STREAMS = f"""
+_LISTINGS = tuple(product(StreamOrder, (False, True)))
+"""Order of the streams, and whether it is turned round."""
+
+
+def _streams(order: StreamOrder, descending: bool) -> str:
+    """Return the query for a page of streams.
+
+    The parameters are what it begins behind, the first and the last id, a part of the id, a count.
+    """
+    key = {StreamOrder.STREAM_ID: "stream_id", StreamOrder.CREATION: "stream_no"}[order]
+    behind, way = (_BELOW, "DESC") if descending else (_AFTER, "ASC")
+    return f"""
     SELECT s.stream_id, s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
-      FROM (SELECT stream_id, created_at, deleted_at FROM {{schema}}.streams
-             WHERE {{proven}} AND stream_id {_AFTER} %b ORDER BY stream_id LIMIT %b) s
+      FROM (SELECT stream_id, stream_no, created_at, deleted_at FROM {{schema}}.streams
+             WHERE {{proven}} AND {key} {behind} %b
+               AND stream_id {_AT_LEAST} %b AND stream_id {_BELOW} %b
+               AND pg_catalog.strpos(stream_id, %b) {_AFTER} 0
+             ORDER BY {key} {way} LIMIT %b) s
      CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
-     ORDER BY s.stream_id
-"""
+     ORDER BY s.{key} {way}
+    """
+
 
 # Sessions that listen to a store end their application name with this; every role can see it.
 _LISTENER_MARK = """

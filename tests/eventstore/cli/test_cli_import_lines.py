@@ -3,36 +3,25 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4, uuid5
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from eventstore import EventData, RecordedEvent
 from eventstore.cli.import_command import IMPORT
 from eventstore.cli.import_lines import (
-    MAX_COMMIT_BYTES,
-    MAX_COMMIT_LINES,
     NAMESPACE,
     OPTIONAL,
     EventIds,
-    ImportLine,
-    commits,
     parse_lines,
-    parts,
 )
 from eventstore.cli.json_lines import MAX_LINE_BYTES, BadLineError, bounded_lines
 from eventstore.client.codec import MAX_EVENT_BYTES
+from eventstore.client.runs import runs
 
 NO_ID = b'{"stream_id": "s", "event_type": "T", "data": 1}'
-
-
-def line(number: int, stream_id: str, size: int = 10) -> ImportLine:
-    return ImportLine(number, size, stream_id, EventData("T", number))
 
 
 def test_a_line_without_an_id_gets_a_uuid5_of_its_bytes_and_its_ordinal() -> None:
@@ -193,40 +182,7 @@ def test_no_more_of_a_line_is_read_than_an_event_can_have() -> None:
 
 
 def test_lines_before_a_bad_one_are_returned_as_a_commit_first() -> None:
-    runs = commits(parse_lines([NO_ID, NO_ID, b"nonsense"]))
-    assert [item.number for item in next(runs)] == [1, 2]
+    found = runs(parse_lines([NO_ID, NO_ID, b"nonsense"]), 9)
+    assert [item.number for item in next(found)] == [1, 2]
     with pytest.raises(BadLineError):
-        next(runs)
-
-
-def test_a_commit_ends_where_a_stream_comes_back() -> None:
-    """An append names each stream once, and the order of the file is to be the order stored."""
-    lines = [line(n, stream) for n, stream in enumerate("aabbcab", start=1)]
-    assert [[item.number for item in run] for run in commits(lines)] == [[1, 2, 3, 4, 5], [6, 7]]
-
-
-def test_a_commit_is_bounded_in_lines_and_in_bytes() -> None:
-    many = list(commits(line(n, "s") for n in range(2 * MAX_COMMIT_LINES + 1)))
-    assert [len(run) for run in many] == [MAX_COMMIT_LINES, MAX_COMMIT_LINES, 1]
-    large = list(commits(line(n, "s", size=MAX_COMMIT_BYTES // 2) for n in range(3)))
-    assert [len(run) for run in large] == [2, 1]
-    huge = list(commits(line(n, "s", size=2 * MAX_COMMIT_BYTES) for n in range(2)))
-    assert [len(run) for run in huge] == [1, 1]
-
-
-@given(st.lists(st.sampled_from("abcdef"), max_size=60))
-def test_commits_keep_the_order_and_name_each_stream_once(streams: list[str]) -> None:
-    lines = [line(n, stream) for n, stream in enumerate(streams)]
-    runs = list(commits(lines))
-    assert list(_stored(runs)) == lines
-    for run in runs:
-        named = [stream_id for stream_id, _, _ in parts(run)]
-        assert len(named) == len({*named})
-
-
-def _stored(runs: list[list[ImportLine]]) -> Iterator[ImportLine]:
-    """Return the lines in the order in which the parts of the appends list them."""
-    for run in runs:
-        for stream_id, _, events in parts(run):
-            for event in events:
-                yield next(x for x in run if x.event is event and x.stream_id == stream_id)
+        next(found)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from errno import ENOSPC
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -66,6 +67,35 @@ def test_from_count_and_backward_choose_the_events(shell: Shell) -> None:
     assert read("$all", "--from", "9") == [9, 10]
     assert read("$all", "--backward", "--count", "1") == [10]
     assert read("s", "--from", "11") == []
+
+
+def test_an_event_is_found_by_its_id(shell: Shell) -> None:
+    shell.run("append", "order-1", "OrderPlaced", "1")
+    shell.run("append", "order-2", "OrderPlaced", "2")
+    [event] = shell.json("read", "order-2")
+    [line] = shell.run("find", event["event_id"]).splitlines()
+    assert line.endswith("order-2@1  OrderPlaced  2")
+    [found] = shell.json("find", event["event_id"])
+    assert found == {**event, "position": 2}
+    nobody = str(uuid4())
+    assert nobody in shell.refused("find", nobody, code=1)
+    assert "must be a UUID: 'x'" in shell.refused("find", "x", code=2)
+
+
+def test_streams_are_chosen_by_their_ids_and_ordered(shell: Shell) -> None:
+    for name in ("order-2", "cart-1", "order-1"):
+        shell.run("append", name, "T", "1")
+
+    def listed(*options: str) -> list[str]:
+        return [info["stream_id"] for info in shell.json("streams", *options)]
+
+    assert listed() == ["cart-1", "order-1", "order-2"]
+    assert listed("--prefix", "order-") == ["order-1", "order-2"]
+    assert listed("--search", "-1", "--descending") == ["order-1", "cart-1"]
+    assert listed("--order", "creation", "--count", "2") == ["order-2", "cart-1"]
+    assert listed("--order", "creation", "--after", "order-2") == ["cart-1", "order-1"]
+    missing = shell.refused("streams", "--order", "creation", "--after", "no", code=1)
+    assert "'no' does not exist" in missing
 
 
 def test_a_missing_stream_is_refused_by_its_name(shell: Shell) -> None:

@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 import eventstore.storages.postgres
 from eventstore.model.config import Config
+from eventstore.model.stream_listing import StreamListing, StreamOrder
 from eventstore.ports.storage import ReadDirection
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.admin.store_check import Finding
@@ -120,7 +121,14 @@ def use_everything(storage: PostgresStorage, user: User) -> None:
     assert not storage.history_holds(2, stored.event_id, soon())
     assert storage.stream_info("order-1", soon()).stream_version == 3
     assert storage.stream_info("$all", soon()).stream_version == 4
-    assert [info.stream_id for info in storage.streams("order-1", 10, soon())] == ["order-2"]
+    assert [info.stream_id for info in storage.streams(StreamListing(), "order-1", 10, soon())] == [
+        "order-2"
+    ]
+    newest = StreamListing(prefix="order-", search="2", order=StreamOrder.CREATION, descending=True)
+    assert [info.stream_id for info in storage.streams(newest, None, 10, soon())] == ["order-2"]
+    found_event = storage.find_event(stored.event_id, soon())
+    assert found_event is not None
+    assert found_event.global_position == 1
     assert storage.stream_count(soon()) == 2
     assert user.keep(claimed.fence, 3).checkpoint == 3
     assert user.keeper.look([claimed.fence.position_id], soon())

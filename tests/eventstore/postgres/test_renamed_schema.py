@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from eventstore.model.config import Config
 from eventstore.model.errors import SchemaVersionError
+from eventstore.model.stream_listing import StreamListing, StreamOrder
 from eventstore.ports.ownership import Claimed
 from eventstore.ports.storage import ReadDirection
 from eventstore.ports.stored_events import Committed
@@ -96,7 +97,15 @@ def store(user: User, claimed: Claimed) -> dict[str, Callable[[], object]]:
         "next of a stream": partial(storage.read_after, "order-1", 0, 9, 1_000, soon()),
         "stream info": partial(storage.stream_info, "order-1", soon()),
         "head": partial(storage.stream_info, "$all", soon()),
-        "streams": partial(storage.streams, None, 9, soon()),
+        "streams": partial(storage.streams, StreamListing(), None, 9, soon()),
+        "newest streams": partial(
+            storage.streams,
+            StreamListing(order=StreamOrder.CREATION, descending=True),
+            "order-1",
+            9,
+            soon(),
+        ),
+        "event by id": partial(storage.find_event, uuid4(), soon()),
         "stream count": partial(storage.stream_count, soon()),
         "history": partial(storage.history_holds, 1, uuid4(), soon()),
         "listener": partial(storage.head_listener().wait, 5),
@@ -201,9 +210,10 @@ def test_two_stores_that_take_turns_under_one_name_never_mix(
             with suppress(SchemaVersionError):
                 each.store(stream)
             with suppress(SchemaVersionError):
-                assert [info.stream_id for info in each.storage.streams(None, 9, soon())] == [
-                    stream
-                ]
+                assert [
+                    info.stream_id
+                    for info in each.storage.streams(StreamListing(), None, 9, soon())
+                ] == [stream]
         assert psql("SELECT stream_id FROM {}.streams") == [("theirs",)]
         assert psql(f"SELECT stream_id FROM {renamed}.streams") == [("ours",)]
 
