@@ -104,6 +104,16 @@ class Bare(InOneLoop):
             more = _encoded(data, min(_PAGE, number - start))
             self._append([(StreamAppend(stream, ExpectedVersion.ANY, more),)])
 
+    def append_series(self, number: int, *, per_stream: int, per_commit: int) -> int:
+        """Append *number* events, so many in a row to each new stream; return their number."""
+        data = msgspec.json.encode(payload())
+        for _ in range(number // per_commit):
+            self._append(
+                (StreamAppend(new_stream(), ExpectedVersion.ANY, _encoded(data, per_stream)),)
+                for _ in range(per_commit // per_stream)
+            )
+        return number
+
     @cached_property
     def _existing(self) -> Iterator[str]:
         names = [new_stream() for _ in range(EXISTING)]

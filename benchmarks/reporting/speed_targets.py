@@ -222,6 +222,7 @@ TARGETS = (
     _append_to("bare", "1 x 100", 0.85),
     _append_to("bare", "100 x 1", 0.45),
     Target("append 4 processes of 2 x 1", "bare", 0.9, _times("append", _FEW_EACH, "bare")),
+    Target("append_many", "bare", 0.8, _times("append", "a series of .*", "bare")),
     _in_loop_to("ours", "100 x 1", 1.8),
     *(_in_loop_to("ours", name, 0.85) for name in ("1 x 1", "1 x 100")),
     _in_loop_to("umadb", "100 x 1", 2),

@@ -11,6 +11,7 @@ from benchmarks.contenders.contender import Contender, Load
 from benchmarks.contenders.crew import Crew
 from benchmarks.measuring.measure import together
 from benchmarks.measuring.workload import Measurement, Round, Run, Workload
+from benchmarks.workloads.series_workload import series
 
 __all__ = ["workloads"]
 
@@ -35,6 +36,7 @@ def workloads(arena: Arena) -> Iterator[Workload]:
     yield from _from_threads(arena, ", existing streams", pick(_ALL, ((100, 1),), _ONE), existing)
     large = partial(Load, size=2_000)
     yield from _from_threads(arena, ", 2 KB events", pick(_ALL, ((10, 100),), _ONE), large)
+    yield series(arena)
     yield from _from_processes(arena, pick(_ALL, _IN_PROCESSES, _IN_PROCESSES))
 
 
