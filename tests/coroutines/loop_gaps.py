@@ -11,6 +11,7 @@ import json
 import os
 import statistics
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2 as httpx
@@ -42,8 +43,38 @@ async def requests(socket: Path) -> None:
         await asyncio.gather(*[place(task) for task in range(REQUESTS)])
 
 
-def measured(service: str, folder: Path) -> tuple[int, int, float, list[float]]:
-    """Return the gaps, the timers, the longest gap and the times of our callbacks, in seconds."""
+@dataclass(frozen=True)
+class Served:
+    """What a service measured while it was used."""
+
+    timers: int
+    gaps: list[float]
+    """Seconds by which timers came too late, of those that did."""
+    busy: int
+    """Gaps for more than half of which the loop itself worked; else it waited for its turn."""
+    ours: list[float]
+    """Processor time of each of our callbacks."""
+
+    @property
+    def share(self) -> float:
+        return len(self.gaps) / self.timers
+
+    def __str__(self) -> str:
+        text = (
+            f"{len(self.gaps)} of {self.timers:,} timers late by over {1_000 * GAP:.0f} ms,"
+            f" the longest {1_000 * max(self.gaps, default=0.0):.0f} ms, {self.busy} by work of"
+            " the loop itself"
+        )
+        if self.ours:
+            over = sum(each > LONGEST for each in self.ours)
+            text += (
+                f"; {len(self.ours):,} callbacks of ours, the longest"
+                f" {1_000 * max(self.ours):.2f} ms, {over} over {1_000 * LONGEST:.0f} ms"
+            )
+        return text
+
+
+def measured(service: str, folder: Path) -> Served:
     socket, report = folder / "socket", folder / "report"
     socket.unlink(missing_ok=True)
     os.environ[REPORT] = str(report)
@@ -52,8 +83,15 @@ def measured(service: str, folder: Path) -> tuple[int, int, float, list[float]]:
         process.terminate()
         process.communicate(timeout=PATIENCE)
     found = json.loads(report.read_text())
-    late = found["late"]
-    return sum(each > GAP for each in late), len(late), max(late), found["ours"]
+    gaps = [
+        (late, busy) for late, busy in zip(found["late"], found["busy"], strict=True) if late > GAP
+    ]
+    return Served(
+        timers=len(found["late"]),
+        gaps=[late for late, _ in gaps],
+        busy=sum(busy > late / 2 for late, busy in gaps),
+        ours=found["ours"],
+    )
 
 
 def main() -> None:
@@ -65,21 +103,11 @@ def main() -> None:
             shares: dict[str, list[float]] = {"empty": [], "app": []}
             for number in range(ROUNDS):
                 for service in sorted(shares, reverse=bool(number % 2)):
-                    gaps, timers, longest, ours = measured(service, folder)
-                    shares[service].append(gaps / timers)
-                    callbacks = ""
-                    if ours:
-                        over = sum(each > LONGEST for each in ours)
-                        callbacks = (
-                            f"; {len(ours):,} callbacks of ours, the longest"
-                            f" {1_000 * max(ours):.2f} ms, {over} over {1_000 * LONGEST:.0f} ms"
-                        )
-                    print(
-                        f"{service:5}: {gaps} of {timers:,} timers late by over"
-                        f" {1_000 * GAP:.0f} ms, the longest {1_000 * longest:.0f} ms{callbacks}"
-                    )
-    for service, found in shares.items():
-        print(f"{service:5}: median {100 * statistics.median(found):.2f} % of the timers late")
+                    found = measured(service, folder)
+                    shares[service].append(found.share)
+                    print(f"{service:5}: {found}")
+    for service, values in shares.items():
+        print(f"{service:5}: median {100 * statistics.median(values):.2f} % of the timers late")
 
 
 if __name__ == "__main__":

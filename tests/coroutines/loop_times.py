@@ -29,7 +29,8 @@ async def reported() -> AsyncIterator[None]:
     """Measure the running loop, and write the report at the end.
 
     `ours`: processor time in seconds of each callback of this project. `late`: seconds by which
-    each timer came too late, whoever held the loop or the processor.
+    each timer came too late, whoever held the loop or the processor; `busy`: the processor time
+    that the loop itself used meanwhile.
     """
     path = os.environ.get(REPORT)
     if path is None:
@@ -37,6 +38,7 @@ async def reported() -> AsyncIterator[None]:
         return
     ours: list[float] = []
     late: list[float] = []
+    busy: list[float] = []
     original = Handle._run
 
     def run(handle: Any) -> None:
@@ -47,13 +49,13 @@ async def reported() -> AsyncIterator[None]:
             ours.append(time.thread_time() - began)
 
     Handle._run = run  # type: ignore[assignment, method-assign]
-    beating = asyncio.ensure_future(_beat(late))
+    beating = asyncio.ensure_future(_beat(late, busy))
     try:
         yield
     finally:
         beating.cancel()
         Handle._run = original  # type: ignore[method-assign]
-        _write(Path(path), {"ours": ours, "late": late})
+        _write(Path(path), {"ours": ours, "late": late, "busy": busy})
 
 
 def _write(path: Path, report: dict[str, list[float]]) -> None:
@@ -72,8 +74,9 @@ def _is_ours(callback: Any) -> bool:
     return bool(f"{module}.".startswith(_PACKAGES))
 
 
-async def _beat(late: list[float]) -> None:
+async def _beat(late: list[float], busy: list[float]) -> None:
     while True:
-        due = time.monotonic() + _BEAT
+        due, used = time.monotonic() + _BEAT, time.thread_time()
         await asyncio.sleep(_BEAT)
         late.append(time.monotonic() - due)
+        busy.append(time.thread_time() - used)

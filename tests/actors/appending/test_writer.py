@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import msgspec
 import pykka
@@ -111,10 +112,19 @@ def test_what_waits_while_a_commit_runs_becomes_the_next_commit(
 def test_the_callers_of_a_small_commit_share_the_next_one_if_they_come_back_in_a_moment(
     rooms: Rooms, session: ScriptedSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventstore_actors.appending.commit_plan.SECONDS_PER_EVENT", 0.3)
     monkeypatch.setattr("eventstore_actors.appending.commit_plan.RETURN_WINDOW", 60.0)
-    rooms.append(one("first", 0))
-    for each in [rooms.send(one("a", 0)), rooms.send(one("b", 0))]:
+    is_back = threading.Event()
+    moment = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: is_back.wait(PATIENCE))
+    monkeypatch.setattr("eventstore_actors.appending.writer.time", moment)
+    gate = gated(session)
+    first = rooms.send(one("first", 0))
+    assert gate.entered.wait(10)
+    waiting = rooms.send(one("a", 0))
+    gate.opened.set()
+    first.get()
+    back = rooms.send(one("b", 0))
+    is_back.set()
+    for each in (waiting, back):
         each.get()
     assert sizes(session) == [1, 2]
     # It is noted after the answers.
