@@ -23,6 +23,10 @@ from eventstore.ports.waits import Waits
 
 __all__ = ["CallerRuntime"]
 
+_LAST_CHANCE = 0.1
+"""Seconds before the deadline after which an append is not sent again: an answer that does not come
+in time would make unknown what is known."""
+
 _RETRY_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
 """Seconds; the pause between two attempts doubles up to it."""
@@ -154,6 +158,6 @@ def _appended(
             reason = maybe_stored or error
         if closed.wait(min(pause, max(0.0, deadline - time.monotonic()))):
             raise reason
-        if time.monotonic() >= deadline:
+        if deadline - time.monotonic() <= _LAST_CHANCE:
             raise reason
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -137,6 +137,8 @@ CALLS = [
     "stream info",
     "head",
     "streams",
+    "newest streams",
+    "event by id",
     "stream count",
     "history",
     "listener",
