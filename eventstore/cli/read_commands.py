@@ -6,6 +6,7 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 from eventstore import EventStore, RecordedEvent, SerializationError, StreamInfo
@@ -86,9 +87,16 @@ def _read(options: Namespace, store: EventStore, out: Output) -> None:
         RefusedError: An event cannot be read. Those before it are printed.
     """
     page = min(options.count or _PAGE, _PAGE)
-    try:
+    with _pointing_to_raw():
         for event in islice(_events(store, options, page), options.count):
             _show(out, event, with_stream=options.stream == ALL_STREAMS, full=options.full)
+
+
+@contextmanager
+def _pointing_to_raw() -> Iterator[None]:
+    """Say with an event that cannot be read what prints it."""
+    try:
+        yield
     except SerializationError as error:
         raise RefusedError(f"{error}; --raw prints it as it is stored") from error
 
@@ -201,10 +209,8 @@ def _find(options: Namespace, store: EventStore, out: Output) -> None:
     Raises:
         RefusedError: There is none, or it cannot be read.
     """
-    try:
+    with _pointing_to_raw():
         found = store.find_event(options.event_id, raw=options.raw)
-    except SerializationError as error:
-        raise RefusedError(f"{error}; --raw prints it as it is stored") from error
     if found is None:
         raise RefusedError(f"no event has the id {options.event_id}")
     _show(out, found, with_stream=True, full=options.full)

@@ -25,6 +25,7 @@ from eventstore.ports.stored_events import (
 __all__ = [
     "MAX_APPEND_BYTES",
     "check_iterable",
+    "encode_event",
     "first_results",
     "prepare_one",
     "prepare_several",
@@ -82,7 +83,7 @@ def _part(
 ) -> StreamAppend:
     stream_id = check_stream_id(stream_id)
     expected = check_expected_version(expected_version)
-    encoded = [_encoded(codec, event) for event in check_iterable("events", events)]
+    encoded = [encode_event(codec, event) for event in check_iterable("events", events)]
     return StreamAppend(stream_id, expected, tuple(encoded))
 
 
@@ -97,7 +98,13 @@ def check_iterable(name: str, value: Iterable[_T]) -> Iterable[_T]:
     return value
 
 
-def _encoded(codec: Codec, event: object) -> EncodedEvent:
+def encode_event(codec: Codec, event: object) -> EncodedEvent:
+    """Return *event* ready to be stored.
+
+    Raises:
+        TypeError: It is no `EventData`.
+        SerializationError: It cannot be stored.
+    """
     if not isinstance(event, EventData):
         raise TypeError(f"events must be EventData, not {type(event).__name__}: {shown(event)}")
     return codec.encode(event)

@@ -453,7 +453,6 @@ class AsyncEventStore(CoroutineCalls):
             SerializationError: It cannot be read as its type.
         """
         event_id = check_uuid("event_id", event_id)
-        self._running()
         return await self._call(self._found, event_id, raw=check_bool("raw", raw))
 
     async def streams(

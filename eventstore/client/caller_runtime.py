@@ -16,16 +16,12 @@ from eventstore.model.errors import (
     SubscriptionNotFoundError,
 )
 from eventstore.model.subscription import SubscriptionOptions
-from eventstore.ports.runtime import Health, Wake
+from eventstore.ports.runtime import LAST_CHANCE, Health, Wake
 from eventstore.ports.storage import AppendSession, Storage
 from eventstore.ports.stored_events import Append, Committed, Outcome
 from eventstore.ports.waits import Waits
 
 __all__ = ["CallerRuntime"]
-
-_LAST_CHANCE = 0.1
-"""Seconds before the deadline after which an append is not sent again: an answer that does not come
-in time would make unknown what is known."""
 
 _RETRY_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
@@ -158,6 +154,6 @@ def _appended(
             reason = maybe_stored or error
         if closed.wait(min(pause, max(0.0, deadline - time.monotonic()))):
             raise reason
-        if deadline - time.monotonic() <= _LAST_CHANCE:
+        if deadline - time.monotonic() <= LAST_CHANCE:
             raise reason
         pause = min(2 * pause, _LONGEST_PAUSE)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import groupby
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from eventstore.client.appending import encode_event
 from eventstore.client.codec import Codec
 from eventstore.model.checks import shown
 from eventstore.model.errors import AppendError, StreamDeletedError
@@ -17,11 +18,11 @@ from eventstore.ports.waits import Waits
 
 __all__ = [
     "MAX_RUN_BYTES",
-    "Encoded",
+    "EncodedItem",
     "RunItem",
     "append_runs",
     "by_stream",
-    "encoded",
+    "encoded_items",
     "halves",
     "runs",
 ]
@@ -105,7 +106,7 @@ class _Run(Generic[Item]):
 # ── appending them ───────────────────────────────────────────────────────────────────────────────
 
 
-class Encoded(NamedTuple):
+class EncodedItem(NamedTuple):
     """An event of a series, ready to be stored."""
 
     stream_id: str
@@ -116,7 +117,7 @@ class Encoded(NamedTuple):
         return self.event.size
 
 
-def encoded(codec: Codec, items: Iterable[tuple[str, EventData]]) -> Iterator[Encoded]:
+def encoded_items(codec: Codec, items: Iterable[tuple[str, EventData]]) -> Iterator[EncodedItem]:
     """Yield *items* ready to be stored, as they are needed.
 
     Raises:
@@ -125,20 +126,18 @@ def encoded(codec: Codec, items: Iterable[tuple[str, EventData]]) -> Iterator[En
     """
     for item in items:
         stream_id, event = _pair(item)
-        yield Encoded(check_stream_id(stream_id), codec.encode(event))
+        yield EncodedItem(check_stream_id(stream_id), encode_event(codec, event))
 
 
-def _pair(item: object) -> tuple[str, EventData]:
+def _pair(item: object) -> tuple[str, object]:
     if not isinstance(item, tuple | list) or len(item) != 2:  # noqa: PLR2004 - a pair
         raise TypeError(f"items must be (stream_id, EventData): {shown(item)}")
     stream_id, event = item
-    if not isinstance(event, EventData):
-        raise TypeError(f"events must be EventData, not {type(event).__name__}: {shown(event)}")
     return stream_id, event
 
 
 async def append_runs(
-    series: Iterator[list[Encoded]],
+    series: Iterator[list[EncodedItem]],
     append: Callable[[Append], Awaitable[object]],
     waits: Waits,
 ) -> int:
@@ -168,7 +167,7 @@ async def append_runs(
     return stored
 
 
-def _append_of(run: list[Encoded]) -> Append:
+def _append_of(run: list[EncodedItem]) -> Append:
     return tuple(
         StreamAppend(stream_id, ExpectedVersion.ANY, tuple([item.event for item in items]))
         for stream_id, items in by_stream(run)

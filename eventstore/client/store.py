@@ -33,7 +33,7 @@ from eventstore.client.paging import (
     listed,
     wait_for_checkpoint,
 )
-from eventstore.client.runs import Encoded, append_runs, encoded, runs
+from eventstore.client.runs import EncodedItem, append_runs, encoded_items, runs
 from eventstore.client.targets import installs, registered_runtime
 from eventstore.model.awaited import Awaited, position_in
 from eventstore.model.checks import check_bool, check_int, check_timeout, check_uuid
@@ -511,7 +511,6 @@ class EventStore:
             SerializationError: It cannot be read as its type.
         """
         event_id = check_uuid("event_id", event_id)
-        self._running()
         return self._call(self._found, event_id, raw=check_bool("raw", raw))
 
     def streams(
@@ -790,8 +789,8 @@ class EventStore:
 
     def _series(
         self, items: Iterable[tuple[str, EventData]], batch_size: int
-    ) -> Iterator[list[Encoded]]:
-        return runs(encoded(self._codec, items), batch_size)
+    ) -> Iterator[list[EncodedItem]]:
+        return runs(encoded_items(self._codec, items), batch_size)
 
     def _append(self, append: Append, timeout: float | None) -> tuple[AppendResult, ...]:
         deadline = self._append_deadline(timeout)

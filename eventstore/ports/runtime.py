@@ -14,7 +14,13 @@ from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Append, Committed
 from eventstore.ports.waits import Waits
 
-__all__ = ["Health", "RunningSubscription", "Runtime", "SubscriptionHealth", "Wake"]
+__all__ = ["LAST_CHANCE", "Health", "RunningSubscription", "Runtime", "SubscriptionHealth", "Wake"]
+
+LAST_CHANCE = 0.1
+"""Seconds before the deadline after which no runtime sends an append again.
+
+An answer that does not come in time would make unknown what is known.
+"""
 
 Wake = Callable[[int | None], bool]
 """Takes the newest position of a stream, None if that is not known; returns whether to call again.

@@ -25,4 +25,4 @@ def expect_late_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eventstore.storages.postgres.subscription_rows.lock_wait", lock_wait)
     monkeypatch.setattr("eventstore_actors.appending.attempt.LAST_CHANCE", _MARGIN)
     monkeypatch.setattr("eventstore_actors.appending.caller.LAST_CHANCE", _MARGIN)
-    monkeypatch.setattr("eventstore.client.caller_runtime._LAST_CHANCE", _MARGIN)
+    monkeypatch.setattr("eventstore.client.caller_runtime.LAST_CHANCE", _MARGIN)

@@ -14,19 +14,17 @@ from eventstore.model.errors import (
     OutcomeUnknownError,
     StorageUnavailableError,
 )
+from eventstore.ports.runtime import LAST_CHANCE
 from eventstore_actors.appending.commit_plan import Group, one_by_one
 from eventstore_actors.state.append_queue import AppendRequest
 
-__all__ = ["LAST_CHANCE", "Job", "attempt_deadline", "attempt_timeout", "not_sent_error"]
+__all__ = ["Job", "attempt_deadline", "attempt_timeout", "not_sent_error"]
 
 FIRST_PAUSE = 0.02
 """Seconds before the second attempt; doubled for each further one."""
 
 LONGEST_PAUSE = 1.0
 """Upper bound for the pause between two attempts, in seconds."""
-
-LAST_CHANCE = 0.1
-"""Seconds before the deadline after which there is no retry: no answer would come in time."""
 
 MIN_BYTES_PER_SECOND = 1024 * 1024
 """Bytes per second; a slower connection counts as dead and is replaced."""

@@ -11,10 +11,11 @@ from eventstore.model.errors import (
     StorageUnavailableError,
     TooManyAppendsError,
 )
+from eventstore.ports.runtime import LAST_CHANCE
 from eventstore.ports.storage import AppendSession
 from eventstore.ports.stored_events import Append, Committed, payload_bytes
 from eventstore.ports.waits import BLOCKING, Waits, run_blocking
-from eventstore_actors.appending.attempt import LAST_CHANCE, attempt_deadline, attempt_timeout
+from eventstore_actors.appending.attempt import attempt_deadline, attempt_timeout
 from eventstore_actors.appending.commit_plan import stored_events
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Child, EventsCommitted, Ref

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eventstore import OutcomeUnknownError, StorageUnavailableError
-from eventstore.client.caller_runtime import _LAST_CHANCE
+from eventstore.ports.runtime import LAST_CHANCE
 from eventstore.ports.stored_events import StreamAppend
 
 AWAY = StorageUnavailableError("the lock was not free")
@@ -58,4 +58,4 @@ def test_nothing_is_sent_for_which_no_answer_would_come_in_time(
         appended(session)
     assert caught.value is raised
     assert len(session.left) > 1
-    assert min(session.left) > _LAST_CHANCE
+    assert min(session.left) > LAST_CHANCE
