@@ -100,6 +100,7 @@ surfaces: $(STAMP)
 guarantees: $(STAMP)
 	$(BIN)/python -m tests.guarantees
 	$(BIN)/python -m tests.findings
+	$(BIN)/python -m tests.cases
 
 bench: $(BENCH_STAMP)
 	QUICK=$(QUICK) $(BIN)/python -m benchmarks

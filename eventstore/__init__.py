@@ -14,15 +14,26 @@ from eventstore.client.following import (
     Follower as Follower,
 )
 from eventstore.client.store import EventStore as EventStore
+from eventstore.model.answers import (
+    Nacked as Nacked,
+    Park as Park,
+    RetryAfter as RetryAfter,
+    Skip as Skip,
+    Stop as Stop,
+)
 from eventstore.model.config import Config as Config
 from eventstore.model.errors import (
     AppendError as AppendError,
     DeliveryTimeoutError as DeliveryTimeoutError,
     DuplicateEventError as DuplicateEventError,
+    EventNotFoundError as EventNotFoundError,
+    EventParkedError as EventParkedError,
     EventStoreError as EventStoreError,
     HistoryRewoundError as HistoryRewoundError,
     NotRunningError as NotRunningError,
     OutcomeUnknownError as OutcomeUnknownError,
+    ProjectionError as ProjectionError,
+    ProjectionNotFoundError as ProjectionNotFoundError,
     SchemaVersionError as SchemaVersionError,
     SerializationError as SerializationError,
     StorageError as StorageError,
@@ -33,6 +44,7 @@ from eventstore.model.errors import (
     SubscriptionInUseError as SubscriptionInUseError,
     SubscriptionLostError as SubscriptionLostError,
     SubscriptionNotFoundError as SubscriptionNotFoundError,
+    SubscriptionOptionsError as SubscriptionOptionsError,
     TooManyAppendsError as TooManyAppendsError,
     UnexpectedAckError as UnexpectedAckError,
     WrongExpectedVersionError as WrongExpectedVersionError,
@@ -41,12 +53,23 @@ from eventstore.model.events import (
     AppendResult as AppendResult,
     EventData as EventData,
     ExpectedVersion as ExpectedVersion,
+    LinkResult as LinkResult,
     RecordedEvent as RecordedEvent,
     StreamInfo as StreamInfo,
 )
+from eventstore.model.parked import ParkedEvent as ParkedEvent
+from eventstore.model.projection import (
+    Projection as Projection,
+    ProjectionInfo as ProjectionInfo,
+)
+from eventstore.model.retry import Retry as Retry
 from eventstore.model.serializer import (
     JsonSerializer as JsonSerializer,
     Serializer as Serializer,
+)
+from eventstore.model.snapshots import (
+    Snapshot as Snapshot,
+    SnapshotData as SnapshotData,
 )
 from eventstore.model.subscriber_messages import (
     Events as Events,
@@ -55,12 +78,11 @@ from eventstore.model.subscriber_messages import (
     SubscriptionLost as SubscriptionLost,
 )
 from eventstore.model.subscription import (
-    Retry as Retry,
     Subscription as Subscription,
-    SubscriptionInfo as SubscriptionInfo,
     SubscriptionKeywords as SubscriptionKeywords,
     SubscriptionState as SubscriptionState,
 )
+from eventstore.model.subscription_info import SubscriptionInfo as SubscriptionInfo
 from eventstore.ports.runtime import (
     Health as Health,
     Runtime as Runtime,

@@ -89,9 +89,9 @@ def nothing_left_behind(pytestconfig: pytest.Config) -> Iterator[None]:
         return {pid: what for pid, what in now.items() if pid not in clients_before}
 
     try:
-        wait_until(lambda: not pykka.ActorRegistry.get_all(), timeout=10)
-        wait_until(lambda: not _new_threads(threads_before), timeout=10)
-        wait_until(lambda: not clients(), timeout=10)
+        wait_until(lambda: not pykka.ActorRegistry.get_all())
+        wait_until(lambda: not _new_threads(threads_before))
+        wait_until(lambda: not clients())
     except TimeoutError:
         actors = [str(ref) for ref in pykka.ActorRegistry.get_all()]
         threads = [thread.name for thread in _new_threads(threads_before)]

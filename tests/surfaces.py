@@ -19,7 +19,8 @@ STORE = CLIENT / "store.py"
 SUBSCRIPTION = ROOT / "eventstore" / "model" / "subscription.py"
 
 WAITING = re.compile(
-    r"self\._(append|append_series|call|close|join|prepare|read|subscribe|wait_for)\("
+    r"self\._(append|append_series|call|close|delete|delete_snapshot|join|link|prepare|read"
+    r"|record_snapshot|subscribe|wait_for|waited)\("
 )
 """Calls of what `CoroutineCalls` has as coroutines."""
 
@@ -51,6 +52,7 @@ BODIES = {
         attach = partial(EventStore.attach, supervisor, timeout=timeout, runtime=runtime)
         return Connecting(attach, cls)
     """,
+    "for_schema": "return await self._for_schema(name, init=init, types=types)",
     "config": "return self._store.config",
     "dsn": "return self._store.dsn",
     "close": "await self._close(timeout)",
@@ -75,10 +77,22 @@ SIGNATURES = {
 """,
         )
     ],
+    "for_schema": [("-> EventStore:", "-> Self:")],
     "ack": [("subscription: Subscription", "subscription: Subscription | AsyncSubscription")],
 }
 
 DOCS = {
+    "append_to_stream": [
+        (
+            """One of
+                psycopg or, over psycopg, a cursor of Django, a Session or Connection of SQLAlchemy.
+""",
+            """An
+                `AsyncConnection` of psycopg or, over psycopg, of SQLAlchemy.
+""",
+        ),
+        ("in a thread whose own", "in a task whose own"),
+    ],
     "append_many": [
         ("Read once, as they are needed.", "Read once, as they are needed, in a thread.")
     ],
@@ -123,26 +137,44 @@ from uuid import UUID
 
 from eventstore.client.appending import check_iterable, prepare_one, prepare_several
 from eventstore.client.async_subscription import AsyncSubscription
+from eventstore.client.choosing import choice_of
 from eventstore.client.coroutine_calls import Connecting, CoroutineCalls
 from eventstore.client.coroutine_handler import AsyncReceiver
+from eventstore.client.dropping import deleted, reset_to
 from eventstore.client.following import AsyncFollower
+from eventstore.client.linking import prepare_link
 from eventstore.client.paging import FROM_END, PAGE, check_count, check_position
 from eventstore.client.store import EventStore, key_of
+from eventstore.model.answers import check_reason
 from eventstore.model.awaited import Awaited
 from eventstore.model.checks import check_bool, check_uuid
 from eventstore.model.config import Config
-from eventstore.model.events import AppendResult, EventData, RecordedEvent, StreamInfo
+from eventstore.model.event_filter import FilterKeywords, documents_filter
+from eventstore.model.events import (
+    AppendResult,
+    EventData,
+    LinkResult,
+    RecordedEvent,
+    StreamInfo,
+    check_expected_version,
+)
 from eventstore.model.names import ALL_STREAMS, check_name, check_stream_id, check_subscribable
+from eventstore.model.parked import ParkedEvent
+from eventstore.model.projection import Projection, ProjectionInfo
+from eventstore.model.serializer import Types
+from eventstore.model.snapshots import Snapshot, SnapshotData
 from eventstore.model.stream_listing import StreamListing
+from eventstore.model.subscriber_messages import Events
 from eventstore.model.subscription import (
     Subscription,
-    SubscriptionInfo,
     SubscriptionKeywords,
     SubscriptionOptions,
     documents_options,
 )
+from eventstore.model.subscription_info import SubscriptionInfo
+from eventstore.ports.changes import Deletion
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.runtime import Health, Runtime
-from eventstore.ports.storage import ReadDirection
 
 __all__ = ["AsyncEventStore"]
 
@@ -164,6 +196,7 @@ class AsyncEventStore(CoroutineCalls):
 
 SUBSCRIPTION_IMPORTS = '''
 from collections.abc import Sequence
+from typing import Literal
 
 from eventstore.client.coroutine_handler import HANDLED
 from eventstore.client.loop_waits import LoopWaits
@@ -177,7 +210,7 @@ __all__ = ["AsyncSubscription"]
 
 
 class AsyncSubscription:
-    """The handle of a running subscription. Its properties, and `ack`, never wait."""
+    """The handle of a running subscription. Its properties, `ack` and `nack` never wait."""
 
     def __init__(self, handle: RunningSubscription, waits: LoopWaits) -> None:
         self._handle = handle
@@ -190,6 +223,7 @@ class AsyncSubscription:
 
 HANDLE_BODIES = {
     "ack": "self._handle.ack(what)",
+    "nack": "self._handle.nack(event, action, reason=reason)",
     "pause": "await self._waits.call(self._handle.pause)",
     "resume": "await self._waits.call(self._handle.resume)",
     "unsubscribe": """
@@ -202,6 +236,7 @@ HANDLE_BODIES = {
             await self._waits.call(self._handle.unsubscribe)
     """,
     "wait_for": "await self._handle.reached(what, timeout, self._waits)",
+    "caught_up": "await self._handle.reached(None, timeout, self._waits)",
     "join": "await self._handle.joined(timeout, self._waits)",
 }
 

@@ -20,16 +20,20 @@ from eventstore_actors.announcing.waiting_thread import WaitingThread
 from eventstore_actors.appending.caller import CallerAppender
 from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, check_subscriber
 from eventstore_actors.delivering.preparing import Preparer
+from eventstore_actors.delivering.settling import check_transactional
 from eventstore_actors.kernel.actor import SupervisedActor, current_actor, refuse, try_tell
 from eventstore_actors.kernel.messages import (
     AskHealth,
     Child,
+    EventsDeleted,
+    LookForEvents,
     Ref,
     Stop,
     Subscribe,
     Unsubscribe,
     Watch,
 )
+from eventstore_actors.kernel.workers import WORKERS
 from eventstore_actors.state.store_state import Phase, StoreState, health_of, state_of
 from eventstore_actors.supervising.opener import opening_time
 from eventstore_actors.supervising.supervisor import StoreSupervisor
@@ -63,10 +67,19 @@ class ActorRuntime:
         self._detached = False
 
     @classmethod
-    def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
+    def start(
+        cls,
+        config: Config,
+        *,
+        init: bool,
+        pool: object | None = None,
+        beside: Storage | None = None,
+    ) -> Self:
         """Start a supervisor and wait until the store can be used; see `Runtime.start`."""
         patience = opening_time(config, init=init)
-        supervisor = StoreSupervisor.start(config, init=init, open_timeout=patience, pool=pool)
+        supervisor = StoreSupervisor.start(
+            config, init=init, open_timeout=patience, pool=pool, beside=beside
+        )
         tree = state_of(supervisor)
         assert tree is not None
         runtime = cls(supervisor, tree, owned=True)
@@ -109,17 +122,29 @@ class ActorRuntime:
         """Have the writer store *append*; see `Runtime.append_waiting`."""
         return await self._appender.append_waiting(append, deadline, waits)
 
+    def await_transaction(self, transaction_id: int) -> None:
+        """Have the announcer look until the transaction has ended; see `Runtime`."""
+        self._tree.announcements.note_transaction(transaction_id)
+
+    def wake(self) -> None:
+        """Have listener and announcer do what they do after a commit; see `Runtime.wake`."""
+        self._tree.announcements.note_events()
+        self._tree.directory.tell(Child.PUBLISHER, LookForEvents())
+
     def subscribe(
         self,
         stream_id: str,
         subscription_name: str,
         subscriber: Any,
         options: SubscriptionOptions,
+        subscription_id: int | None = None,
     ) -> Subscription:
         """Ask the supervisor for a seat, and wait until the subscription is ours or waits."""
         check_subscriber(subscriber)
+        check_transactional(subscriber, options, self.storage)
         reply = pykka.ThreadingFuture[Subscription]()
-        self._tell(Subscribe(stream_id, subscription_name, subscriber, options, reply))
+        key = stream_id, subscription_name
+        self._tell(Subscribe(*key, subscriber, options, reply, subscription_id))
         # An owner whose lease the database's clock cannot judge is watched for a lease.
         return self._answer(reply, self.config.lease)
 
@@ -135,6 +160,13 @@ class ActorRuntime:
     def watch(self, stream_id: str, wake: Wake) -> None:
         """Have the publisher call *wake*; see `Runtime.watch`."""
         self._tree.directory.tell(Child.PUBLISHER, Watch(stream_id, WaitingThread(wake)))
+
+    def forget(self) -> None:
+        """Have the publisher forget the events in memory, and wait for it."""
+        done = pykka.ThreadingFuture[None]()
+        self._tree.directory.tell(Child.PUBLISHER, EventsDeleted(done))
+        with suppress(pykka.Timeout):  # it is being restarted, with an empty memory
+            done.get(timeout=_GRACE)
 
     def health(self) -> Health:
         """Return how every part fares; answered by the supervisor, which never blocks."""
@@ -173,24 +205,38 @@ class ActorRuntime:
             self._detached = True
             self._tree.nudge()
             return
-        self._stop_by(time.monotonic() + timeout)
+        over = self._stop_by(time.monotonic() + timeout)
         if self._called_by_subscriber():
             return
         try:
             self._tree.wait_ended(max(0.0, self._tree.stops_by - time.monotonic()) + _GRACE)
+            if over is not None:
+                with suppress(pykka.Timeout):
+                    over.get(timeout=_GRACE)
+            WORKERS.wait_ended(_GRACE)
         except BaseException:
             # Ctrl-C: ownerships are released in that time, unless the database is away.
-            self._stop_by(time.monotonic())
+            self.stop_by(time.monotonic())
             self._tree.wait_ended(_GRACE)
             raise
 
-    def _stop_by(self, deadline: float) -> None:
-        """Have everything ended by *deadline*, or by an earlier one of before."""
+    def stop_by(self, deadline: float) -> None:
+        """Have everything ended by *deadline*, or by an earlier one of before; see `Runtime`."""
+        self._stop_by(deadline)
+
+    def _stop_by(self, deadline: float) -> pykka.ThreadingFuture[None] | None:
+        """Do what `stop_by` does.
+
+        Returns:
+            The reply of the supervisor when nothing is left of it; None if it is dead already.
+        """
+        over = pykka.ThreadingFuture[None]()
         sooner = self._tree.stop_by(deadline)
-        try_tell(self._supervisor, Stop(deadline, pykka.ThreadingFuture()))
+        lives = try_tell(self._supervisor, Stop(deadline, over))
         if sooner:
             for handle in self._tree.handles():
                 handle.hurry(deadline)
+        return over if lives else None
 
     def abandon(self) -> None:
         """Do nothing: after a fork no actor runs here, and nothing here needs one."""

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import msgspec
 import psycopg
-from psycopg.types.numeric import Int4, Int8
+from psycopg.types.numeric import Int4
 from uuid_utils.compat import uuid7
 
 from benchmarks.contenders.contender import InOneLoop, Load, Operation, Place
@@ -25,12 +25,13 @@ from benchmarks.measuring.measure import timed
 from benchmarks.measuring.workload import Measurement
 from eventstore import Config, EventStore, ExpectedVersion, RecordedEvent
 from eventstore.ports.ownership import Claim, Claimed
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import Append, EncodedEvent, StreamAppend
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import append_arguments
 from eventstore.storages.postgres.arrays import register_arrays
 from eventstore.storages.postgres.moments import utc
+from eventstore.storages.postgres.reader import all_page
 from eventstore.storages.postgres.statements import Statements
 
 __all__ = ["Bare"]
@@ -53,7 +54,7 @@ class Bare(InOneLoop):
         self.address = dsn
         self.statements = Statements(config.schema)
         self.connection = psycopg.connect(dsn, autocommit=True)
-        register_arrays(self.connection)
+        register_arrays(self.connection.adapters)
         self._storage = PostgresStorage(config)
         self._keeper = self._storage.keeper_session()
 
@@ -130,11 +131,11 @@ class Bare(InOneLoop):
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     def reader(self, stream: str, length: int) -> Operation:
-        parameters = (stream, Int8(1), Int8(_PAGE))
+        parameters = (stream, *all_page(1, _PAGE))
 
         def read() -> None:
             rows = self.execute(self.statements.read_stream[_FORWARD], parameters)
-            events = [(position, stream, *rest) for _deleted_at, position, *rest in rows]
+            events = [(position, stream, *rest) for _, position, *rest in rows]
             assert len(_recorded(events, of_all=False)) == length
 
         return read
@@ -150,7 +151,7 @@ class Bare(InOneLoop):
         return read
 
     def _page_after(self, position: int) -> list[RecordedEvent]:
-        rows = self.execute(self.statements.read_all[_FORWARD], (Int8(position + 1), Int8(_PAGE)))
+        rows = self.execute(self.statements.read_all[_FORWARD], all_page(position + 1, _PAGE))
         return _recorded(rows, of_all=True)
 
     def _claim(self) -> Claimed:

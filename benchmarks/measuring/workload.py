@@ -41,7 +41,7 @@ class Scale:
 
 
 FULL = Scale("full", rounds=5, warm_up=True, seconds=0.4)
-"""The scale of the published results; all groups take under 30 minutes."""
+"""The scale of the published results; all groups take about 40 minutes."""
 QUICK = Scale("quick", rounds=3, warm_up=False, seconds=0.2)
 """A quick overview; under 3 minutes."""
 SMOKE = Scale("smoke", rounds=1, warm_up=False, seconds=0.01)

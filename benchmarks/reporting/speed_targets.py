@@ -133,6 +133,18 @@ def _worst(group: str, name: str) -> Reached:
     return reached
 
 
+def _times_the_selector(name: str) -> Reached:
+    """Return how many times faster the filter in the workload matching *name* is."""
+
+    def reached(results: Results) -> float | None:
+        for filtered in _matching(results, "handling", name):
+            for selected in _matching(results, "handling", ".* by a selector: .*"):
+                return filtered.figures["ours"].median / selected.figures["ours"].median
+        return None
+
+    return reached
+
+
 def _live_to_elixir(results: Results) -> float | None:
     """Return how many times shorter our latency is than Elixir's, relative to a bare commit."""
     elixir, bare = LIVE_MS
@@ -250,6 +262,12 @@ TARGETS = (
         "ours",
         0.9,
         _times("subscribe", _IN_A_ROW, "ours", who="asyncio"),
+    ),
+    Target("transactional function", "bare", 0.7, _times("handling", "transactional .*", "bare")),
+    Target("projection", "bare", 0.7, _times("handling", "projection, .*", "bare")),
+    *(
+        Target(f"filter {way}", "a selector", 10, _times_the_selector(f".* {way}: .*"))
+        for way in ("by type", "by metadata")
     ),
     _append_to("eventsourcing", "1 x 1", 1.4),
     _append_to("eventsourcing", "100 x 1", 12, "4 processes of 25 x 1"),

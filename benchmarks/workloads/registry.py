@@ -10,6 +10,7 @@ from benchmarks.measuring.workload import Scale, Workload
 from benchmarks.workloads import (
     append_workloads,
     growth_workloads,
+    handling_workloads,
     idle_workload,
     live_workloads,
     memory_workload,
@@ -35,11 +36,12 @@ class Group:
 
 
 GROUPS = (
-    Group("append", append_workloads.workloads, 450, 60),
-    Group("read", read_workloads.workloads, 370, 30),
-    Group("subscribe", subscribe_workloads.workloads, 260, 25),
-    Group("live", live_workloads.workloads, 140, 20),
-    Group("growth", growth_workloads.workloads, 130, 20),
-    Group("idle", idle_workload.workloads, 30, 10),
-    Group("memory", memory_workload.workloads, 60, 12),
+    Group("append", append_workloads.workloads, 580, 60),
+    Group("read", read_workloads.workloads, 580, 30),
+    Group("subscribe", subscribe_workloads.workloads, 670, 25),
+    Group("handling", handling_workloads.workloads, 260, 25),
+    Group("live", live_workloads.workloads, 250, 20),
+    Group("growth", growth_workloads.workloads, 200, 20),
+    Group("idle", idle_workload.workloads, 45, 10),
+    Group("memory", memory_workload.workloads, 90, 12),
 )

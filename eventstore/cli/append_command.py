@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from eventstore import AppendResult, Config, EventData, ExpectedVersion
-from eventstore.cli.command import Command, event_id
+from eventstore.cli.command import Command, event_id, expected_version
 from eventstore.cli.failures import RefusedError, UsageError
 from eventstore.cli.json_lines import BadLineError, bounded_lines, stripped
 from eventstore.cli.json_text import decode_json
 from eventstore.cli.output import Output, printable
 from eventstore.cli.store_options import opened
 from eventstore.client.appending import MAX_APPEND_BYTES
-from eventstore.model.names import MAX_POSITION
 
 __all__ = ["APPEND"]
 
@@ -24,12 +23,6 @@ _STDIN = "-"
 
 _EVENT_COST = 256
 """Bytes of memory that the smallest event takes, at least."""
-
-_EXPECTED = {
-    "any": ExpectedVersion.ANY,
-    "no-stream": ExpectedVersion.NO_STREAM,
-    "stream-exists": ExpectedVersion.STREAM_EXISTS,
-}
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +32,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--metadata", metavar="JSON", help="what goes beside the payload")
     parser.add_argument(
         "--expected-version",
-        type=_expected_version,
+        type=expected_version,
         default=ExpectedVersion.ANY,
         metavar="N",
         help="version the stream must be at: a number, any, no-stream or stream-exists;"
@@ -51,16 +44,6 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="UUID",
         help="makes a repeated append of the same event harmless",
     )
-
-
-def _expected_version(text: str) -> int:
-    if text in _EXPECTED:
-        return _EXPECTED[text]
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_POSITION):
-        raise ArgumentTypeError(
-            f"must be a version (0 or more), any, no-stream or stream-exists: {text!r}"
-        )
-    return int(text)
 
 
 def _append(options: Namespace, config: Config, out: Output) -> None:

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from eventstore import Config, EventStore
     from eventstore.cli.output import Output
 
-__all__ = ["Command", "Run", "event_id", "no_arguments", "on_store", "one_or_more", "zero_or_more"]
+__all__ = [
+    "Command",
+    "Run",
+    "event_id",
+    "expected_version",
+    "no_arguments",
+    "on_store",
+    "one_or_more",
+    "zero_or_more",
+]
 
 Run = Callable[[argparse.Namespace, "Config", "Output"], None]
 """Runs a command with its options."""
@@ -68,6 +77,24 @@ def event_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a UUID: {text!r}") from None
+
+
+def expected_version(text: str) -> int:
+    """Return the expected version that an argument gives.
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither a version nor the name of an `ExpectedVersion`.
+    """
+    from eventstore import ExpectedVersion
+
+    named = {each.name.lower().replace("_", "-"): each for each in ExpectedVersion}
+    if text in named:
+        return named[text]
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_POSITION):
+        raise argparse.ArgumentTypeError(
+            f"must be a version (0 or more), {', '.join(named)}: {text!r}"
+        )
+    return int(text)
 
 
 def one_or_more(text: str) -> int:

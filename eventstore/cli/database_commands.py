@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 from eventstore import Config, SchemaVersionError
 from eventstore.cli.command import Command
-from eventstore.cli.failures import RefusedError, UsageError
+from eventstore.cli.consent import ask, check_can_ask
+from eventstore.cli.failures import UsageError
 from eventstore.cli.output import Output, printable
 from eventstore.cli.store_options import is_embedded
 from eventstore.client.targets import storage_for
@@ -92,8 +92,8 @@ def _drop(options: Namespace, config: Config, out: Output) -> None:
         UsageError: The standard input is not a terminal, so nobody can answer.
     """
     asked = not options.yes
-    if asked and not sys.stdin.isatty():
-        raise UsageError("drop asks before it drops: use --yes where nobody can answer")
+    if asked:
+        check_can_ask("drop")
     if options.database:
         _drop_database(config, out, asked=asked)
         return
@@ -101,7 +101,7 @@ def _drop(options: Namespace, config: Config, out: Output) -> None:
         with _storage(config) as storage:
             contents = _contents(storage, config)
             if asked:
-                _ask(f"Drop the store in schema {_schema(config)} of {_place(config)}, {contents}?")
+                ask(f"Drop the store in schema {_schema(config)} of {_place(config)}, {contents}?")
             dropped = storage.drop(_later(_CHANGE_SECONDS))
             _say_dropped(out, _schema(config), dropped.others if dropped is not None else ())
     except SchemaVersionError:
@@ -128,20 +128,11 @@ def _drop_database(config: Config, out: Output, *, asked: bool) -> None:
         raise UsageError("an embedded database is dropped by removing its folder")
     name = printable(database_name(config.dsn))
     if asked:
-        _ask(f"Drop the whole database {name} of {_place(config)}, with every store in it?")
+        ask(f"Drop the whole database {name} of {_place(config)}, with every store in it?")
     if drop_database(config.dsn, config.connect_timeout):
         _say(out, "dropped", f"database {name} dropped")
     else:
         _say(out, "missing", f"there is no database {name}")
-
-
-def _ask(question: str) -> None:
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        print(file=sys.stderr)
-    if answer.strip().lower() not in {"y", "yes"}:
-        raise RefusedError("nothing was dropped")
 
 
 def _contents(storage: PostgresStorage, config: Config) -> str:

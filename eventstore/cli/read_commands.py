@@ -15,6 +15,7 @@ from eventstore.cli.failures import RefusedError
 from eventstore.cli.output import Output, event_text, printable
 from eventstore.cli.subscription_commands import show_subscriptions
 from eventstore.model.dsn import masked
+from eventstore.model.event_filter import FilterKeywords
 from eventstore.model.names import ALL_STREAMS
 from eventstore.model.stream_listing import StreamOrder
 
@@ -62,6 +63,19 @@ def _add_read_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=one_or_more, metavar="N", help="at most N events")
     parser.add_argument("--backward", action="store_true", help="from the newest to the oldest")
+    parser.add_argument(
+        "--type",
+        dest="event_types",
+        action="append",
+        metavar="TYPE",
+        help="only events of this type; given more than once, of any of them",
+    )
+    parser.add_argument(
+        "--prefix",
+        dest="stream_prefix",
+        metavar="TEXT",
+        help="only events of streams whose id begins so",
+    )
     _add_raw(parser)
     _add_full(parser)
 
@@ -89,7 +103,8 @@ def _read(options: Namespace, store: EventStore, out: Output) -> None:
     page = min(options.count or _PAGE, _PAGE)
     with _pointing_to_raw():
         for event in islice(_events(store, options, page), options.count):
-            _show(out, event, with_stream=options.stream == ALL_STREAMS, full=options.full)
+            # A linked event is shown with its own stream.
+            _show(out, event, with_stream=event.stream_id != options.stream, full=options.full)
 
 
 @contextmanager
@@ -103,13 +118,14 @@ def _pointing_to_raw() -> Iterator[None]:
 
 def _events(store: EventStore, options: Namespace, page: int) -> Iterator[RecordedEvent]:
     stream_id, start, raw = options.stream, options.start, options.raw
+    only = FilterKeywords(event_types=options.event_types, stream_prefix=options.stream_prefix)
     if stream_id == ALL_STREAMS:
         if options.backward:
-            return store.stream_all_backward(start or -1, batch_size=page, raw=raw)
-        return store.stream_all_forward(start or 1, batch_size=page, raw=raw)
+            return store.stream_all_backward(start or -1, batch_size=page, raw=raw, **only)
+        return store.stream_all_forward(start or 1, batch_size=page, raw=raw, **only)
     if options.backward:
-        return store.stream_backward(stream_id, start or -1, batch_size=page, raw=raw)
-    return store.stream_forward(stream_id, start or 1, batch_size=page, raw=raw)
+        return store.stream_backward(stream_id, start or -1, batch_size=page, raw=raw, **only)
+    return store.stream_forward(stream_id, start or 1, batch_size=page, raw=raw, **only)
 
 
 def _add_tail_arguments(parser: ArgumentParser) -> None:

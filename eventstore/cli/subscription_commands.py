@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from eventstore import EventStore, SubscriptionInfo, SubscriptionNotFoundError
 from eventstore.cli.command import Command, Run, on_store, zero_or_more
 from eventstore.cli.failures import RefusedError
-from eventstore.cli.output import Column, Output, one_line, printable
+from eventstore.cli.output import Column, Output, one_line, printable, printable_json
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["SUBSCRIPTIONS", "show_subscriptions"]
+__all__ = ["SUBSCRIPTIONS", "duration", "show_subscriptions"]
 
 
 _COLUMNS = (
@@ -21,6 +23,7 @@ _COLUMNS = (
     Column("checkpoint", numeric=True),
     Column("lag", numeric=True),
     Column("behind", numeric=True),
+    Column("parked", numeric=True),
     Column("owner"),
 )
 
@@ -61,12 +64,13 @@ def _row(info: SubscriptionInfo) -> list[str]:
         "paused" if info.paused else info.state.replace("_", " "),
         f"{info.checkpoint:,}",
         f"{info.lag_events:,}",
-        _duration(info.lag_seconds),
+        duration(info.lag_seconds),
+        f"{info.parked:,}",
         "-" if info.owner is None else printable(info.owner),
     ]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return *seconds* in the largest unit that gives 2 or more."""
     for name, length in _UNITS:
         if seconds >= 2 * length:
@@ -77,7 +81,9 @@ def _duration(seconds: float) -> str:
 def _error_text(info: SubscriptionInfo) -> str:
     attempts = f" ({info.attempts} attempts)" if info.attempts > 1 else ""
     name = f"{printable(info.subscription_name)} on {printable(info.stream_id)}"
-    return f"{name}{attempts}: {one_line(info.last_error or '')}"
+    # The traceback below it is for `subscription_info`.
+    summary = (info.last_error or "").partition("\n")[0]
+    return f"{name}{attempts}: {one_line(summary)}"
 
 
 def _add_action_arguments(parser: ArgumentParser) -> None:
@@ -98,48 +104,105 @@ def _add_reset_arguments(parser: ArgumentParser) -> None:
     )
 
 
-Act = Callable[[EventStore, Namespace], str]
-"""Changes the subscription that the options name; returns what was done, in words."""
+def _add_delete_arguments(parser: ArgumentParser) -> None:
+    _add_action_arguments(parser)
+    parser.add_argument(
+        "--drop-parked", action="store_true", help="also if it has parked events: they are lost"
+    )
+
+
+def _show(options: Namespace, store: EventStore, out: Output) -> None:
+    """Print a subscription with its options and the traceback of its error."""
+    info = store.subscription_info(options.stream, options.name)
+    lines = [f"{title:<14}{text}" for title, text in _details(info)]
+    lines += [printable(line) for line in (info.last_error or "").splitlines()]
+    out.show(info, "\n".join(lines))
+
+
+def _details(info: SubscriptionInfo) -> Iterator[tuple[str, str]]:
+    yield "subscription", printable(info.subscription_name)
+    yield "stream", printable(info.stream_id)
+    yield "state", "paused" if info.paused else info.state.replace("_", " ")
+    yield "owner", "-" if info.owner is None else printable(info.owner)
+    yield "checkpoint", f"{info.checkpoint:,} of {info.head:,}"
+    yield "lag", _with_age(info.lag_events, info.lag_seconds)
+    yield "parked", _with_age(info.parked, info.parked_oldest_seconds)
+    for name, value in (info.options or {}).items():
+        yield name, printable_json(json.dumps(value, ensure_ascii=False))
+    yield "attempts", f"{info.attempts:,}"
+
+
+def _with_age(events: int, seconds: float) -> str:
+    return f"{events:,}, the oldest for {duration(seconds)}" if events else "0"
+
+
+Act = Callable[[EventStore, Namespace], "Done"]
+"""Changes the subscription that the options name; returns what was done."""
+
+
+class Done(NamedTuple):
+    """What was done to a subscription."""
+
+    text: str
+    dropped: int = 0
+    """Parked events that went with it."""
 
 
 def _action(name: str, act: Act) -> Run:
     """Return a command's `run` that calls *act* and prints the result.
 
-    The owner of the subscription notices within its poll interval. A missing subscription is a
-    `RefusedError` that names the streams with a subscription of that name.
+    The owner of the subscription notices within its poll interval.
     """
 
     def run(options: Namespace, store: EventStore, out: Output) -> None:
-        try:
-            done = act(store, options)
-        except SubscriptionNotFoundError as error:
-            raise RefusedError(f"{error}{_elsewhere(store, options.name)}") from error
+        done = act(store, options)
+        lost = f"; parked events dropped: {done.dropped:,}" if done.dropped else ""
         out.show(
-            {"stream_id": options.stream, "subscription_name": options.name, "done": name},
-            f"{done} {printable(options.name)} on {printable(options.stream)}",
+            {
+                "stream_id": options.stream,
+                "subscription_name": options.name,
+                "done": name,
+                "parked_dropped": done.dropped,
+            },
+            f"{done.text} {printable(options.name)} on {printable(options.stream)}{lost}",
         )
 
-    return on_store(run)
+    return _of_one(run)
 
 
-def _pause(store: EventStore, options: Namespace) -> str:
+def _of_one(run: Callable[[Namespace, EventStore, Output], None]) -> Run:
+    """Return a command's `run` for one subscription.
+
+    A missing one is a `RefusedError` that names the streams with a subscription of that name.
+    """
+
+    def run_or_point(options: Namespace, store: EventStore, out: Output) -> None:
+        try:
+            run(options, store, out)
+        except SubscriptionNotFoundError as error:
+            raise RefusedError(f"{error}{_elsewhere(store, options.name)}") from error
+
+    return on_store(run_or_point)
+
+
+def _pause(store: EventStore, options: Namespace) -> Done:
     store.pause_subscription(options.stream, options.name)
-    return "paused"
+    return Done("paused")
 
 
-def _resume(store: EventStore, options: Namespace) -> str:
+def _resume(store: EventStore, options: Namespace) -> Done:
     store.resume_subscription(options.stream, options.name)
-    return "resumed"
+    return Done("resumed")
 
 
-def _reset(store: EventStore, options: Namespace) -> str:
-    store.reset_subscription(options.stream, options.name, options.to)
-    return f"reset to {options.to}:"
+def _reset(store: EventStore, options: Namespace) -> Done:
+    dropped = store.reset_subscription(options.stream, options.name, options.to)
+    return Done(f"reset to {options.to}:", dropped)
 
 
-def _delete(store: EventStore, options: Namespace) -> str:
-    store.delete_subscription(options.stream, options.name)
-    return "deleted"
+def _delete(store: EventStore, options: Namespace) -> Done:
+    name, drop_parked = (options.stream, options.name), options.drop_parked
+    return Done("deleted", store.delete_subscription(*name, drop_parked=drop_parked))
 
 
 def _elsewhere(store: EventStore, name: str) -> str:
@@ -150,13 +213,19 @@ def _elsewhere(store: EventStore, name: str) -> str:
 
 SUBSCRIPTIONS = Command(
     name="subscriptions",
-    about="list, pause, resume, reset or delete subscriptions",
+    about="list, show, pause, resume, reset or delete subscriptions",
     actions=(
         Command(
             name="list",
             about="list the subscriptions",
             add_arguments=_add_list_arguments,
             run=on_store(_list),
+        ),
+        Command(
+            name="show",
+            about="show one with its options and its error",
+            add_arguments=_add_action_arguments,
+            run=_of_one(_show),
         ),
         Command(
             name="pause",
@@ -179,7 +248,7 @@ SUBSCRIPTIONS = Command(
         Command(
             name="delete",
             about="forget it and its checkpoint",
-            add_arguments=_add_action_arguments,
+            add_arguments=_add_delete_arguments,
             run=_action("delete", _delete),
         ),
     ),

@@ -83,18 +83,29 @@ def _text(finding: Finding) -> str:
         case Problem.EVENT_ID_REPEATED:
             positions = f"positions {finding.first} and {finding.last}"
             return f"{stream}: the events at {positions} have the same id {finding.event_id}"
-        case Problem.CHECKPOINT_AHEAD | Problem.SEQUENCE_BEHIND:
+        case (
+            Problem.CHECKPOINT_AHEAD
+            | Problem.PARKED_EVENT_MISSING
+            | Problem.PARKED_AHEAD
+            | Problem.PROJECTION_SUBSCRIPTION_MISSING
+            | Problem.SNAPSHOT_AHEAD
+            | Problem.SNAPSHOT_STREAM_MISSING
+            | Problem.SEQUENCE_BEHIND
+        ):
             return _disagreement(finding)
         case _:
             assert_never(finding.problem)
 
 
 def _disagreement(finding: Finding) -> str:
-    """Say which two numbers do not fit together."""
+    """Say what does not fit together."""
+    if finding.snapshot_type is not None:
+        return f"{printable(finding.stream_id)}: {_snapshot_disagreement(finding)}"
     if finding.sequence is None:
         name = printable(finding.subscription_name or "")
-        beyond = f"checkpoint {finding.first} is beyond the head {finding.last}"
-        return f"{printable(finding.stream_id)}: {beyond}, in subscription {name}"
+        return (
+            f"{printable(finding.stream_id)}: {_in_subscription(finding)}, in subscription {name}"
+        )
     sequence = printable(finding.sequence)
     literal = sequence.replace("'", "''")
     return (
@@ -103,13 +114,34 @@ def _disagreement(finding: Finding) -> str:
     )
 
 
+def _in_subscription(finding: Finding) -> str:
+    from eventstore.storages.postgres.admin.store_check import Problem
+
+    if finding.problem is Problem.PROJECTION_SUBSCRIPTION_MISSING:
+        return "nobody knows which events are in the tables of a projection: rebuild it or drop it"
+    if finding.problem is Problem.PARKED_EVENT_MISSING:
+        return f"the event parked at {finding.first} does not exist"
+    if finding.problem is Problem.PARKED_AHEAD:
+        return f"the event parked at {finding.first} is beyond the checkpoint {finding.last}"
+    return f"checkpoint {finding.first} is beyond the head {finding.last}"
+
+
+def _snapshot_disagreement(finding: Finding) -> str:
+    from eventstore.storages.postgres.admin.store_check import Problem
+
+    snapshot = f"snapshot {printable(finding.snapshot_type or '')} of version {finding.first}"
+    if finding.problem is Problem.SNAPSHOT_STREAM_MISSING:
+        return f"does not exist, but {snapshot} is of it"
+    return f"{snapshot} is beyond the version {finding.last} of the stream"
+
+
 def _range(finding: Finding) -> str:
     return f"{finding.first} to {finding.last}"
 
 
 VERIFY = Command(
     name="verify",
-    about="look for damage: missing or repeated positions, versions and ids; wrong checkpoints",
+    about="look for damage: in positions, versions, ids, checkpoints, parked events, snapshots",
     details="""\
 Compares every event with its neighbours as of one moment, while the store is in use.
 Also finds sequences that are behind, as after logical replication, and prints the remedy.

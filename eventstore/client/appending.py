@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,11 +12,14 @@ from eventstore.model.checks import shown
 from eventstore.model.errors import DuplicateEventError
 from eventstore.model.events import AppendResult, EventData, check_expected_version
 from eventstore.model.names import check_stream_id
-from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.caller_transactions import CallerTransaction
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import (
     OTHERWISE,
     Append,
     EncodedEvent,
+    StoredEvent,
     StoredOtherwiseError,
     StreamAppend,
     payload_bytes,
@@ -27,6 +30,7 @@ __all__ = [
     "check_iterable",
     "encode_event",
     "first_results",
+    "first_results_in",
     "prepare_one",
     "prepare_several",
 ]
@@ -52,7 +56,10 @@ def prepare_one(
 
 
 def prepare_several(
-    codec: Codec, appends: Iterable[tuple[str, int, Iterable[EventData]]]
+    codec: Codec,
+    appends: Iterable[tuple[str, int, Iterable[EventData]]],
+    *,
+    may_be_empty: bool = False,
 ) -> Append:
     """Return one append to several streams; a stream without events is only checked.
 
@@ -61,7 +68,7 @@ def prepare_several(
         SerializationError, DuplicateEventError: An event cannot be stored.
     """
     parts = tuple(_part(codec, *_triple(item)) for item in check_iterable("appends", appends))
-    if not parts:
+    if not (parts or may_be_empty):
         raise ValueError("appends must not be empty")
     seen: set[str] = set()
     for part in parts:
@@ -140,15 +147,39 @@ def first_results(
         DuplicateEventError: An event has another type or other data.
         StorageUnavailableError: No answer before *deadline*.
     """
-    for part, result in zip(append, refusal.results, strict=True):
-        if result.first_version is None:
-            continue
-        count = len(part.events)
-        start, forward = result.first_version, ReadDirection.FORWARD
+    for part, start in _repeated(append, refusal):
+        count, forward = len(part.events), ReadDirection.FORWARD
         stored = storage.read_stream(part.stream_id, start, count, forward, deadline)
-        for event, found in zip(part.events, stored, strict=False):
-            if not codec.is_same(event, found):
-                raise DuplicateEventError(event.event_id, OTHERWISE) from None
-        if len(stored) < count:  # they were deleted just now
-            raise refusal
+        _check_same(part, stored, refusal, codec)
     return refusal.results
+
+
+async def first_results_in(
+    transaction: CallerTransaction,
+    append: Append,
+    refusal: StoredOtherwiseError,
+    codec: Codec,
+    deadline: float,
+) -> tuple[AppendResult, ...]:
+    """Do what `first_results` does, in a transaction that may have stored *append* itself."""
+    for part, start in _repeated(append, refusal):
+        stored = await transaction.read_stream(part.stream_id, start, len(part.events), deadline)
+        _check_same(part, stored, refusal, codec)
+    return refusal.results
+
+
+def _repeated(append: Append, refusal: StoredOtherwiseError) -> Iterator[tuple[StreamAppend, int]]:
+    """Yield each part of *append* that has events, and the version of the first in its stream."""
+    for part, result in zip(append, refusal.results, strict=True):
+        if result.first_version is not None:
+            yield part, result.first_version
+
+
+def _check_same(
+    part: StreamAppend, stored: list[StoredEvent], refusal: StoredOtherwiseError, codec: Codec
+) -> None:
+    for event, found in zip(part.events, stored, strict=False):
+        if not codec.is_same(event, found):
+            raise DuplicateEventError(event.event_id, OTHERWISE) from None
+    if len(stored) < len(part.events):  # they were deleted just now
+        raise refusal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from eventstore.client.coroutine_handler import HANDLED
 from eventstore.client.loop_waits import LoopWaits
@@ -16,7 +17,7 @@ __all__ = ["AsyncSubscription"]
 
 
 class AsyncSubscription:
-    """The handle of a running subscription. Its properties, and `ack`, never wait."""
+    """The handle of a running subscription. Its properties, `ack` and `nack` never wait."""
 
     def __init__(self, handle: RunningSubscription, waits: LoopWaits) -> None:
         self._handle = handle
@@ -48,7 +49,7 @@ class AsyncSubscription:
 
     @property
     def attempts(self) -> int:
-        """Failures in a row: since the last event was acknowledged, whatever the batch's size."""
+        """Failed deliveries of the oldest event alone, in a row; see `Retry`."""
         return self._handle.attempts
 
     def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
@@ -70,6 +71,26 @@ class AsyncSubscription:
             ValueError: The position is negative, or the list is empty.
         """
         self._handle.ack(what)
+
+    def nack(
+        self, event: RecordedEvent, action: Literal["retry", "skip", "park", "stop"], *, reason: str
+    ) -> None:
+        """Refuse *event*: what is in flight from it on comes again, after a new `Subscribed`.
+
+        The events before it are acknowledged. For an actor, which drops what it gets before that;
+        a function raises an error instead.
+
+        Args:
+            event: An event of the present delivery run: the object that was delivered.
+            action: "retry": it comes again and is counted as failed; "skip": never; "park": when
+                somebody has it delivered again; "stop": the subscription stops.
+            reason: Why, for people; 1 to 2,000 bytes of UTF-8.
+
+        Raises:
+            UnexpectedAckError, SubscriptionLostError: As for `ack`, or it is acknowledged already.
+            TypeError, ValueError: An argument is invalid; the message names it.
+        """
+        self._handle.nack(event, action, reason=reason)
 
     async def pause(self) -> None:
         """Stop sending batches. The pause is stored and outlives a restart.
@@ -99,9 +120,22 @@ class AsyncSubscription:
         """Wait until *what* has been delivered and acknowledged.
 
         Raises:
+            EventParkedError: An event of *what* is parked, or is put aside meanwhile.
             DeliveryTimeoutError: Not within *timeout* seconds, or the subscription stopped.
+            StorageUnavailableError: Nobody knows whether it was reset meanwhile; safe to retry.
         """
         await self._handle.reached(what, timeout, self._waits)
+
+    async def caught_up(self, timeout: float) -> None:
+        """Wait until it has got past everything that is stored as of this call.
+
+        Parked events do not hold it up, nor do events that are left out or were deleted.
+
+        Raises:
+            DeliveryTimeoutError: Not within *timeout* seconds, or the subscription stopped.
+            StorageUnavailableError: Nobody knows what is stored.
+        """
+        await self._handle.reached(None, timeout, self._waits)
 
     async def join(self, timeout: float | None = None) -> None:
         """Wait until the subscription has stopped.

@@ -42,9 +42,16 @@ class CallerRuntime:
         self._closed = threading.Event()
 
     @classmethod
-    def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
+    def start(
+        cls,
+        config: Config,
+        *,
+        init: bool,
+        pool: object | None = None,
+        beside: Storage | None = None,
+    ) -> Self:
         """Open the storage; see `Runtime.start`."""
-        storage = storage_for(config, pool=pool, create=init)
+        storage = storage_for(config, pool=pool, create=init, beside=beside)
         try:
             storage.open(init=init, deadline=time.monotonic() + config.connect_timeout)
         except BaseException:
@@ -80,12 +87,25 @@ class CallerRuntime:
         """Store *append*; see `Runtime.append_waiting`."""
         return await waits.call(self.append, append, deadline)
 
+    def await_transaction(self, transaction_id: int) -> None:
+        """Do nothing: no thread could wait for its end."""
+
+    def wake(self) -> None:
+        """Announce what another connection may have committed; see `Runtime.wake`."""
+        # An append that is under way announces, too.
+        if self._session_free.acquire(blocking=False):
+            try:
+                self._session.announce(_ANNOUNCE_WAIT)
+            finally:
+                self._session_free.release()
+
     def subscribe(
         self,
         stream_id: str,
         subscription_name: str,
         subscriber: Any,
         options: SubscriptionOptions,
+        subscription_id: int | None = None,
     ) -> NoReturn:
         """Refuse: delivery needs threads."""
         raise NotRunningError(
@@ -102,6 +122,9 @@ class CallerRuntime:
 
     def watch(self, stream_id: str, wake: Wake) -> None:
         """Do nothing: this runtime hears of nothing."""
+
+    def forget(self) -> None:
+        """Do nothing: it holds no events."""
 
     def health(self) -> Health:
         """Return the health of a runtime that has no parts."""
@@ -121,6 +144,10 @@ class CallerRuntime:
     def wait_stopped(self, timeout: float | None, *, any_subscription: bool = False) -> bool:
         """Block until the runtime is closed; return whether it is."""
         return self._closed.wait(timeout)
+
+    def stop_by(self, deadline: float) -> None:
+        """Retry no append any more; see `Runtime.stop_by`."""
+        self._closed.set()
 
     def close(self, timeout: float) -> None:
         """Wait for the running append, at most *timeout* seconds, and close every connection."""

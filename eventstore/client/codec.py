@@ -1,4 +1,4 @@
-"""Turn events into bytes and back: serializer, registry of payload types, size limit.
+"""Turn events and snapshots into bytes and back: serializer, registry of payload types, size limit.
 
 Pure, but for a thread where the caller's stack is too short.
 """
@@ -6,11 +6,12 @@ Pure, but for a thread where the caller's stack is too short.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from eventstore.model.checks import shown
 from eventstore.model.errors import SerializationError
+from eventstore.model.event_filter import EventFilter
 from eventstore.model.events import EventData, RecordedEvent, is_named_by_class
 from eventstore.model.fresh_stack import on_fresh_stack
 from eventstore.model.payload_types import registered
@@ -23,21 +24,24 @@ from eventstore.model.serializer import (
     reader,
     reads_json,
 )
+from eventstore.model.snapshots import Snapshot, SnapshotData, as_event
 from eventstore.ports.stored_events import EncodedEvent, StoredEvent
+from eventstore.ports.stored_snapshots import EncodedSnapshot, StoredSnapshot
 
-__all__ = ["MAX_EVENT_BYTES", "Codec", "as_stored_bytes"]
+__all__ = ["MAX_EVENT_BYTES", "Codec", "as_stored_bytes", "as_stored_snapshot"]
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 """Most bytes of one event: data and metadata together."""
 
 
 class Codec:
-    """Encodes and decodes the events of one store. Any thread may use it."""
+    """Encodes and decodes the events and snapshots of one store. Any thread may use it."""
 
     def __init__(self, serializer: Serializer, types: Types = ()) -> None:
         self._serialize = serializer.serialize
         self._format = format_of(serializer)
         type_of = registered(types, serializer)
+        self._type_of = type_of
         self._name_of = {payload_type: name for name, payload_type in type_of.items()}
         self.is_plain = type(serializer) is JsonSerializer and not type_of
         """Decoding runs no code of the application: no serializer of its own, and no class."""
@@ -74,7 +78,7 @@ class Codec:
             reason = f"{field}: {message_of(error)}"
             raise SerializationError(event_type, reason, event_id=event.event_id) from error
         if size > MAX_EVENT_BYTES:
-            reason = f"event of {size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible"
+            reason = f"payloads of {size:,} bytes, at most {MAX_EVENT_BYTES:,} are possible"
             raise SerializationError(event_type, reason, event_id=event.event_id)
         if event_type in self._proofs:
             self._prove(event, event_type, data)
@@ -98,9 +102,7 @@ class Codec:
         """
         event_type, metadata, read_plain = stored.event_type, stored.metadata, self._read_plain
         if stored.format != self._format:
-            raise _unreadable(
-                stored, f" was written as {stored.format!r}, this store reads {self._format!r}"
-            )
+            raise self._foreign(stored)
         try:
             # This runs for every event read: positional arguments, and no call to spare.
             return RecordedEvent(
@@ -121,11 +123,72 @@ class Codec:
         except Exception as error:
             raise _unreadable(stored, f": {message_of(error)}") from error
 
+    def decode_metadata(self, stored: StoredEvent) -> Any:
+        """Return the metadata of *stored* alone.
+
+        Raises:
+            SerializationError: As for `decode`.
+        """
+        if stored.format != self._format:
+            raise self._foreign(stored)
+        try:
+            return (
+                None if stored.metadata is None else _read_deep(self._read_plain, stored.metadata)
+            )
+        except Exception as error:
+            raise _unreadable(stored, f": {message_of(error)}") from error
+
+    def with_all_names(self, event_filter: EventFilter) -> EventFilter:
+        """Return *event_filter* with every name under which the classes of its types are known."""
+        wanted = {self._type_of[name] for name in event_filter.event_types if name in self._type_of}
+        also = {name for name, payload_type in self._type_of.items() if payload_type in wanted}
+        names = {*event_filter.event_types, *also}
+        return replace(event_filter, event_types=tuple(sorted(names)))
+
+    def encode_snapshot(self, snapshot: SnapshotData) -> EncodedSnapshot:
+        """Return *snapshot* ready to be stored.
+
+        Raises:
+            SerializationError: As for `encode`.
+        """
+        try:
+            event = self.encode(as_event(snapshot))
+        except SerializationError as error:
+            raise SerializationError(
+                error.event_type, error.reason, kind="snapshot"
+            ) from error.__cause__
+        return EncodedSnapshot(event.event_type, event.format, event.data, event.metadata)
+
+    def decode_snapshot(self, stored: StoredSnapshot) -> Snapshot:
+        """Return *stored* with its payloads deserialized.
+
+        Raises:
+            SerializationError: As for `decode`.
+        """
+        metadata = stored.metadata
+        if stored.format != self._format:
+            raise _unreadable_snapshot(
+                stored, f" was written as {stored.format!r}, this store reads {self._format!r}"
+            )
+        try:
+            return _snapshot(
+                stored,
+                _read_deep(self._reader_of(stored.snapshot_type), stored.data),
+                None if metadata is None else _read_deep(self._read_plain, metadata),
+            )
+        except Exception as error:
+            raise _unreadable_snapshot(stored, f": {message_of(error)}") from error
+
     def is_same(self, event: EncodedEvent, stored: StoredEvent) -> bool:
         """Tell whether *stored* has the type and the data of *event*, as this store reads them."""
         if (event.event_type, event.format) != (stored.event_type, stored.format):
             return False
         return event.data == stored.data or on_fresh_stack(self._reads_the_same, event, stored)
+
+    def _foreign(self, stored: StoredEvent) -> SerializationError:
+        return _unreadable(
+            stored, f" was written as {stored.format!r}, this store reads {self._format!r}"
+        )
 
     def _reads_the_same(self, event: EncodedEvent, stored: StoredEvent) -> bool:
         read = self._reader_of(event.event_type)
@@ -159,10 +222,7 @@ class Codec:
     def _prove(self, event: EventData, event_type: str, data: bytes) -> None:
         read = self._proofs[event_type]
         try:
-            try:
-                read(data)
-            except RecursionError:
-                on_fresh_stack(read, data)
+            _read_deep(read, data)
         except Exception as error:
             reason = f"data could not be read again: {message_of(error)}"
             raise SerializationError(event_type, reason, event_id=event.event_id) from error
@@ -171,6 +231,30 @@ class Codec:
 def as_stored_bytes(stored: StoredEvent) -> RecordedEvent:
     """Return *stored* with its payloads as the bytes that they are."""
     return _recorded(stored, stored.data, stored.metadata)
+
+
+def as_stored_snapshot(stored: StoredSnapshot) -> Snapshot:
+    """Return *stored* with its payloads as the bytes that they are."""
+    return _snapshot(stored, stored.data, stored.metadata)
+
+
+def _snapshot(stored: StoredSnapshot, data: Any, metadata: Any) -> Snapshot:
+    return Snapshot(
+        stream_id=stored.stream_id,
+        stream_version=stored.stream_version,
+        snapshot_type=stored.snapshot_type,
+        data=data,
+        metadata=metadata,
+        created_at=stored.created_at,
+    )
+
+
+def _read_deep(read: Callable[[bytes], Any], payload: bytes) -> Any:
+    """Return what *read* makes of *payload*, on a fresh stack if the one that is left is short."""
+    try:
+        return read(payload)
+    except RecursionError:
+        return on_fresh_stack(read, payload)
 
 
 def _recorded(stored: StoredEvent, data: Any, metadata: Any) -> RecordedEvent:
@@ -196,6 +280,15 @@ def _unreadable(stored: StoredEvent, reason: str) -> SerializationError:
         event_id=stored.event_id,
         stream_id=stored.stream_id,
         position=stored.global_position,
+    )
+
+
+def _unreadable_snapshot(stored: StoredSnapshot, reason: str) -> SerializationError:
+    return SerializationError(
+        stored.snapshot_type,
+        f"snapshot of version {stored.stream_version}{reason}",
+        stream_id=stored.stream_id,
+        kind="snapshot",
     )
 
 

@@ -12,11 +12,15 @@ from typing import Any, TypeGuard
 from eventstore.client.loop_calls import calls_into
 from eventstore.model.subscriber_messages import Events, Receiver
 from eventstore.model.subscription import Subscription
+from eventstore.ports.waits import Waits
 
 __all__ = ["HANDLED", "AsyncHandler", "AsyncReceiver", "CoroutineHandler", "is_coroutine_function"]
 
-AsyncHandler = Callable[[Events], Awaitable[object]]
-"""A coroutine function of `Events`. It acknowledges a batch by returning None."""
+AsyncHandler = Callable[[Events], Awaitable[object]] | Callable[[Events, Any], Awaitable[object]]
+"""A coroutine function of `Events`. It acknowledges a batch by returning None.
+
+With `transactional` it takes an `AsyncConnection` of psycopg, too.
+"""
 
 HANDLED: ContextVar[Subscription | None] = ContextVar("eventstore_handled", default=None)
 """The subscription whose handler this code runs in, if any."""
@@ -29,8 +33,9 @@ AsyncReceiver = Receiver | AsyncHandler
 class CoroutineHandler:
     """A handler that runs on the loop of the task that made this object."""
 
-    def __init__(self, function: AsyncHandler) -> None:
+    def __init__(self, function: AsyncHandler, waits: Waits) -> None:
         self.function = function
+        self.waits = waits
         self.calls = calls_into(asyncio.get_running_loop())
         self.free = asyncio.Lock()
         """Held while the handler runs, so that it never runs twice at once, even after a crash."""

@@ -16,6 +16,7 @@ from eventstore.client.decoded import Decoded, decoded
 from eventstore.client.paging import PAGE_BYTES, Decode, Page
 from eventstore.model.errors import EventStoreError, StreamNotFoundError
 from eventstore.model.events import RecordedEvent
+from eventstore.ports.reads import Examined
 from eventstore.ports.runtime import Wake
 from eventstore.ports.stored_events import StoredEvent
 from eventstore.ports.waits import Waits, run_blocking
@@ -50,10 +51,13 @@ class Following(ABC, Generic[_Item]):
     def __init__(self, settings: FollowSettings, start: int, waits: Waits) -> None:
         """Begin after the position *start*; 0: with the first event."""
         self.position = start
-        """Position of the event yielded last; before the first, where it began."""
+        """How far it has come: the position of the event yielded last, or of one after it up to
+        which no event matches the filter; before the first, where it began."""
         self._settings = settings
         self._waits = waits
         self._page: deque[_Item] = deque()
+        self._page_end = start
+        """Up to where the page was looked for."""
         self._news = waits.signal()
         self._closed = False
         self._wake = _waker(self)
@@ -74,10 +78,15 @@ class Following(ABC, Generic[_Item]):
                 # First, so that the next step goes on after an event that cannot be read.
                 self.position = item.position
                 return self._event(item)
+            self.position = self._page_end
             # Before the read, so that what comes during it is not missed.
             self._news.clear()
-            self._page.extend(await self._waits.call(self._items))
-            if not (self._page or await self._wait(until)):
+            items, self._page_end, at_end = await self._waits.call(self._read_items)
+            self._page.extend(items)
+            if items:
+                continue
+            self.position = self._page_end
+            if at_end and not await self._wait(until):
                 break
         self.close()
         return None
@@ -89,21 +98,27 @@ class Following(ABC, Generic[_Item]):
         return not self._closed
 
     @abstractmethod
-    def _items(self) -> list[_Item]:
-        """Read a page, and make of it what is kept until it is reached."""
+    def _items(self, page: list[StoredEvent]) -> list[_Item]:
+        """Make of a page what is kept until it is reached."""
 
     @abstractmethod
     def _event(self, item: _Item) -> RecordedEvent:
         """Return the event of what is kept."""
 
-    def _read_page(self) -> list[StoredEvent]:
+    def _read_items(self) -> tuple[list[_Item], int, bool]:
+        """Read a page. Return its items, where it ends, and whether that is the end for now."""
+        events, up_to, at_end = self._read_page()
+        return self._items(events), up_to, at_end
+
+    def _read_page(self) -> Examined:
+        nothing = Examined([], self.position, at_end=True)
         try:
             return self._settings.read(self.position + 1, self._settings.batch_size, PAGE_BYTES)
         except StreamNotFoundError:
-            return []
+            return nothing
         except EventStoreError:
             if self._closed:
-                return []
+                return nothing
             raise
 
     async def _wait(self, until: float) -> bool:
@@ -125,8 +140,8 @@ class Follower(Following[StoredEvent], Iterator[RecordedEvent]):
     One thread iterates. `position` may be read, and `close` called, by any.
     """
 
-    def _items(self) -> list[StoredEvent]:
-        return self._read_page()
+    def _items(self, page: list[StoredEvent]) -> list[StoredEvent]:
+        return page
 
     def _event(self, item: StoredEvent) -> RecordedEvent:
         return self._settings.decode(item)
@@ -157,8 +172,8 @@ class AsyncFollower(Following[Decoded], AsyncIterator[RecordedEvent]):
         super().__init__(settings, start if isinstance(start, int) else 0, waits)
         self._start = None if isinstance(start, int) else start
 
-    def _items(self) -> list[Decoded]:
-        return decoded(self._read_page(), self._settings.decode)
+    def _items(self, page: list[StoredEvent]) -> list[Decoded]:
+        return decoded(page, self._settings.decode)
 
     def _event(self, item: Decoded) -> RecordedEvent:
         return item.get()
@@ -171,7 +186,7 @@ class AsyncFollower(Following[Decoded], AsyncIterator[RecordedEvent]):
 
     async def __anext__(self) -> RecordedEvent:
         if self._start is not None:
-            self.position = await self._waits.call(self._start)
+            self.position = self._page_end = await self._waits.call(self._start)
             self._start = None
         event = await self.step()
         if event is None:

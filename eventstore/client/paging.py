@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 
 from eventstore.model.checks import check_int
-from eventstore.model.errors import DeliveryTimeoutError
 from eventstore.model.events import RecordedEvent
 from eventstore.model.names import MAX_POSITION
-from eventstore.model.subscription import SubscriptionInfo
-from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.reads import Examined, ReadDirection
 from eventstore.ports.stored_events import StoredEvent, payload_bytes
-from eventstore.ports.waits import Waits
 
 __all__ = [
     "FROM_END",
@@ -28,51 +24,8 @@ __all__ = [
     "check_start",
     "iterated",
     "listed",
-    "wait_for_checkpoint",
+    "unfiltered",
 ]
-
-_FIRST_PAUSE = 0.01
-
-
-async def wait_for_checkpoint(
-    storage: Storage,
-    stream_id: str,
-    subscription_name: str,
-    position: int,
-    *,
-    timeout: float,
-    longest_pause: float,
-    waits: Waits,
-) -> None:
-    """Wait until the stored checkpoint has reached *position*.
-
-    Raises:
-        SubscriptionNotFoundError: The subscription does not exist.
-        DeliveryTimeoutError: It was not reached within *timeout* seconds.
-    """
-    deadline = time.monotonic() + timeout
-    pause = _FIRST_PAUSE
-    while True:
-        info = await waits.call(storage.subscription_info, stream_id, subscription_name, deadline)
-        if info.checkpoint >= position:
-            return
-        if time.monotonic() + pause >= deadline:
-            raise _timed_out(info, position, timeout)
-        await waits.pause(pause)
-        pause = min(2 * pause, longest_pause)
-
-
-def _timed_out(info: SubscriptionInfo, position: int, timeout: float) -> DeliveryTimeoutError:
-    error = f", last error: {info.last_error}" if info.last_error else ""
-    return DeliveryTimeoutError(
-        f"subscription {info.subscription_name!r} to {info.stream_id!r} is {info.state} at"
-        f" checkpoint {info.checkpoint}, position {position} was not acknowledged within"
-        f" {timeout} s{error}",
-        info.stream_id,
-        info.subscription_name,
-        info.state,
-    )
-
 
 PAGE = 1_000
 """Events in one page, unless the caller says otherwise."""
@@ -86,7 +39,7 @@ PAGE_BYTES = 8 * 1024 * 1024
 FROM_END = -1
 """Default start of a backward read: the newest event."""
 
-Page = Callable[[int, int, int | None], list[StoredEvent]]
+Page = Callable[[int, int, int | None], Examined]
 """Reads one page; its arguments are start, count and, unless None, the bytes that end it."""
 
 Decode = Callable[[StoredEvent], RecordedEvent]
@@ -125,9 +78,8 @@ def listed(
     read: Page, decode: Decode, start: int, count: int | None, direction: ReadDirection
 ) -> list[RecordedEvent]:
     """Return *count* events, or all of them. How many bytes they have is the caller's concern."""
-    if count is not None and count <= PAGE:
-        return list(map(decode, read(start, count, None)))
-    decoded = map(decode, chain.from_iterable(Pages(read, start, PAGE, None, direction)))
+    size = PAGE if count is None else min(count, PAGE)
+    decoded = map(decode, chain.from_iterable(Pages(read, start, size, None, direction)))
     return list(islice(decoded, None if count is None else min(count, MAX_POSITION)))
 
 
@@ -135,6 +87,27 @@ def iterated(pages: Pages, decode: Decode) -> Iterator[RecordedEvent]:
     """Iterate over events. The first page is read at once, so a missing stream is an error now."""
     pages.read_ahead()
     return map(decode, chain.from_iterable(pages))
+
+
+def unfiltered(
+    events: list[StoredEvent],
+    start: int,
+    size: int,
+    max_bytes: int | None,
+    direction: ReadDirection,
+) -> Examined:
+    """Return a page of a read without a filter: the *events* from *start* on.
+
+    Args:
+        events: What was read.
+        start: Where it began.
+        size: Most events of the page.
+        max_bytes: The event with which it has so many bytes is its last one; None: any number.
+        direction: Which way it went.
+    """
+    is_full = len(events) == size or (max_bytes is not None and payload_bytes(events) >= max_bytes)
+    up_to = events[-1].position if events else start - direction.value
+    return Examined(events, up_to, at_end=not is_full)
 
 
 class Pages(Iterator[list[StoredEvent]]):
@@ -148,33 +121,33 @@ class Pages(Iterator[list[StoredEvent]]):
         self._size = size
         self._max_bytes = max_bytes
         self._direction = direction
-        self._ahead: list[StoredEvent] | None = None
+        self._ahead: Examined | None = None
         self._ended = False
 
     def __next__(self) -> list[StoredEvent]:
         page = self.read()
-        if not page:
+        if not page.events:
             raise StopIteration
         self.go_past(page)
-        return page
+        return page.events
 
     def read_ahead(self) -> None:
         """Read the first page now."""
         self._ahead = self.read()
 
-    def read(self) -> list[StoredEvent]:
-        """Read the next page, empty at the end, and stay in front of it."""
+    def read(self) -> Examined:
+        """Read the next page with an event, an empty one at the end, and stay in front of it."""
         if self._ahead is not None:
             page, self._ahead = self._ahead, None
             return page
-        return [] if self._ended else self._read(self._start, self._size, self._max_bytes)
+        start = self._start
+        page = Examined([], start, at_end=self._ended)
+        while not (page.events or page.at_end):
+            page = self._read(start, self._size, self._max_bytes)
+            start = page.up_to + self._direction.value
+        return page
 
-    def go_past(self, page: list[StoredEvent]) -> None:
-        """Go on after *page*, which is not empty."""
-        self._start = page[-1].position + self._direction.value
-        self._ended = self._start < 1 or _is_last(page, self._size, self._max_bytes)
-
-
-def _is_last(page: list[StoredEvent], size: int, max_bytes: int | None) -> bool:
-    """Tell whether nothing follows: neither its events nor its bytes ended the page."""
-    return len(page) < size and (max_bytes is None or payload_bytes(page) < max_bytes)
+    def go_past(self, page: Examined) -> None:
+        """Go on after *page*."""
+        self._start = page.up_to + self._direction.value
+        self._ended = self._start < 1 or page.at_end

@@ -41,20 +41,30 @@ def installs(config: Config, init: bool | None) -> bool:
     return config.dsn.startswith((_MEMORY, _EMBEDDED)) if init is None else init
 
 
-def storage_for(config: Config, *, pool: object | None = None, create: bool = True) -> Storage:
+def storage_for(
+    config: Config,
+    *,
+    pool: object | None = None,
+    create: bool = True,
+    beside: Storage | None = None,
+) -> Storage:
     """Return the storage that *config* names, not opened yet; an embedded server is started.
 
     Args:
         config: The settings of the store.
         pool: A `psycopg_pool.ConnectionPool` of the service to read by.
         create: Create an embedded server that is missing.
+        beside: An open storage of the same database, whose connections it shares.
 
     Raises:
         TypeError: *pool* is something else.
         ValueError: *pool* is given for a store in memory.
         SchemaVersionError: The embedded server is missing, and *create* is False.
         StorageError: The embedded server cannot be started; the message says what to do.
+        StorageUnavailableError: *beside* is closed.
     """
+    if beside is not None:
+        return beside.beside(config)
     if config.dsn.startswith(_MEMORY):
         if pool is not None:
             raise ValueError("pool needs a store in PostgreSQL, and dsn is 'memory:'")

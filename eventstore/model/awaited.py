@@ -1,59 +1,74 @@
-"""Find the position that a caller waits for: of an event, or of an append's result. Pure."""
+"""Find the positions that a caller waits for: of an event, of a result, or itself. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventstore.model.checks import shown
-from eventstore.model.events import AppendResult, RecordedEvent
+from eventstore.model.checks import check_int, is_int, shown
+from eventstore.model.events import AppendResult, LinkResult, RecordedEvent
 from eventstore.model.names import ALL_STREAMS
 
-__all__ = ["Awaited", "position_in"]
+__all__ = ["Awaited", "last_of", "positions_in"]
 
-Awaited = AppendResult | Sequence[AppendResult] | RecordedEvent
-"""What a caller may wait for: the result of an append, several of them, or an event."""
+Awaited = AppendResult | Sequence[AppendResult] | LinkResult | RecordedEvent | int
+"""What a caller may wait for: the result of an append, several of them, of a link, an event, or a
+position in what is subscribed to."""
 
 
-def position_in(stream_id: str, what: object) -> int:
-    """Return the position of *what* in a stream, or in the store for ``$all``.
+def positions_in(stream_id: str, what: object) -> list[range]:
+    """Return the positions of *what* in a stream, or in the store for ``$all``, one range or more.
 
     Args:
         stream_id: The subscribed stream, or ``$all``.
-        what: An append's result, several of them, or an event.
+        what: An append's result, several of them, a link's result, an event, or the position.
 
     Raises:
-        ValueError: It has no position in that stream.
-        TypeError: It is neither a result nor an event.
+        ValueError: It has no position in that stream, or is a negative one.
+        TypeError: It is neither a result nor an event, nor a position.
     """
+    if is_int(what):
+        return _run(check_int("position", what, least=0))
     match what:
         case RecordedEvent() if stream_id == ALL_STREAMS:
-            return what.global_position
+            return _run(what.global_position)
         case RecordedEvent() if what.stream_id == stream_id:
-            return what.stream_version
-        case AppendResult() if stream_id == ALL_STREAMS:
-            if what.last_global_position is not None:
-                return what.last_global_position
+            return _run(what.stream_version)
+        case AppendResult(last_global_position=None) if stream_id in {ALL_STREAMS, what.stream_id}:
             raise ValueError(f"the append to {what.stream_id!r} only checked the stream")
-        case AppendResult() if what.stream_id == stream_id:
-            return what.last_version
-        case RecordedEvent() | AppendResult():
+        case AppendResult() if stream_id == ALL_STREAMS:
+            assert what.last_global_position is not None
+            return _run(what.last_global_position, what.first_global_position)
+        case AppendResult() | LinkResult() if what.stream_id == stream_id:
+            return _run(what.last_version, what.first_version)
+        case RecordedEvent() | AppendResult() | LinkResult():
             raise ValueError(f"{what.stream_id!r} is not the subscribed stream {stream_id!r}")
         case [*results] if results:
-            return max(_positions_in(stream_id, results))
-    raise TypeError(f"wait for an AppendResult, several of them, or an event: {shown(what)}")
+            return _of_several(stream_id, results)
+    raise TypeError(
+        "wait for an AppendResult, several of them, a LinkResult, an event, or a position:"
+        f" {shown(what)}"
+    )
 
 
-def _positions_in(stream_id: str, results: Sequence[object]) -> list[int]:
+def last_of(positions: Sequence[range]) -> int:
+    """Return the last one of *positions*, as `positions_in` returns them."""
+    return max(run[-1] for run in positions)
+
+
+def _run(last: int, first: int | None = None) -> list[range]:
+    return [range(last if first is None else first, last + 1)]
+
+
+def _of_several(stream_id: str, results: Sequence[object]) -> list[range]:
     concerned = [
         result
         for result in results
         if not isinstance(result, AppendResult)
         or (
-            result.last_global_position is not None
-            if stream_id == ALL_STREAMS
-            else result.stream_id == stream_id
+            result.last_global_position is not None and stream_id in {ALL_STREAMS, result.stream_id}
         )
     ]
     if not concerned:
         raise ValueError(f"none of the results is of {stream_id!r}")
-    return [position_in(stream_id, result) for result in concerned]
+    found = [run for result in concerned for run in positions_in(stream_id, result)]
+    return sorted(found, key=lambda run: run.start)

@@ -54,6 +54,11 @@ class CaughtError:
         """The text, and where it was raised."""
         return f"{self.text} ({self.where})" if self.where else self.text
 
+    @property
+    def full_text(self) -> str:
+        """The placed text, and the traceback from the second line on."""
+        return f"{self.placed_text}\n{self.traceback}" if self.traceback else self.placed_text
+
     def at(self, where: str) -> CaughtError:
         """Return it with the events that it was raised for."""
         return replace(self, where=where)

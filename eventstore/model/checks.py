@@ -92,6 +92,14 @@ def check_timeout(argument: str, value: object) -> float:
     return min(seconds, LONGEST)
 
 
+def check_patience(argument: str, value: object) -> float:
+    """Return *value* if it is 0 seconds or more, reduced to `LONGEST`; infinity is allowed."""
+    seconds = _number(argument, "seconds", value)
+    if not seconds >= 0:
+        raise ValueError(f"{argument} must be at least 0 seconds: {shown(value)}")
+    return min(seconds, LONGEST)
+
+
 def check_factor(argument: str, value: object) -> float:
     """Return *value* if it is a number of 1 or more."""
     factor = _number(argument, "a number", value)

@@ -45,6 +45,9 @@ class Config:
             `StorageUnavailableError`. Also the deadline of reads. Defaults to 5.
         append_timeout: Deadline of an append without a timeout of its own; then
             `StorageUnavailableError` or `OutcomeUnknownError`. Defaults to 15.
+        caller_transaction_timeout: How long a transaction of the caller's own may be idle after an
+            append with ``connection=``, and since PostgreSQL 17 how long it may last from there on;
+            then the server ends its session. A shorter time that is set stays. Defaults to 10.
         max_queued_appends: Most appends waiting in the writer; then `TooManyAppendsError`.
             Defaults to 10,000.
         max_queued_bytes: Most bytes waiting in the writer; then `TooManyAppendsError`. A single
@@ -81,6 +84,7 @@ class Config:
     pool_size: int = field(default=10, kw_only=True)
     connect_timeout: float = field(default=5.0, kw_only=True)
     append_timeout: float = field(default=15.0, kw_only=True)
+    caller_transaction_timeout: float = field(default=10.0, kw_only=True)
     max_queued_appends: int = field(default=10_000, kw_only=True)
     max_queued_bytes: int = field(default=256 * MIB, kw_only=True)
     max_commit_bytes: int = field(default=8 * MIB, kw_only=True)
@@ -157,6 +161,7 @@ _LEAST = {"lease": 3 * SHORTEST}
 _DURATIONS = (
     "connect_timeout",
     "append_timeout",
+    "caller_transaction_timeout",
     "migration_lock_timeout",
     "poll_interval",
     "lease",

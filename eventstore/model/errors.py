@@ -8,14 +8,19 @@
     ├── OutcomeUnknownError               retry with the same event ids
     ├── StreamNotFoundError
     ├── StreamDeletedError
+    ├── EventNotFoundError                no event has the id; nothing was written
     ├── SerializationError                this value cannot be stored or read
     ├── HistoryRewoundError               the database went back in time; the runtime stops
     ├── SubscriptionError
     │   ├── SubscriptionInUseError        another subscriber is connected
+    │   ├── SubscriptionOptionsError      its filter or keep_order is another one
     │   ├── SubscriptionNotFoundError
     │   ├── SubscriptionLostError         fenced, deleted or closed
     │   ├── DeliveryTimeoutError          not delivered and acknowledged in time
+    │   ├── EventParkedError              put aside: retry or skip it
     │   └── UnexpectedAckError            not delivered by this subscription
+    ├── ProjectionError                   refused; nothing was changed
+    │   └── ProjectionNotFoundError
     ├── StorageError                      the database refused; see __cause__
     │   ├── StorageUnavailableError       nothing was written; retry later
     │   └── SchemaVersionError            install or migrate the schema
@@ -29,7 +34,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from eventstore.model.checks import shown
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from uuid import UUID
 
@@ -39,10 +47,14 @@ __all__ = [
     "AppendError",
     "DeliveryTimeoutError",
     "DuplicateEventError",
+    "EventNotFoundError",
+    "EventParkedError",
     "EventStoreError",
     "HistoryRewoundError",
     "NotRunningError",
     "OutcomeUnknownError",
+    "ProjectionError",
+    "ProjectionNotFoundError",
     "SchemaVersionError",
     "SerializationError",
     "StorageError",
@@ -53,6 +65,7 @@ __all__ = [
     "SubscriptionInUseError",
     "SubscriptionLostError",
     "SubscriptionNotFoundError",
+    "SubscriptionOptionsError",
     "TooManyAppendsError",
     "UnexpectedAckError",
     "WrongExpectedVersionError",
@@ -83,7 +96,11 @@ def _restored(
 
 
 class AppendError(EventStoreError):
-    """The append was refused and nothing of it was written."""
+    """The append was refused and nothing of it was written.
+
+    Itself, not a subclass: its thread or task has a transaction open in which it appended with
+    ``connection=``, and for whose end it would wait.
+    """
 
 
 class WrongExpectedVersionError(AppendError):
@@ -139,6 +156,14 @@ class StreamDeletedError(EventStoreError):
         self.deleted_at = deleted_at
 
 
+class EventNotFoundError(EventStoreError):
+    """No event has this id. Nothing was written."""
+
+    def __init__(self, event_id: UUID) -> None:
+        super().__init__(f"no event has the id {event_id}")
+        self.event_id = event_id
+
+
 class SerializationError(EventStoreError):
     """A value cannot be serialized, or stored bytes cannot be read as the registered type.
 
@@ -153,9 +178,13 @@ class SerializationError(EventStoreError):
         event_id: UUID | None = None,
         stream_id: str | None = None,
         position: int | None = None,
+        kind: str = "event",
     ) -> None:
-        super().__init__(f"event type {event_type!r}: {reason}")
+        super().__init__(f"{kind} type {event_type!r}: {reason}")
         self.event_type = event_type
+        """Of a snapshot, its type."""
+        self.reason = reason
+        """What is wrong, without the type."""
         self.event_id = event_id
         self.stream_id = stream_id
         """The stream it is stored in; None if it was not stored."""
@@ -192,6 +221,36 @@ class SubscriptionInUseError(SubscriptionError):
         self.since = since
 
 
+class SubscriptionOptionsError(SubscriptionError):
+    """Its filter or `keep_order` is another one: give that one, reset it, or use another name.
+
+    That of a projection is not reset, but rebuilt; see `EventStore.rebuild_projection`.
+    """
+
+    def __init__(
+        self,
+        stream_id: str,
+        subscription_name: str,
+        stored: Mapping[str, Any],
+        given: Mapping[str, Any],
+        *,
+        of_projection: bool = False,
+    ) -> None:
+        otherwise = (
+            "rebuild it (rebuild_projection), or use another version"
+            if of_projection
+            else "reset it, or use another name"
+        )
+        super().__init__(
+            f"subscription {subscription_name!r} to {stream_id!r} has the options {shown(stored)},"
+            f" not {shown(given)}: give those, {otherwise}",
+            stream_id,
+            subscription_name,
+        )
+        self.stored_options = stored
+        self.given_options = given
+
+
 class SubscriptionNotFoundError(SubscriptionError):
     """No subscription of this name exists, or none runs in this store."""
 
@@ -215,6 +274,20 @@ class DeliveryTimeoutError(SubscriptionError, TimeoutError):
         self.state = state
 
 
+class EventParkedError(SubscriptionError):
+    """What was waited for is parked: `retry_parked` has it delivered again, `skip_parked` never."""
+
+    def __init__(self, stream_id: str, subscription_name: str, position: int, reason: str) -> None:
+        super().__init__(
+            f"subscription {subscription_name!r} to {stream_id!r} has parked the event at position"
+            f" {position}, retry or skip it: {reason}",
+            stream_id,
+            subscription_name,
+        )
+        self.position = position
+        self.reason = reason
+
+
 class UnexpectedAckError(SubscriptionError):
     """This subscription did not deliver what was acknowledged. Nothing changed."""
 
@@ -233,6 +306,22 @@ class UnexpectedAckError(SubscriptionError):
             subscription_name,
         )
         self.position = position
+
+
+class ProjectionError(EventStoreError):
+    """A version of a projection is not as it must be; the message says what to do."""
+
+    def __init__(self, message: str, name: str, version: int) -> None:
+        super().__init__(message)
+        self.name = name
+        self.version = version
+
+
+class ProjectionNotFoundError(ProjectionError):
+    """The version of the projection does not exist, or not any more."""
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(f"projection {name!r} has no version {version}", name, version)
 
 
 class StorageError(EventStoreError):

@@ -19,9 +19,11 @@ __all__ = [
     "AppendResult",
     "EventData",
     "ExpectedVersion",
+    "LinkResult",
     "RecordedEvent",
     "StreamInfo",
     "check_expected_version",
+    "named_version",
 ]
 
 
@@ -60,6 +62,11 @@ def check_expected_version(value: object) -> int:
     if value > MAX_POSITION:
         raise ValueError(f"expected_version must be at most {MAX_POSITION}: {shown(value)}")
     return int.__int__(value)
+
+
+def named_version(expected: int) -> int | ExpectedVersion:
+    """Return a checked expected version as the caller wrote it."""
+    return ExpectedVersion(expected) if expected < 0 else expected
 
 
 class _EventContent(msgspec.Struct, frozen=True):
@@ -163,6 +170,17 @@ class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Stored by an earlier call, or by an attempt of this call whose answer was lost.
     """
+
+
+class LinkResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events are in the stream that they were linked to: a run of its versions."""
+
+    stream_id: str
+    """The stream that they were linked to."""
+    first_version: int
+    last_version: int
+    repeated: bool = False
+    """They were linked before, and this is where; nothing was written now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,13 @@ from typing import Any
 
 from eventstore.model.checks import shown
 
-__all__ = ["check_plain_function", "is_promise", "why_it_never_runs", "withdraw"]
+__all__ = [
+    "check_plain_function",
+    "is_coroutine_function",
+    "is_promise",
+    "why_it_never_runs",
+    "withdraw",
+]
 
 
 def check_plain_function(argument: str, value: Any) -> Any:
@@ -30,6 +36,11 @@ def why_it_never_runs(function: Any) -> str | None:
         if inspect.isgeneratorfunction(called):
             return "a generator function would never run; pass a plain function"
     return None
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Tell whether a call of *function* returns a coroutine."""
+    return any(inspect.iscoroutinefunction(called) for called in _called_by(function))
 
 
 def is_promise(value: Any) -> bool:

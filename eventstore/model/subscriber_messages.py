@@ -34,6 +34,42 @@ class Events(Sequence[RecordedEvent]):
     """Position of the last event of the batch, in the subscribed stream or in ``$all``."""
     run: DeliveryRun | None = field(default=None, repr=False, compare=False)
     """The run it was delivered in. None: it was never delivered, so it acknowledges nothing."""
+    settle: Callable[[object], Any] | None = field(default=None, repr=False, compare=False)
+    """Stores its checkpoint; None unless the subscription has `transactional="caller"`."""
+    replay: bool = False
+    """Whether its events were parked before. They belong to one stream."""
+
+    batch: Any = field(default=None, repr=False, compare=False)
+    """What `processed=` stores; None if its function acknowledges it in another way."""
+
+    def checkpoint(self, connection: object) -> Any:
+        """Store the checkpoint in your transaction, for `transactional="caller"`.
+
+        Call it last, and commit: what the transaction wrote and the checkpoint commit together, or
+        not at all. A coroutine function awaits it. Append nothing before it in that transaction:
+        after a failover that lost the batch, those events would have the places of lost ones.
+
+        Args:
+            connection: Your connection to the database of the store, in a transaction under any
+                isolation level; as for `EventStore.append_to_stream`.
+
+        Raises:
+            SubscriptionLostError: The batch belongs to another owner, or was handled before. The
+                transaction is aborted; let the error through.
+            TypeError, ValueError: *connection* cannot be used, and its transaction goes on. Or the
+                subscription has another `transactional`.
+            StorageError: The transaction is aborted, and the batch comes again.
+        """
+        if self.settle is None:
+            raise ValueError("checkpoint is for subscriptions with transactional='caller'")
+        return self.settle(connection)
+
+    def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
+        """Acknowledge the events up to *what*, as `Subscription.ack` does.
+
+        What a function acknowledged never comes again, even if it raises afterwards.
+        """
+        self.subscription.ack(what)
 
     @overload
     def __getitem__(self, index: int) -> RecordedEvent: ...
@@ -79,5 +115,8 @@ class ActorReference(Protocol):
     def tell(self, message: Any) -> None: ...
 
 
-Receiver = Callable[[Events], None] | ActorReference
-"""What can subscribe: a function of `Events`, or the reference of an actor."""
+Receiver = Callable[[Events], None] | Callable[[Events, Any], None] | ActorReference
+"""What can subscribe: a function of `Events`, or the reference of an actor.
+
+With `transactional` the function takes a connection of psycopg, too.
+"""

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from eventstore.model.subscription import Start, SubscriptionState
+from eventstore.model.subscription import SubscriptionState
+from eventstore.model.subscription_start import Start
 
-__all__ = ["Claim", "Claimed", "Fence", "Held", "Kept", "LeaseMark", "Progress", "Standing"]
+__all__ = [
+    "Claim",
+    "Claimed",
+    "Fence",
+    "Held",
+    "Kept",
+    "LeaseMark",
+    "Progress",
+    "Standing",
+    "StoredProgress",
+    "Tried",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,17 @@ class Claim:
     """The subscription to claim. None: the one with that name, created if it is missing."""
     watched: LeaseMark | None = None
     """A mark that did not change for a whole lease by the claimant's clock: its owner is dead."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What must be stored of the subscription, as JSON; stored if this claim creates it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An event that is handed out alone, because an owner died that may have died of it."""
+
+    position: int
+    tries: int
+    """How often it was handed out alone, or has failed alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +86,10 @@ class Claimed:
     paused: bool
     created: bool
     """This claim created the subscription, at its `Claim.start`."""
+    owner_died: bool = False
+    """The owner before did not release it: it died, or it was away for a whole lease."""
+    tried: Tried | None = None
+    """The event that it had handed out alone, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +121,8 @@ class Progress:
     state: SubscriptionState
     last_error: str | None
     attempts: int
+    least: int = 0
+    """What transactions of the handler have stored. A lower checkpoint was set back with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +131,7 @@ class Kept:
 
     fence: Fence
     owned: bool
-    """False: the fence no longer matches, by a takeover or a reset, or the row is gone."""
+    """False: by a takeover, a reset or a delete, or the checkpoint is below `Progress.least`."""
     stored: bool
     """False: a transaction has locked the position; send the checkpoint again."""
     checkpoint: int
@@ -119,3 +150,17 @@ class Standing:
     """The lease of its owner; None: the subscription is free."""
     expired: bool
     """The lease expired by the storage's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProgress:
+    """How far a subscription is, as it is stored: what somebody needs who waits for it."""
+
+    subscription_id: int
+    """Ids are never reused, not even after a delete."""
+    epoch: int
+    """Another one after every takeover and every reset."""
+    checkpoint: int
+    has_parked: bool
+    state: SubscriptionState
+    last_error: str | None

@@ -47,7 +47,15 @@ class SubscriptionHealth:
     A standby waits for nothing, nor does a subscription that is paused or has delivered everything.
     """
     last_error: str | None
+    """The error that makes it retry, or that stopped it, and the event that failed; then its
+    traceback, from the second line on."""
     attempts: int
+    """Attempts that the oldest event has used up; see `Subscription.attempts`."""
+    skipped: int
+    """Events that were given up and skipped since it was subscribed here."""
+    parked: int
+    """Events that were given up and put aside since then, also if they are not parked any more, and
+    without those that follow them; `SubscriptionInfo.parked` says how many are parked now."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in plain values, as JSON has them."""
@@ -87,11 +95,11 @@ class RunningSubscription(Subscription, Protocol):
 
     async def reached(
         self,
-        what: Awaited,
+        what: Awaited | None,
         timeout: float,
         waits: Waits,
     ) -> None:
-        """Do what `wait_for` does, and wait as *waits* does."""
+        """Do what `wait_for` does, and wait as *waits* does; None: do what `caught_up` does."""
 
     async def joined(self, timeout: float | None, waits: Waits) -> None:
         """Do what `join` does, without a look at signals, and wait as *waits* does."""
@@ -101,13 +109,21 @@ class Runtime(Protocol):
     """Runs a store. Every method may be called from any thread."""
 
     @classmethod
-    def start(cls, config: Config, *, init: bool, pool: object | None = None) -> Self:
+    def start(
+        cls,
+        config: Config,
+        *,
+        init: bool,
+        pool: object | None = None,
+        beside: Storage | None = None,
+    ) -> Self:
         """Start the runtime, and return when the store can be used.
 
         Args:
             config: The settings of the store.
             init: Install or migrate the schema.
             pool: A `psycopg_pool.ConnectionPool` of the service, for reads.
+            beside: An open storage of the same database, whose connections are shared.
 
         Raises:
             StorageUnavailableError: The store cannot be used within `Config.connect_timeout`.
@@ -139,16 +155,38 @@ class Runtime(Protocol):
     async def append_waiting(self, append: Append, deadline: float, waits: Waits) -> Committed:
         """Store an append without blocking the thread; otherwise as `append`."""
 
+    def await_transaction(self, transaction_id: int) -> None:
+        """Announce the events of a caller's transaction when it has committed. Never blocks.
+
+        A runtime without a thread for that does nothing: others find the events by polling.
+        """
+
+    def wake(self) -> None:
+        """Look for new events of other connections now, and have other processes do so.
+
+        Waits for no lock, and at most 1 s for the database.
+        """
+
     def subscribe(
         self,
         stream_id: str,
         subscription_name: str,
         subscriber: Receiver,
         options: SubscriptionOptions,
+        subscription_id: int | None = None,
     ) -> RunningSubscription:
         """Connect a subscriber; return once this runtime owns the subscription or stands by for it.
 
+        Args:
+            stream_id: The stream to subscribe to, or ``$all``.
+            subscription_name: Its name.
+            subscriber: Who gets the events.
+            options: Those of the subscription.
+            subscription_id: The subscription must be there, and be this one. None: it is the one
+                of that name, and is created if there is none.
+
         Raises:
+            SubscriptionLostError: It is there no more, or has another id.
             SubscriptionInUseError: Another subscriber is connected in this runtime, or another
                 runtime owns the subscription and the options ask for the error.
         """
@@ -170,6 +208,9 @@ class Runtime(Protocol):
         and a runtime that hears of nothing does nothing: who waits looks now and then.
         """
 
+    def forget(self) -> None:
+        """Deliver nothing more of what is in memory: some of it was deleted."""
+
     def health(self) -> Health: ...
 
     def wait_stopped(self, timeout: float | None, *, any_subscription: bool = False) -> bool:
@@ -185,6 +226,9 @@ class Runtime(Protocol):
         Raises:
             EventStoreError: It failed; or its subscriptions gave up, and none runs any more.
         """
+
+    def stop_by(self, deadline: float) -> None:
+        """Begin to do what `close` does, to be ended by *deadline*. Never waits."""
 
     def close(self, timeout: float) -> None:
         """Stop delivery, wait for acknowledgements, answer every append, release ownership.

@@ -8,28 +8,36 @@ reach the storage before its deadline, and never blocks longer.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol
 from uuid import UUID
 
-from eventstore.model.events import StreamInfo
+from eventstore.model.config import Config
+from eventstore.model.event_filter import EventFilter
+from eventstore.model.events import LinkResult, StreamInfo
 from eventstore.model.stream_listing import StreamListing
-from eventstore.model.subscription import SubscriptionInfo
-from eventstore.ports.ownership import Claim, Claimed, Fence, Held, Kept, Progress, Standing
+from eventstore.model.subscription_info import SubscriptionInfo
+from eventstore.ports.announcing import AnnounceSession
+from eventstore.ports.caller_transactions import JoinsTransactions
+from eventstore.ports.changes import Deletion, Link
+from eventstore.ports.effects import Effects
+from eventstore.ports.listening import HeadListener
+from eventstore.ports.ownership import (
+    Claim,
+    Claimed,
+    Fence,
+    Held,
+    Kept,
+    Progress,
+    Standing,
+    StoredProgress,
+)
+from eventstore.ports.parking import Dropped, ParksEvents
+from eventstore.ports.projections import Projects
+from eventstore.ports.reads import Examined, ReadDirection
 from eventstore.ports.stored_events import Append, Outcome, StoredEvent
+from eventstore.ports.stored_snapshots import SnapshotStorage
 
-__all__ = [
-    "AnnounceSession",
-    "Announced",
-    "AppendSession",
-    "HeadListener",
-    "Heard",
-    "KeeperSession",
-    "KnownEvent",
-    "ReadDirection",
-    "Storage",
-]
+__all__ = ["AppendSession", "KeeperSession", "Storage"]
 
 
 class AppendSession(Protocol):
@@ -98,6 +106,15 @@ class KeeperSession(Protocol):
             The fences whose position somebody else has locked: they are not released, try again.
         """
 
+    def erase(self, deadline: float) -> bool:
+        """Erase some events and links of streams that were deleted for good.
+
+        It takes a moment. What another process erases is passed over.
+
+        Returns:
+            Whether more may be left.
+        """
+
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         """Read the rows of these positions, without locking or writing anything.
 
@@ -108,108 +125,8 @@ class KeeperSession(Protocol):
     def close(self) -> None: ...
 
 
-class Announced(Enum):
-    """Result of an announcement."""
-
-    SENT = "sent"
-    UNHEARD = "unheard"
-    """No other session listens to the events of the store, so nothing was sent."""
-    LOST = "lost"
-
-
-class AnnounceSession(Protocol):
-    """A connection that notifies other processes. Used by one thread; reconnects by itself."""
-
-    def announce(
-        self, *, events: bool, subscriptions: Collection[int], deadline: float
-    ) -> Announced:
-        """Notify all listeners. Never raises.
-
-        Args:
-            events: Whether new events were committed.
-            subscriptions: Ids of the subscriptions that changed.
-            deadline: When to give up.
-
-        Returns:
-            Whether it was sent. After a lost one, other processes learn of the change by polling.
-        """
-
-    def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """State of the store, as a listener read it after a notification or a timeout."""
-
-    head: int
-    """Newest global position that was ever assigned."""
-    reconnected: bool
-    """The connection is new: earlier announcements may have been missed."""
-    touched: frozenset[int] = frozenset()
-    """Ids of subscriptions that were released, paused, resumed, reset or deleted somewhere."""
-    deaf: bool = False
-    """Whether announcements arrive is not proved, or they do not, for instance through a pooler.
-    New events are found by polling."""
-    newest: UUID | None = None
-    """Id of the event at the head; None if it was deleted or the store is empty."""
-    deletion_no: int = 0
-    """Number of the newest deletion. If it grew, drop the events held in memory."""
-    holds: bool = True
-    """The event that was asked for is still at its position, or was deleted there. False: the
-    database was set back in time."""
-
-
-KnownEvent = tuple[int, UUID]
-"""Global position and id of an event."""
-
-
-class HeadListener(Protocol):
-    """Learns of new events. Used by one thread, woken from any.
-
-    It reads as every other part of the storage does. Where announcements come from is another
-    matter: they are hints to look, and it looks without them, too.
-    """
-
-    def wait(
-        self, timeout: float, *, prompt: bool = True, known: KnownEvent | None = None
-    ) -> Heard:
-        """Block until something was announced, `wake` was called or *timeout* seconds passed.
-
-        Reconnects if the connection is lost. An announcement is only a hint to look: the head is
-        read from the storage before this returns, in every case. So a lost announcement costs a
-        delay and never an event, and a forged one costs a read.
-
-        Args:
-            timeout: Seconds.
-            prompt: Whether to listen. False: nobody is in a hurry, so new events are noticed only
-                after *timeout*. The first prompt call after such a call returns at once, as after
-                a reconnect.
-            known: An event that was at its position before; see `Heard.holds`.
-
-        Raises:
-            StorageUnavailableError: The head could not be read. Call again.
-        """
-
-    def read_all(
-        self, after: int, count: int, max_bytes: int, deadline: float
-    ) -> list[StoredEvent]:
-        """Do `Storage.read_after` of ``$all``, over the listener's own connection if possible."""
-
-    def wake(self) -> None:
-        """Make `wait` return at once, from any thread."""
-
-    def close(self) -> None: ...
-
-
-class ReadDirection(Enum):
-    """Which way a read goes."""
-
-    FORWARD = 1
-    BACKWARD = -1
-
-
-class Storage(Protocol):
-    """Where events and subscriptions live. Every method may be called from any thread."""
+class Storage(SnapshotStorage, JoinsTransactions, Effects, ParksEvents, Projects, Protocol):
+    """Where events, snapshots and subscriptions live. Any thread may call every method."""
 
     @property
     def dsn(self) -> str:
@@ -228,8 +145,20 @@ class Storage(Protocol):
                 does not let us in. Of a storage that was open, the second is waited out.
         """
 
+    def beside(self, config: Config) -> Storage:
+        """Return the storage of another schema of the same database, not opened yet.
+
+        It shares the connections of this one, and lives on when this one is closed first.
+
+        Args:
+            config: The settings of this one, with another schema, and possibly other types.
+
+        Raises:
+            StorageUnavailableError: This one is closed.
+        """
+
     def close(self) -> None:
-        """Close every connection. Idempotent."""
+        """Close every connection that no other storage shares. Idempotent."""
 
     def supervise(self, crashed: Callable[[str, BaseException], object]) -> None:
         """Have the crashes of the storage's own threads reported; they go on by themselves.
@@ -295,6 +224,47 @@ class Storage(Protocol):
         first one is read whatever its size.
         """
 
+    def read_matching(
+        self,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        event_filter: EventFilter,
+        deadline: float,
+        max_bytes: int | None = None,
+    ) -> Examined:
+        """Look at the events of a stream, or of ``$all``, from *start* on; return those that match.
+
+        At a bounded number of positions, up to the head, all seen at one moment. The page ends
+        before the *count* or *max_bytes* is exceeded, but the first event is read whatever its
+        size.
+
+        Raises:
+            StreamNotFoundError, StreamDeletedError: There is nothing to read from.
+        """
+
+    def read_matching_after(
+        self,
+        stream_id: str,
+        after: int,
+        count: int,
+        max_bytes: int,
+        event_filter: EventFilter,
+        deadline: float,
+    ) -> Examined:
+        """Look at the next events of a subscription, as `read_matching` does.
+
+        A missing stream counts as empty: nothing was looked at.
+        """
+
+    def end_after(self, stream_id: str, after: int, deadline: float) -> int:
+        """Return the newest position ever given out if nothing is to be read after *after*.
+
+        What is between them was deleted. Else, or if there is no such stream, return *after*.
+        Both are seen at one moment, so that nothing that is committed meanwhile is passed.
+        """
+
     def stream_info(self, stream_id: str, deadline: float) -> StreamInfo:
         """Return the state of a stream, or of the store for ``$all``.
 
@@ -325,6 +295,30 @@ class Storage(Protocol):
         Also True if the position was deleted. False: the database was set back in time.
         """
 
+    def link(self, link: Link, deadline: float) -> LinkResult:
+        """Link events to a stream, all or none, and announce it.
+
+        Events that are linked already, all of them in this order, are the first result.
+
+        Raises:
+            EventNotFoundError: An event does not exist.
+            DuplicateEventError: An event is in the stream already.
+            WrongExpectedVersionError, StreamDeletedError: The stream is not as expected.
+            OutcomeUnknownError: The link may be stored.
+        """
+
+    def delete_stream(self, deletion: Deletion, deadline: float) -> None:
+        """Delete a stream, announce it, and erase what is to be erased.
+
+        The stream is deleted at once. Erasing its events may take longer than until *deadline*; if
+        it fails or ends early, `KeeperSession.erase` goes on.
+
+        Raises:
+            StreamNotFoundError, StreamDeletedError, WrongExpectedVersionError: The stream is not as
+                expected.
+            OutcomeUnknownError: It may be deleted.
+        """
+
     def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
         """Take over a subscription if it is free.
 
@@ -348,6 +342,15 @@ class Storage(Protocol):
             SubscriptionNotFoundError: It does not exist.
         """
 
+    def stored_progress(
+        self, stream_id: str, subscription_name: str, deadline: float
+    ) -> StoredProgress:
+        """Return how far a subscription is; nothing is counted, so it may be asked often.
+
+        Raises:
+            SubscriptionNotFoundError: It does not exist.
+        """
+
     def set_paused(
         self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
     ) -> None:
@@ -359,17 +362,22 @@ class Storage(Protocol):
 
     def reset_subscription(
         self, stream_id: str, subscription_name: str, position: int, deadline: float
-    ) -> None:
+    ) -> Dropped:
         """Set the checkpoint, fence the owner, and announce the change.
+
+        Drops what is parked after *position*.
 
         Raises:
             SubscriptionNotFoundError: It does not exist.
             ValueError: *position* is beyond the head of what is subscribed to.
         """
 
-    def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
+    def delete_subscription(
+        self, stream_id: str, subscription_name: str, deadline: float, *, drop_parked: bool = False
+    ) -> Dropped:
         """Delete a subscription, fence its owner, and announce the change.
 
         Raises:
+            SubscriptionError: Events are parked, and *drop_parked* is False.
             SubscriptionNotFoundError: It does not exist.
         """

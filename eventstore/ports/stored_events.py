@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,7 @@ __all__ = [
     "StoredEvent",
     "StoredOtherwiseError",
     "StreamAppend",
+    "WatchedAppend",
     "as_stored",
     "only_checked",
     "payload_bytes",
@@ -110,6 +111,22 @@ class StreamAppend(msgspec.Struct, frozen=True):
 
 Append = tuple[StreamAppend, ...]
 """An append: atomic, with distinct streams."""
+
+
+class WatchedAppend(tuple[StreamAppend, ...]):  # noqa: SLOT001 - slots of a tuple are empty
+    """An append whose caller has work to do while the server stores it, and is told when."""
+
+    note_sending: Callable[[], object]
+    """Called by a storage, from any thread and at each attempt, when only sending is left to do.
+
+    Never raises. Who merges appends, or has no server, need not call it: the caller then waits for
+    the result.
+    """
+
+    def __new__(cls, parts: Iterable[StreamAppend], note_sending: Callable[[], object]) -> Self:
+        append = super().__new__(cls, parts)
+        append.note_sending = note_sending
+        return append
 
 
 def placed(

@@ -63,7 +63,7 @@ def hang(events):
     hanging.set()
     threading.Event().wait()
 
-seen.wait_for(append(), timeout=10)
+seen.wait_for(append(), timeout=60)
 """
 
 
@@ -111,7 +111,7 @@ def test_a_signal_that_another_thread_gets_closes_a_joined_store(number: int, jo
     """F16, G26: the system picks any thread where the main one was just woken by SIGCONT."""
     process = service(
         f"when_joined(lambda: signal.pthread_kill(threading.get_ident(), {int(number)}));"
-        f"{joined}.join(timeout=10); print('joined')"
+        f"{joined}.join(timeout=60); print('joined')"
     )
     out, err = process.communicate(timeout=120)
     assert (out, err, process.returncode) == ("joined\n", "", 0)
@@ -416,7 +416,7 @@ child = os.fork()
 if child == 0:
     sys.exit(3)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-seen.wait_for(append(), timeout=10)
+seen.wait_for(append(), timeout=60)
 print(seen.checkpoint, store.health().running)
 store.close()
 """

@@ -26,7 +26,9 @@ with TestClient(app) as client:
     print(client.get("/health").json())
     store = app.state.store
     [newest] = client.portal.call(store.read_all_streams_forward)
-    client.portal.call(store.wait_for, "$all", "confirmations", newest, 10)
+    client.portal.call(store.wait_for, "$all", "confirmations", newest, 60)
+for thread in threading.enumerate()[1:]:  # the last may end a little later
+    thread.join(60)
 print([thread.name for thread in threading.enumerate()])
 """
 
@@ -90,11 +92,11 @@ def test_every_block_is_of_a_known_kind() -> None:
         ("python", "until-sigterm"),
         ("sql", ""),
     }
-    assert len(blocks("python")) == 8
+    assert len(blocks("python")) == 15
     assert len(blocks("python", "no-run")) == 1
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(13))
 def test_a_python_example_runs_and_prints_what_the_readme_says(folder: Path, number: int) -> None:
     block = blocks("python")[number]
     output = python(folder, block.code)

@@ -15,7 +15,7 @@ from eventstore import Config, EventData, EventStore, EventStoreError, ExpectedV
 from eventstore_actors import StoreSupervisor
 from eventstore_actors.kernel.messages import Child, Ref
 from eventstore_actors.state.store_state import StoreState, state_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 NONSENSE = "a message that none of the actors can handle"
 
@@ -49,7 +49,7 @@ class Application:
         traceback: TracebackType | None,
     ) -> None:
         self.supervisor.stop(timeout=60)
-        self.parent.stop(timeout=5)
+        self.parent.stop(timeout=PATIENCE)
 
     @property
     def tree(self) -> StoreState:
@@ -58,7 +58,7 @@ class Application:
         return tree
 
     def attach(self) -> EventStore:
-        return EventStore.attach(self.supervisor, timeout=10)
+        return EventStore.attach(self.supervisor, timeout=PATIENCE)
 
     def crash(self, child: Child) -> None:
         """Crash *child* and wait until another one is in its place."""
@@ -103,7 +103,7 @@ class Load:
     def wait(self) -> list[EventStoreError | None]:
         """Wait until every thread was refused for good; all the answers."""
         for thread in self.threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), "a caller was never answered"
         return self.answers
 
@@ -125,7 +125,7 @@ class Load:
 def raise_in_thread(name: str, error: type[BaseException]) -> None:
     """Raise *error* in the thread of that name, wherever it is."""
     (thread,) = (thread for thread in threading.enumerate() if thread.name == name)
-    _raise_in(thread, error)
+    raise_in(thread, error)
 
 
 def raise_in_threads(name: str, error: type[BaseException]) -> None:
@@ -133,10 +133,11 @@ def raise_in_threads(name: str, error: type[BaseException]) -> None:
     found = [thread for thread in threading.enumerate() if thread.name == name]
     assert found
     for thread in found:
-        _raise_in(thread, error)
+        raise_in(thread, error)
 
 
-def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+def raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+    """Raise *error* in *thread*, as soon as it runs Python code."""
     assert thread.ident is not None
     set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
     assert set_error(ctypes.c_ulong(thread.ident), ctypes.py_object(error)) == 1

@@ -14,13 +14,15 @@ import pytest
 from eventstore import CallerRuntime, Config, EventData, EventStore, Runtime
 from eventstore.client.targets import registered_runtime, storage_for
 from eventstore.ports.storage import Storage
+from eventstore.storages.postgres import PostgresStorage
+from tests.conftest import ONLOOKER
 from tests.support.over_loop import LoopThread, connect_over
 
 CHINESE = "東"
 """Three bytes of UTF-8."""
 
 POLL_INTERVAL = 0.05
-LEASE = 1.0
+LEASE = 10.0
 SHORT_STOP = 0.2
 """Seconds that the end of a test waits for acknowledgements that nobody sends any more."""
 
@@ -161,6 +163,39 @@ def connect(config: Config, surface: Surface) -> Iterator[Connect]:
 @pytest.fixture
 def store(connect: Connect) -> EventStore:
     return connect()
+
+
+@pytest.fixture
+def neighbour(config: Config, connect: Connect) -> Iterator[EventStore]:
+    """Another store, in another schema of the same database."""
+    settings = replace(config, schema=f"{config.schema}_2")
+    keeper = opened(settings)
+    store = connect(schema=settings.schema)
+    try:
+        yield store
+    finally:
+        store.close(timeout=SHORT_STOP)
+        if isinstance(keeper, PostgresStorage):
+            keeper.drop(soon())
+        keeper.close()
+
+
+@pytest.fixture
+def other(config: Config, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Another schema, of which nothing is left behind."""
+    yield from _another(config, "b", request)
+
+
+@pytest.fixture
+def third(config: Config, request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from _another(config, "c", request)
+
+
+def _another(config: Config, name: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    schema = f"{config.schema}_{name}"
+    yield schema
+    if not config.dsn.startswith("memory:"):
+        request.config.stash[ONLOOKER].drop_schema(schema)
 
 
 @pytest.fixture

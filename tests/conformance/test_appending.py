@@ -85,7 +85,7 @@ def test_any_version_appends_to_an_existing_stream_from_many_threads(store: Even
 
 @pytest.mark.parametrize("expected", [ExpectedVersion.NO_STREAM, 0])
 def test_no_stream_creates_the_stream_and_only_creates_it(store: EventStore, expected: int) -> None:
-    """APP-05, G2: the second time it exists."""
+    """APP-06, APP-05, G2: the second time it exists."""
     store.append_to_stream("order-1", expected, numbered(1, 2))
 
     with pytest.raises(WrongExpectedVersionError) as refused:
@@ -96,7 +96,7 @@ def test_no_stream_creates_the_stream_and_only_creates_it(store: EventStore, exp
 
 
 def test_stream_exists_appends_to_what_is_there(store: EventStore) -> None:
-    """G1, G2: and creates nothing."""
+    """APP-07, G1, G2: and creates nothing."""
     with pytest.raises(WrongExpectedVersionError, match="at version 0, expected STREAM_EXISTS"):
         store.append_to_stream("order-1", ExpectedVersion.STREAM_EXISTS, numbered(1, 1))
     with pytest.raises(StreamNotFoundError):
@@ -171,7 +171,7 @@ def test_a_stored_event_of_another_stream_is_refused(store: EventStore) -> None:
 
 @pytest.mark.parametrize("expected", [ANY, 0, 2, ExpectedVersion.STREAM_EXISTS])
 def test_the_same_append_again_changes_nothing(store: EventStore, expected: int) -> None:
-    """G6: the first result, also after other appends."""
+    """APS-11, APS-12, G6: the first result, also after other appends."""
     events = numbered(1, 2)
     first = store.append_to_stream("order-1", 0, events)
     store.append_to_stream("order-1", ANY, numbered(3, 3))
@@ -295,7 +295,7 @@ def test_several_streams_in_any_order_from_many_threads(store: EventStore) -> No
 
 
 def test_two_users_of_one_store_see_each_other(connect: Connect) -> None:
-    """G2, G4: the version is the store's, not the connection's."""
+    """API-01, OLD-02, OLD-03, G2, G4: the version is the store's, not the connection's."""
     here, there = connect(), connect()
     here.append_to_stream("order-1", 0, numbered(1, 1))
 

@@ -39,7 +39,7 @@ def test_a_series_is_stored_in_its_order(store: EventStore, batch_size: int) -> 
 
 
 def test_the_same_series_again_stores_nothing_however_it_is_cut(store: EventStore) -> None:
-    """G8."""
+    """G6."""
     items = series(30)
     store.append_many(items[:17], batch_size=10)
     assert store.append_many(items, batch_size=7) == 30
@@ -48,7 +48,7 @@ def test_the_same_series_again_stores_nothing_however_it_is_cut(store: EventStor
 
 
 def test_an_event_that_is_refused_ends_it_there(store: EventStore) -> None:
-    """G8: all before it is stored, and the error says how many events that are."""
+    """G6: all before it is stored, and the error says how many events that are."""
     items = series(30)
     store.append_to_stream("other", ANY, [EventData("X", "used", event_id=UUID(int=21))])
     with pytest.raises(DuplicateEventError) as refused:
@@ -76,6 +76,8 @@ def test_an_error_of_the_series_itself_says_what_is_stored(store: EventStore) ->
         ([EventData("X", 1)], "items must be .stream_id, EventData."),
         ([("a", 1)], "events must be EventData, not int"),
         ([("$all", EventData("X", 1))], "must not start with"),
+        ([(None, EventData("X", 1))], "stream_id must be a str"),
+        ([("", EventData("X", 1))], "stream_id must not be empty"),
         (7, "items must be an iterable"),
     ],
 )

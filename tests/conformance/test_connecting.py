@@ -18,6 +18,7 @@ from eventstore import (
     StorageError,
     StorageUnavailableError,
 )
+from tests.conftest import ONLOOKER
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,9 @@ from eventstore.client.targets import registered_runtime
 dsn, schema, runtime = sys.argv[1:]
 chosen = CallerRuntime if runtime == "caller" else registered_runtime()
 store = EventStore.connect(Config(dsn, schema=schema), runtime=chosen, init=True)
-store.append_to_stream("order-1", 0, [EventData("Before", {})])
+beside = store.for_schema(f"{schema}_b", init=True)
+for each in (store, beside):
+    each.append_to_stream("order-1", 0, [EventData("Before", {})])
 child = os.fork()
 if not child:
     try:
@@ -104,6 +107,9 @@ if not child:
             lambda: store.read_all_streams_forward(),
             lambda: store.subscriptions(),
             lambda: store.health(),
+            lambda: store.for_schema(f"{schema}_b"),
+            lambda: beside.append_to_stream("order-1", 1, [EventData("InChild", {})]),
+            lambda: beside.health(),
         ):
             try:
                 use()
@@ -111,23 +117,25 @@ if not child:
                 assert "fork" in str(error) or "process" in str(error), error
             else:
                 os._exit(1)
+        beside.close()
         store.close()
         os._exit(0)
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
         os._exit(2)
 _, status = os.waitpid(child, 0)
-store.append_to_stream("order-1", 1, [EventData("After", {})])
-types = [event.event_type for event in store.read_stream_forward("order-1")]
+for each in (store, beside):
+    each.append_to_stream("order-1", 1, [EventData("After", {})])
+    types = [event.event_type for event in each.read_stream_forward("order-1")]
+    assert types == ["Before", "After"], types
 store.close()
-assert types == ["Before", "After"], types
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
 @pytest.mark.parametrize("runtime_name", ["caller", "actors"])
 def test_a_forked_child_cannot_use_the_store_and_harms_nothing(
-    dsn: str, schema: str, runtime_name: str
+    dsn: str, schema: str, runtime_name: str, pytestconfig: pytest.Config
 ) -> None:
     """G26, G28: every call of the child says so, and the parent goes on."""
     done = subprocess.run(
@@ -138,4 +146,5 @@ def test_a_forked_child_cannot_use_the_store_and_harms_nothing(
         check=False,
     )
 
+    pytestconfig.stash[ONLOOKER].drop_schema(f"{schema}_b")
     assert (done.returncode, done.stderr) == (0, "")

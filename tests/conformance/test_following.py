@@ -61,7 +61,7 @@ def test_it_yields_what_is_stored_and_ends_after_an_idle_time(
 
 
 def test_it_waits_for_what_comes(store: EventStore, soon: Callable[..., Future[Any]]) -> None:
-    """G2, G11: in order, nothing twice, of a stream that does not exist yet and of all."""
+    """API-22, API-24, API-25, G2, G11: in order, nothing twice, of one stream and of all."""
     with store.follow_stream(STREAM) as one, store.follow_all() as every:
         of_one = soon(lambda: numbers(islice(one, 4)))
         of_all = soon(lambda: numbers(islice(every, 6)))
@@ -83,6 +83,16 @@ def test_events_of_another_store_arrive_too(
         assert found.result(PATIENCE) == [1, 2]
 
 
+def test_events_of_another_schema_do_not(store: EventStore, neighbour: EventStore) -> None:
+    """MUL-03, G34: each follower is told of the one store that it follows."""
+    with store.follow_all() as ours, neighbour.follow_all() as theirs:
+        append(neighbour, 7, 7)
+        append(store, 1, 1)
+        assert numbers(islice(ours, 1)) == [1]
+        assert numbers(islice(theirs, 1)) == [7]
+        assert (ours.position, theirs.position) == (1, 1)
+
+
 @pytest.mark.parametrize("start_from", [0, 2, 3, 7])
 def test_it_begins_after_a_position(store: EventStore, start_from: int) -> None:
     append(store, 1, 3)
@@ -95,6 +105,7 @@ def test_it_begins_after_a_position(store: EventStore, start_from: int) -> None:
 
 @pytest.mark.usefixtures("for_threads")
 def test_it_begins_with_what_comes_after_the_call(store: EventStore) -> None:
+    """API-23."""
     missing = store.follow_stream(STREAM, "current", idle_timeout=SHORT)
     append(store, 1, 2)
     one = store.follow_stream(STREAM, "current", idle_timeout=SHORT)

@@ -20,6 +20,7 @@ from eventstore import (
 )
 from eventstore.client.targets import registered_runtime
 from tests.conformance.conftest import CHINESE
+from tests.support.waiting import PATIENCE
 
 ANY = ExpectedVersion.ANY
 
@@ -144,7 +145,7 @@ def test_an_actor_or_its_proxy_is_not_its_reference(actors: EventStore) -> None:
         proxy = reference.proxy()
         with pytest.raises(TypeError, match=r"(?s)subscriber.*ActorRef|actor_ref|reference"):
             actors.subscribe_to_all_streams("name", proxy)
-        reference.ask("anything", timeout=20)
+        reference.ask("anything", timeout=PATIENCE)
         actor: Any = started.pop()
         with pytest.raises(TypeError, match=r"(?s)subscriber.*ActorRef|actor_ref|reference"):
             actors.subscribe_to_all_streams("name", actor)
@@ -169,6 +170,8 @@ def test_an_actor_or_its_proxy_is_not_its_reference(actors: EventStore) -> None:
         ({"buffer_size": "5"}, TypeError, "buffer_size must be an int, not str: '5'"),
         ({"buffer_bytes": -1}, ValueError, "buffer_bytes must be at least 1: -1"),
         ({"ack_timeout": 0}, ValueError, "ack_timeout must be more than 0 seconds: 0"),
+        ({"checkpoint_after": -1}, ValueError, "checkpoint_after must be 0.01 to .*: -1"),
+        ({"checkpoint_threshold": 0}, ValueError, "checkpoint_threshold must be at least 1: 0"),
         ({"on_error": 3}, TypeError, "on_error must be a Retry: 3"),
         ({"on_error": OwnRetry()}, TypeError, "on_error must be a Retry: OwnRetry"),
         ({"selector": "x"}, TypeError, "selector must be callable: 'x'"),

@@ -15,9 +15,11 @@ from eventstore import (
     StorageUnavailableError,
     StreamNotFoundError,
 )
-from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.storage import Storage
 from eventstore.storages.memory import MemoryStorage
 from tests.conformance.conftest import numbered, opened, soon
+from tests.support.waiting import PATIENCE
 
 
 def connect(target: str, schema: str = "eventstore") -> EventStore:
@@ -79,11 +81,11 @@ def test_nobody_waits_longer_than_their_deadline() -> None:
     def hold() -> None:
         with storage._opened().locked(soon()):
             held.set()
-            release.wait(10)
+            release.wait(PATIENCE)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert held.wait(10)
+    assert held.wait(PATIENCE)
     try:
         with pytest.raises(StorageUnavailableError, match="deadline"):
             storage.read_all(1, 1, ReadDirection.FORWARD, time.monotonic() + 0.05)

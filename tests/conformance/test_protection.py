@@ -58,7 +58,9 @@ def test_rows_cannot_be_updated(events: EventStore, statement: str) -> None:
     assert refused.value.sqlstate == "ES001"
 
 
-@pytest.mark.parametrize("tables", ["S.events, S.links", "S.links", "S.streams, S.links"])
+@pytest.mark.parametrize(
+    "tables", ["S.events, S.links", "S.links", "S.streams, S.links, S.snapshots"]
+)
 def test_tables_cannot_be_truncated(events: EventStore, tables: str) -> None:
     """PRT-01, G8."""
     with pytest.raises(psycopg.Error, match=r"TRUNCATE of \w+ is refused"):

@@ -22,6 +22,7 @@ from eventstore import (
     JsonSerializer,
     RecordedEvent,
     SerializationError,
+    SnapshotData,
 )
 from eventstore.client.targets import registered_runtime
 from eventstore.model.serializer import MAX_DEPTH
@@ -70,6 +71,9 @@ def test_the_stack_that_is_left_decides_nothing(store: EventStore) -> None:
     event = EventData("Deep", deepest, {"m": [[]]})
     deeply(850, lambda: store.append_to_stream("s", 0, [event]))
     assert deeply(850, lambda: store.read_stream_forward("s"))[0].data == deepest
+    deeply(850, lambda: store.record_snapshot("s", 1, SnapshotData("Deep", deepest, deepest)))
+    found = deeply(850, lambda: store.read_snapshot("s", "Deep"))
+    assert found.data == found.metadata == deepest
     with pytest.raises(SerializationError, match="nested more than 200 levels"):
         deeply(850, lambda: store.append_to_stream("s", 1, [EventData("Deep", nested(201))]))
 

@@ -6,6 +6,7 @@ restarts, and compares every answer with that of `Model`.
 
 from __future__ import annotations
 
+import threading
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -42,7 +43,7 @@ from tests.conformance.model import (
 )
 from tests.conformance.subscriptions.recording import Subscriber
 from tests.support.effort import examples
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 STREAMS = ("a", "b", "c")
 NAMES = ("first", "second")
@@ -76,7 +77,8 @@ class StoreMachine(RuleBasedStateMachine):
         raise NotImplementedError
 
     def teardown(self) -> None:
-        self.close_store()
+        self.store.close(timeout=SHORT_STOP)
+        self.end_subscribers()
         self.keeper.close()
         if not self.config.dsn.startswith("memory:"):
             drop_schema(self.config)
@@ -262,7 +264,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """G15, G20: checkpoints and pauses are stored before the store is closed."""
-        self.close_store(timeout=1.5)
+        closing = threading.Thread(target=self.store.close, kwargs={"timeout": PATIENCE})
+        closing.start()
+        wait_until(lambda: not self.store.health().running)
+        self.end_subscribers()  # nobody acknowledges what is in flight any more
+        closing.join()
         self.store = EventStore.connect(self.config)
         for key, known in self.model.subscriptions.items():
             info = self.store.subscription_info(*key)
@@ -282,9 +288,7 @@ class StoreMachine(RuleBasedStateMachine):
     def some_running(self, which: int) -> tuple[str, str]:
         return sorted(self.running)[which % len(self.running)]
 
-    def close_store(self, timeout: float = SHORT_STOP) -> None:
-        """Close the store; what is not acknowledged by now holds it up until *timeout*."""
-        self.store.close(timeout=timeout)
+    def end_subscribers(self) -> None:
         for _, subscriber in self.running.values():
             subscriber.die()
         self.running.clear()

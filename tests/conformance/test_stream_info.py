@@ -33,7 +33,7 @@ def test_streams_have_versions_of_their_own(store: EventStore) -> None:
 
 
 def test_a_stream_was_created_with_its_first_event(store: EventStore) -> None:
-    """INF-08, INF-10: and stays so."""
+    """INF-06, INF-08, INF-10: and stays so."""
     store.append_to_stream("a", ANY, numbered(1, 1))
     info = store.stream_info("a")
     store.append_to_stream("a", ANY, numbered(2, 2))
@@ -46,7 +46,7 @@ def test_a_stream_was_created_with_its_first_event(store: EventStore) -> None:
 
 
 def test_a_missing_stream_has_no_state(store: EventStore) -> None:
-    """INF-03, G12."""
+    """INF-07, INF-03, G12."""
     store.append_to_stream("a", ANY, numbered(1, 1))
 
     with pytest.raises(StreamNotFoundError, match="'b'"):

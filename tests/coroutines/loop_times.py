@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 __all__ = ["REPORT", "reported"]
 
@@ -20,6 +20,8 @@ REPORT = "LOOP_TIMES"
 
 _BEAT = 0.005
 """Seconds between two timers whose delay is measured."""
+
+_SCHEDULING = Path("/proc/thread-self/schedstat")
 
 _PACKAGES = ("eventstore.", "eventstore_actors.")
 
@@ -30,7 +32,7 @@ async def reported() -> AsyncIterator[None]:
 
     `ours`: processor time in seconds of each callback of this project. `late`: seconds by which
     each timer came too late, whoever held the loop or the processor; `busy`: the processor time
-    that the loop itself used meanwhile.
+    that the loop itself used meanwhile; `queued`: seconds for which it waited for a processor.
     """
     path = os.environ.get(REPORT)
     if path is None:
@@ -39,6 +41,7 @@ async def reported() -> AsyncIterator[None]:
     ours: list[float] = []
     late: list[float] = []
     busy: list[float] = []
+    queued: list[float] = []
     original = Handle._run
 
     def run(handle: Any) -> None:
@@ -49,13 +52,13 @@ async def reported() -> AsyncIterator[None]:
             ours.append(time.thread_time() - began)
 
     Handle._run = run  # type: ignore[assignment, method-assign]
-    beating = asyncio.ensure_future(_beat(late, busy))
+    beating = asyncio.ensure_future(_beat(late, busy, queued))
     try:
         yield
     finally:
         beating.cancel()
         Handle._run = original  # type: ignore[method-assign]
-        _write(Path(path), {"ours": ours, "late": late, "busy": busy})
+        _write(Path(path), {"ours": ours, "late": late, "busy": busy, "queued": queued})
 
 
 def _write(path: Path, report: dict[str, list[float]]) -> None:
@@ -74,9 +77,17 @@ def _is_ours(callback: Any) -> bool:
     return bool(f"{module}.".startswith(_PACKAGES))
 
 
-async def _beat(late: list[float], busy: list[float]) -> None:
-    while True:
-        due, used = time.monotonic() + _BEAT, time.thread_time()
-        await asyncio.sleep(_BEAT)
-        late.append(time.monotonic() - due)
-        busy.append(time.thread_time() - used)
+async def _beat(late: list[float], busy: list[float], queued: list[float]) -> None:
+    with _SCHEDULING.open() as scheduling:  # noqa: ASYNC230 - a file of the kernel, in memory
+        while True:
+            due, used, waited = time.monotonic() + _BEAT, time.thread_time(), _queued(scheduling)
+            await asyncio.sleep(_BEAT)
+            late.append(time.monotonic() - due)
+            busy.append(time.thread_time() - used)
+            queued.append(_queued(scheduling) - waited)
+
+
+def _queued(scheduling: TextIO) -> float:
+    """Return for how many seconds this thread has waited for a processor."""
+    scheduling.seek(0)
+    return int(scheduling.read().split()[1]) / 1e9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +20,9 @@ from eventstore import (
     WrongExpectedVersionError,
 )
 from tests.coroutines.loop_times import reported
+
+COMMIT = 0.005
+"""Seconds in which the grouped service gathers requests, as long as a commit of many takes."""
 
 
 async def confirm(_events: Events) -> None: ...
@@ -38,8 +42,26 @@ async def empty_lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def grouped_lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.answers = []
+
+    async def answer() -> None:
+        while True:
+            await asyncio.sleep(COMMIT)
+            answers, app.state.answers = app.state.answers, []
+            for each in answers:
+                each.set_result(None)
+
+    async with reported():
+        answering = asyncio.ensure_future(answer())
+        yield
+        answering.cancel()
+
+
 app = FastAPI(lifespan=lifespan)
 empty = FastAPI(lifespan=empty_lifespan)
+grouped = FastAPI(lifespan=grouped_lifespan)
 
 
 @app.post("/orders/{order_id}", status_code=201)
@@ -59,6 +81,14 @@ async def place(order_id: str, order: dict[str, Any], request: Request) -> dict[
 
 @empty.post("/orders/{order_id}", status_code=201)
 async def place_nowhere(order_id: str, order: dict[str, Any]) -> dict[str, Any]:
+    return {"position": len(order_id), "order": order}
+
+
+@grouped.post("/orders/{order_id}", status_code=201)
+async def place_in_group(order_id: str, order: dict[str, Any], request: Request) -> dict[str, Any]:
+    answer = asyncio.get_running_loop().create_future()
+    request.app.state.answers.append(answer)
+    await answer
     return {"position": len(order_id), "order": order}
 
 

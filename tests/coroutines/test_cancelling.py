@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -10,7 +11,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
+from weakref import ref
 
+import psycopg
 import pytest
 
 from eventstore import (
@@ -22,8 +25,15 @@ from eventstore import (
     EventStore,
     ExpectedVersion,
     JsonSerializer,
+    Projection,
+    SnapshotData,
+    SubscriptionLostError,
     SubscriptionState,
 )
+from eventstore.model.deliveries import DeliveryRun
+from eventstore.ports.effects import Batch
+from eventstore.ports.ownership import Fence
+from tests.conftest import ONLOOKER
 from tests.coroutines.conftest import connected, numbered, threads, until
 from tests.coroutines.test_handlers import Run
 from tests.support.waiting import AGES, PATIENCE
@@ -79,30 +89,114 @@ CALLS: dict[str, Callable[[AsyncEventStore], Awaitable[Any]]] = {
     "append to several": lambda store: store.append_to_streams(
         [("a", ANY, numbered(1, 1)), ("b", ANY, numbered(2, 2))]
     ),
+    "append in a transaction": lambda store: _in_transaction(store),  # noqa: PLW0108 - below
+    "append for a batch": lambda store: _processed(store),  # noqa: PLW0108 - defined below
+    "wake": lambda store: store.wake(),
     "append a series": lambda store: store.append_many(
         [("a", event) for event in numbered(1, 5)], batch_size=2
     ),
+    "link": lambda store: _linked(store),  # noqa: PLW0108 - defined below
+    "delete": lambda store: _deleted(store),  # noqa: PLW0108 - defined below
     "read": lambda store: store.read_stream_forward("a"),
     "read all": lambda store: store.read_all_streams_backward(),
     "iterate": lambda store: _all_of(store.stream_forward("a", batch_size=1)),
     "follow": lambda store: _all_of(store.follow_all("current", idle_timeout=0.05)),
+    "read what matches": lambda store: store.read_all_streams_forward(event_types="Numbered"),
+    "iterate over what matches": lambda store: _all_of(
+        store.stream_all_backward(batch_size=1, metadata={"user": "nobody"})
+    ),
+    "follow what matches": lambda store: _all_of(
+        store.follow_all(idle_timeout=0.05, stream_prefix="a")
+    ),
     "state of a stream": lambda store: store.stream_info("a"),
     "streams": lambda store: store.streams(),
     "event by id": lambda store: store.find_event(uuid4()),
+    "record a snapshot": lambda store: store.record_snapshot("a", 1, SnapshotData("T", 1)),
+    "read a snapshot": lambda store: store.read_snapshot("a", "T"),
+    "read from a snapshot": lambda store: store.read_stream_from_snapshot("a", "T"),
+    "delete a snapshot": lambda store: store.delete_snapshot("a", "T"),
     "health": lambda store: store.health(),
     "subscribe": lambda store: store.subscribe_to_stream("a", "new", handle),
     "subscriptions": lambda store: store.subscriptions(),
     "pause": lambda store: store.pause_subscription("$all", "s"),
     "resume": lambda store: store.resume_subscription("$all", "s"),
+    "parked": lambda store: store.parked("$all", "s"),
+    "retry parked": lambda store: store.retry_parked("$all", "s"),
+    "skip parked": lambda store: store.skip_parked("$all", "s", reason="of no use"),
+    "projections": lambda store: store.projections(over=0.01),
+    "project": lambda store: _projected(store),  # noqa: PLW0108 - defined below
+    "change a projection": lambda store: _changed(store),  # noqa: PLW0108 - defined below
     "reset": lambda store: store.reset_subscription("$all", "s", 0),
     "wait for": lambda store: _waited_for(store),  # noqa: PLW0108 - defined below
     "connect": _entered,
 }
 
 
+async def _linked(store: AsyncEventStore) -> None:
+    await store.link_to_stream("linked", ANY, await store.read_stream_forward("a"))
+
+
+async def _deleted(store: AsyncEventStore) -> None:
+    name = f"doomed-{uuid4()}"
+    await store.append_to_stream(name, 0, numbered(1, 1))
+    await store.delete_stream(name, 1)
+
+
+async def _in_transaction(store: AsyncEventStore) -> None:
+    if store.config.dsn.startswith("memory:"):
+        await store.stream_count()  # a store in memory has none
+        return
+    async with await psycopg.AsyncConnection.connect(store.config.dsn) as mine:
+        await store.append_to_stream("a", ANY, numbered(1, 1), connection=mine)
+        await mine.rollback()
+
+
+async def _processed(store: AsyncEventStore) -> None:
+    if store.config.dsn.startswith("memory:"):
+        await store.stream_count()  # a store in memory waits for nothing
+        return
+    run: Any = DeliveryRun(ref(store._store._storage()), "$all", "s", 1)
+    of_another_owner = Batch(Fence(1, uuid4(), 1), 0, 0, 1)
+    batch = Events(run, [], 1, run, batch=of_another_owner)
+    with suppress(SubscriptionLostError):
+        await store.append_to_stream("a", ANY, numbered(1, 1), processed=batch)
+
+
+async def _projected(store: AsyncEventStore) -> AsyncSubscription | None:
+    if store.config.dsn.startswith("memory:"):
+        await store.projections()  # a store in memory has none
+        return None
+    return await store.project(Projection(f"p-{uuid4()}", 1, project, create=nothing))
+
+
+async def _changed(store: AsyncEventStore) -> None:
+    if store.config.dsn.startswith("memory:"):
+        await store.projections()
+        return
+    projection = Projection(f"p-{uuid4()}", 1, project, create=nothing, drop=nothing)
+    await store._projecting.create(projection)
+    await store.switch_projection(projection, force=True)
+    await store.rebuild_projection(projection, force=True)
+    await store.drop_projection(projection, force=True)
+
+
+async def project(_events: Events, _connection: Any) -> None: ...
+
+
+async def nothing(_connection: Any) -> None: ...
+
+
 async def _waited_for(store: AsyncEventStore) -> None:
     [newest] = await store.read_all_streams_backward(count=1)
     await store.wait_for("$all", "s", newest, PATIENCE)
+
+
+async def _begin_threads(store: AsyncEventStore) -> None:
+    """Begin every thread that calls of *store* may need: those of reads, and all for calls."""
+    await store.stream_count()
+    together = threading.Barrier(store._waits._pool._max_workers)
+    calls = [store._waits.call(together.wait, PATIENCE) for _ in range(together.parties)]
+    await asyncio.gather(*calls)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -115,8 +209,7 @@ def test_a_call_cancelled_at_any_await_leaves_nothing_behind(
         async with connected(config) as store:
             await store.append_to_stream("a", 0, numbered(1, 3))
             subscription = await store.subscribe_to_all_streams("s", handle)
-            for _ in range(config.pool_size + 5):  # every thread for calls has begun
-                await asyncio.gather(*[store.stream_count() for _ in range(20)])
+            await _begin_threads(store)
             tasks, before = asyncio.all_tasks(), threads()
             number, was_cancelled = 0, 0
             while True:
@@ -147,6 +240,37 @@ def test_a_call_cancelled_at_any_await_leaves_nothing_behind(
             assert names == {"s"}
 
     run(main)
+
+
+def test_a_schema_whose_opening_was_cancelled_is_opened_by_the_next_call(
+    config: Config, run: Run, pytestconfig: pytest.Config
+) -> None:
+    """G42, G26: whatever has come of it, the first store closes it."""
+    names: list[str] = []
+
+    async def main() -> None:
+        async with connected(config) as store:
+            with suppress(EOFError):
+                while True:
+                    names.append(f"{config.schema}_{len(names)}")
+                    opening = store.for_schema(names[-1], init=True)
+                    with suppress(asyncio.CancelledError):
+                        await cancelled_at(len(names) - 1, opening)
+                    task = asyncio.current_task()
+                    assert task is not None
+                    task.uncancel()
+            assert len(names) > 1
+            for name in names:
+                beside = await store.for_schema(name, init=True)
+                assert beside is await store.for_schema(name)
+                result = await beside.append_to_stream("a", 0, numbered(1, 1))
+                assert result.last_global_position == 1
+        await until(lambda: not threads())
+
+    run(main)
+    if not config.dsn.startswith("memory:"):
+        for name in names:
+            pytestconfig.stash[ONLOOKER].drop_schema(name)
 
 
 def test_a_cancelled_append_says_whether_it_may_be_stored(config: Config, run: Run) -> None:
@@ -295,7 +419,7 @@ def test_a_connect_that_is_cancelled_closes_what_it_opened(config: Config, run: 
 
         async def main() -> None:
             connecting = asyncio.ensure_future(_connect(config))
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)  # it has begun, and nothing of it can have arrived here yet
             connecting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await connecting

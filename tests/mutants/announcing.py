@@ -314,7 +314,7 @@ ANNOUNCING = (
         name="last-news-unsent",
         guarantee="G27",
         breaks="What is released at the end is announced to nobody.",
-        where=function("Announcements.take").condition(3),
+        where=function("Announcements.take").condition(5),
         change=replace("self._closed or {}"),
         killers=(f"{_ANNOUNCER}::test_at_its_end_it_sends_what_is_left",),
     ),

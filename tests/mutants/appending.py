@@ -21,6 +21,9 @@ _ROWS = "tests/conformance/port/test_subscription_rows.py"
 _PROOF = "tests/eventstore/postgres/test_commit_proof.py"
 _RENAMED = "tests/eventstore/postgres/test_renamed_schema.py"
 _BEHIND = "tests/eventstore/postgres/test_sequences_behind.py"
+_LINKING = "tests/conformance/test_linking.py"
+_LINKED = "tests/conformance/subscriptions/test_linked_streams.py"
+_DELETED = "tests/conformance/test_hard_deletes.py"
 _REMOVED = "tests/eventstore/postgres/test_removed_events.py"
 
 APPENDING = (
@@ -44,8 +47,8 @@ APPENDING = (
         name="head-without-floor",
         guarantee="G3",
         breaks="The positions of a deleted tail are given out again.",
-        where=sql_function("lock_head").statement("SELECT", mentioning="tombstones"),
-        change=replace("v_floor := 0"),
+        where=sql_function("lock_head").call("coalesce", mentioning="last_position"),
+        change=constant(0),
         killers=(f"{_ORDER}::test_a_deleted_tail_is_never_given_out_again",),
     ),
     Mutant(
@@ -238,10 +241,50 @@ APPENDING = (
         killers=(f"{_REMOVED}::test_a_removed_version_is_never_given_out_again",),
     ),
     Mutant(
+        name="unknown-event-linked",
+        guarantee="G35",
+        breaks="A link leaves out the events that do not exist.",
+        where=sql_function("link_events").condition(mentioning="v_unknown"),
+        change=constant(False),
+        killers=(f"{_LINKING}::test_nothing_is_linked_if_one_event_cannot_be",),
+    ),
+    Mutant(
+        name="own-event-linked",
+        guarantee="G35",
+        breaks="An event is linked to the stream that it was appended to.",
+        where=sql_function("link_events").column("is_own"),
+        change=constant(False),
+        killers=(f"{_LINKING}::test_nothing_is_linked_if_one_event_cannot_be",),
+    ),
+    Mutant(
+        name="links-not-looked-for",
+        guarantee="G35",
+        breaks="A subscription learns of a link with the next event of its stream only.",
+        where=function("Looks._look").keyword("link_no"),
+        change=constant(0),
+        killers=(f"{_LINKED}::test_a_link_of_another_store_is_delivered",),
+    ),
+    Mutant(
+        name="memory-hides-a-link",
+        guarantee="G35",
+        breaks="A subscription that read the newest event from memory misses the link after it.",
+        where=function("SubscriptionReader.read").boolean("or").part(mentioning="announced"),
+        change=constant(False),
+        killers=(f"{_LINKED}::test_old_and_new_links_come_in_the_order_of_the_stream",),
+    ),
+    Mutant(
+        name="linked-version-given-out-again",
+        guarantee="G35",
+        breaks="A stream whose newest link was erased gives its version out again.",
+        where=sql_function("erase_events").statement("UPDATE streams"),
+        change=remove,
+        killers=(f"{_DELETED}::test_links_to_its_events_are_gone_and_their_versions_stay_used",),
+    ),
+    Mutant(
         name="deletions-without-a-number",
         guarantee="G13",
         breaks="A second deletion has the number of the first, and is refused.",
-        where=sql_function("number_deletion").call("coalesce"),
+        where=sql_function("delete_stream").call("coalesce", mentioning="deletion_no"),
         change=constant(0),
         killers=(f"{_REMOVED}::test_each_deletion_has_a_higher_number",),
     ),
@@ -249,7 +292,7 @@ APPENDING = (
         name="deletion-number-not-read",
         guarantee="G13",
         breaks="A process that holds deleted events in memory is not told to forget them.",
-        where=function("PostgresHeadListener._look").keyword("deletion_no"),
+        where=function("Looks._look").keyword("deletion_no"),
         change=constant(0),
         killers=(f"{_REMOVED}::test_each_deletion_has_a_higher_number",),
     ),

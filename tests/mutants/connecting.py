@@ -161,9 +161,9 @@ CONNECTING = (
     Mutant(
         name="failure-without-its-reason",
         guarantee="G25",
-        breaks="Who gets no connection is told that all are in use, though the server refuses.",
-        where=function("Pool._unserved").condition(),
-        change=constant(True),
+        breaks="Who gets no connection is told nothing of it, though the server refuses.",
+        where=function("Pool._unserved").condition(mentioning="failure"),
+        change=constant(False),
         killers=(f"{_POOLING}::test_who_waits_in_vain_is_told_why",),
     ),
     Mutant(

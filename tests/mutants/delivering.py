@@ -5,18 +5,35 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 from tests.mutants.places.changes import attribute, before, calls, constant, once, remove, replace
 from tests.mutants.places.python_place import function
+from tests.mutants.places.sql_place import sql_function
 
 __all__ = ["DELIVERING"]
 
 _ACKS = "tests/conformance/subscriptions/test_acknowledging.py"
+_CHECKPOINTS = "tests/actors/delivering/test_subscription_checkpoints.py"
+_CAUTION = "tests/actors/delivering/test_subscription_caution.py"
+_COMMITS = "tests/eventstore/postgres/test_commit_proof.py"
+_DEADLY = "tests/acceptance/guarantees/test_deadly_events.py"
 _ENDS = "tests/actors/delivering/test_subscription_ends.py"
+_ANSWERS = "tests/conformance/subscriptions/test_answers.py"
+_OUTAGES = "tests/conformance/subscriptions/test_outages.py"
+_OWNERSHIP = "tests/conformance/port/test_ownership.py"
+_PARKED = "tests/conformance/port/test_parking.py"
+_PARKING = "tests/conformance/subscriptions/test_parking.py"
+_GATHERING = "tests/conformance/subscriptions/test_gathering_actors.py"
+_REFUSING = "tests/conformance/subscriptions/test_refusing.py"
 _FAILING = "tests/conformance/subscriptions/test_failing_batches.py"
 _FOREIGN = "tests/conformance/subscriptions/test_foreign_acks.py"
 _FAILURES = "tests/actors/delivering/test_subscription_failures.py"
 _MAILBOX = "tests/actors/delivering/test_mailbox.py"
+_PARKING_UNHEARD = "tests/actors/delivering/test_subscription_parking.py"
+_REMOVED = "tests/eventstore/postgres/test_removed_events.py"
+_POLICY = "tests/actors/delivering/test_checkpoint_policy.py"
 _PREPARING = "tests/actors/delivering/test_subscription_preparing.py"
 _SIBLINGS = "tests/actors/delivering/test_subscription_siblings.py"
+_STORING = "tests/conformance/subscriptions/test_storing_checkpoints.py"
 _UNIT = "tests/actors/delivering/test_delivery.py"
+_ROOM = "tests/actors/delivering/test_parked_room.py"
 _LEASES = "tests/actors/delivering/test_subscription_leases.py"
 _SELECTING = "tests/conformance/subscriptions/test_selecting.py"
 _HISTORY = "tests/actors/delivering/test_subscription_history.py"
@@ -26,7 +43,7 @@ DELIVERING = (
         name="ack-of-one-event",
         guarantee="G19",
         breaks="An acknowledgement counts for the oldest event alone.",
-        where=function("_ParcelQueue.drop_up_to").condition().statement(),
+        where=function("ParcelQueue.drop_up_to").condition().statement(),
         change=once,
         killers=(f"{_UNIT}::test_acknowledging_is_cumulative",),
     ),
@@ -34,7 +51,7 @@ DELIVERING = (
         name="ack-of-one-event-more",
         guarantee="G15",
         breaks="An acknowledgement counts for the event after it, too.",
-        where=function("_ParcelQueue.drop_up_to").condition().reference("position", 0),
+        where=function("ParcelQueue.drop_up_to").condition().reference("position", 0),
         change=attribute("before"),
         killers=(f"{_UNIT}::test_acknowledging_is_cumulative",),
     ),
@@ -68,7 +85,7 @@ DELIVERING = (
         name="batch-of-several-streams",
         guarantee="G18",
         breaks="A batch by stream mixes streams.",
-        where=function("Delivery.next_batch").condition(mentioning="stream_id"),
+        where=function("Delivery.next_batch").condition(mentioning="only"),
         change=constant(False),
         killers=(f"{_UNIT}::test_a_batch_holds_events_of_one_stream",),
     ),
@@ -121,6 +138,24 @@ DELIVERING = (
         where=function("Delivery.redeliver").assignment("_read"),
         change=remove,
         killers=(f"{_UNIT}::test_a_redelivery_starts_right_after_the_checkpoint",),
+    ),
+    Mutant(
+        name="much-read-after-a-failure",
+        guarantee="G22",
+        breaks="After each failure all that was read ahead is read again.",
+        where=function("Delivery.redeliver").assignment("_is_wary"),
+        change=remove,
+        killers=(
+            f"{_UNIT}::test_after_a_failure_it_reads_one_batch_until_something_is_acknowledged",
+        ),
+    ),
+    Mutant(
+        name="room-for-any-number-of-a-key",
+        guarantee="G38",
+        breaks="Of one key, more is parked than max_parked_per_key.",
+        where=function("ParkedRoom.bounds_for").assigned("has_room", 1),
+        change=constant(True),
+        killers=(f"{_ROOM}::test_it_is_counted_only_near_the_bounds",),
     ),
     Mutant(
         name="forgotten-and-left-out",
@@ -184,7 +219,7 @@ DELIVERING = (
         name="sent-while-nobody-knows",
         guarantee="G19",
         breaks="An acknowledgement of the first batch is taken for one of what was never sent.",
-        where=function("DeliveryLoop._send").call("sent"),
+        where=function("DeliveryLoop._send_batches").call("sent"),
         change=remove,
         killers=(f"{_ACKS}::test_each_acknowledgement_is_stored",),
     ),
@@ -226,7 +261,7 @@ DELIVERING = (
         name="failed-and-not-redelivered",
         guarantee="G13",
         breaks="A batch whose handler raised does not come again.",
-        where=function("DeliveryLoop.handler_failed").call("redeliver"),
+        where=function("DeliveryRuns._withdraw").call("redeliver"),
         change=remove,
         killers=(f"{_FAILURES}::test_nothing_is_handled_behind_a_batch_that_failed",),
     ),
@@ -292,7 +327,7 @@ DELIVERING = (
         name="dead-subscriber-unseen",
         guarantee="G21",
         breaks="A subscriber that died keeps the subscription until something is sent to it.",
-        where=function("DeliveryLoop.check_subscriber").condition(),
+        where=function("DeliveryRuns.check_subscriber").condition(),
         change=constant(False),
         killers=(f"{_ENDS}::test_a_subscriber_that_dies_frees_the_subscription_at_once",),
     ),
@@ -300,9 +335,231 @@ DELIVERING = (
         name="attempts-without-end",
         guarantee="G30",
         breaks="A handler with a limited number of attempts is called for ever.",
-        where=function("DeliveryLoop._failed").condition(),
+        where=function("decide_alone").condition(),
         change=constant(False),
         killers=(f"{_FAILURES}::test_after_its_attempts_it_stops_and_says_why",),
+    ),
+    Mutant(
+        name="attempts-of-many",
+        guarantee="G30",
+        breaks="To fail in company uses up the attempts of an event.",
+        where=function("decide").condition(1),
+        change=constant(False),
+        killers=(f"{_FAILING}::test_attempts_are_of_an_event_that_is_alone",),
+    ),
+    Mutant(
+        name="outage-uses-up-attempts",
+        guarantee="G30",
+        breaks="An event is given up because its target is away.",
+        where=function("Retry.is_outage").returned(),
+        change=constant(False),
+        killers=(f"{_FAILING}::test_what_looks_like_an_outage_uses_up_no_attempt",),
+    ),
+    Mutant(
+        name="skipped-with-its-batch",
+        guarantee="G15",
+        breaks="With one event of a batch, those after it are skipped.",
+        where=function("DeliveryLoop.handler_failed").call("_do").part(mentioning="last_position"),
+        change=replace("failed.last_position"),
+        killers=(f"{_ANSWERS}::test_one_event_of_a_batch_is_skipped",),
+    ),
+    Mutant(
+        name="refused-in-the-old-run",
+        guarantee="G19",
+        breaks="An actor is not told that what it has in flight comes again.",
+        where=function("DeliveryRuns._new_run").call("begin"),
+        change=constant(True),
+        killers=(f"{_REFUSING}::test_a_refused_event_comes_again_with_all_after_it",),
+    ),
+    Mutant(
+        name="refused-and-those-before-it-again",
+        guarantee="G13",
+        breaks="The events before a refused one count as failed with it.",
+        where=function("DeliveryLoop.handler_failed").call("acknowledge").statement(),
+        change=remove,
+        killers=(f"{_REFUSING}::test_a_refused_event_comes_again_with_all_after_it",),
+    ),
+    Mutant(
+        name="handled-behind-a-parked-one",
+        guarantee="G38",
+        breaks="Later events of a stream overtake a parked one.",
+        where=function("Delivery.next_batch").condition(mentioning="held"),
+        change=constant(False),
+        killers=(f"{_PARKING}::test_later_events_of_its_stream_wait_behind_a_parked_one",),
+    ),
+    Mutant(
+        name="followers-wait-for-who-gathers",
+        guarantee="G38",
+        breaks="What follows a parked event waits for an actor that waits for more events.",
+        where=function("Delivery.held_up").condition(mentioning="lets_go"),
+        change=replace("self._paused or not self._held or self._in_flight"),
+        killers=(f"{_UNIT}::test_what_follows_a_parked_event_is_parked_when_it_is_let_go",),
+    ),
+    Mutant(
+        name="followers-acknowledge-what-is-before",
+        guarantee="G38",
+        breaks="With what follows a parked event, everything in flight before it is acknowledged.",
+        where=function("ParkedKeys.park_followers").assigned("checkpoint"),
+        change=replace("events[-1].position"),
+        killers=(f"{_GATHERING}::test_what_follows_a_parked_event_does_not_hold_up_the_rest",),
+    ),
+    Mutant(
+        name="delivered-again-and-parked",
+        guarantee="G38",
+        breaks="What was delivered again stays parked.",
+        where=function("ParkedKeys.remove_delivered").call("unpark"),
+        change=replace("set(run.delivered)"),
+        killers=(
+            f"{_PARKING}::test_parked_events_are_delivered_again_in_the_order_of_their_stream",
+        ),
+    ),
+    Mutant(
+        name="delivered-again-without-end",
+        guarantee="G38",
+        breaks="A parked event that fails again holds up everything.",
+        where=function("Replaying.park").call("keep").statement(),
+        change=remove,
+        killers=(f"{_PARKING}::test_what_fails_again_stays_parked_with_all_after_it",),
+    ),
+    Mutant(
+        name="parked-for-the-next-owner-unseen",
+        guarantee="G38",
+        breaks="The next owner handles what waits behind a parked event.",
+        where=function("Replaying.is_over").call("read").statement(),
+        change=remove,
+        killers=(f"{_PARKING}::test_the_next_owner_knows_what_is_parked",),
+    ),
+    Mutant(
+        name="parked-unheard",
+        guarantee="G38",
+        breaks="If the answer to parking is lost, later events overtake the parked one.",
+        where=function("ParkedKeys._park").assigned("is_known", 0),
+        change=replace("was_known"),
+        killers=(
+            f"{_PARKING_UNHEARD}::test_an_event_that_is_parked_unheard_holds_up_what_follows_it",
+        ),
+    ),
+    Mutant(
+        name="parked-and-gone",
+        guarantee="G38",
+        breaks="A parked event that was deleted holds up its stream for ever.",
+        where=function("Replaying.is_over").call("add").statement(),
+        change=remove,
+        killers=(
+            f"{_REMOVED}::test_a_parked_event_that_is_gone_holds_up_its_stream_until_it_is_retried",
+        ),
+    ),
+    Mutant(
+        name="parked-and-lost-at-the-end",
+        guarantee="G38",
+        breaks="What no read finds of a stream is removed, whether it exists or not.",
+        where=sql_function("unpark_events").where(mentioning="p_ended").where(mentioning="v_gone"),
+        change=replace("false"),
+        killers=(f"{_PARKED}::test_what_was_not_delivered_stays_parked_at_the_end",),
+    ),
+    Mutant(
+        name="freed-before-it-is-on-the-disk",
+        guarantee="G38",
+        breaks="A stream goes on though a crash may bring its parked events back.",
+        where=sql_function("unpark_events").condition(mentioning="v_left"),
+        change=replace("true"),
+        killers=(f"{_COMMITS}::test_the_removal_that_frees_a_key_is_on_the_disk",),
+    ),
+    Mutant(
+        name="outage-parks-for-good",
+        guarantee="G38",
+        breaks="What was given up while the target was away is not delivered again.",
+        where=function("Suspects.succeeded").assigned("again"),
+        change=replace("()"),
+        killers=(f"{_OUTAGES}::test_an_outage_that_does_not_look_like_one_parks_nothing_for_good",),
+    ),
+    Mutant(
+        name="parked-without-the-fence",
+        guarantee="G38",
+        breaks="Who lost the subscription parks all the same.",
+        where=sql_function("lock_owned_position").where().conjunct(mentioning="p_epoch"),
+        change=replace("true"),
+        killers=(f"{_PARKED}::test_who_does_not_own_it_parks_nothing",),
+    ),
+    Mutant(
+        name="deaths-are-not-noted",
+        guarantee="G38",
+        breaks="The attempt of an event that kills is stored after it is handed out: never.",
+        where=function("Caution._next_alone").assigned("is_noted"),
+        change=constant(True),
+        killers=(f"{_DEADLY}::test_an_event_that_kills_is_parked_after_its_attempts",),
+    ),
+    Mutant(
+        name="noted-over-a-lost-transaction",
+        guarantee="G39",
+        breaks="An attempt is noted with a checkpoint after effects that the database lost.",
+        where=sql_function("note_tries").where(mentioning="p_least").conjunct(mentioning="p_least"),
+        change=replace("true"),
+        killers=(f"{_OWNERSHIP}::test_who_knows_of_a_lost_transaction_notes_nothing",),
+    ),
+    Mutant(
+        name="deaths-of-others",
+        guarantee="G38",
+        breaks="Two subscriptions of a process have an event alone, and one death counts for both.",
+        where=function("Caution._take_turn").returned(mentioning="again_at"),
+        change=constant(True),
+        killers=(f"{_CAUTION}::test_one_event_of_a_process_is_alone_at_a_time",),
+    ),
+    Mutant(
+        name="deaths-of-a-slow-actor",
+        guarantee="G38",
+        breaks="The attempt of an event is forgotten after a lease, though an actor still has it.",
+        where=function("Caution.is_over").assigned("is_settled"),
+        change=constant(True),
+        killers=(f"{_CAUTION}::test_the_attempt_of_an_event_is_kept_while_an_actor_has_it",),
+    ),
+    Mutant(
+        name="deaths-that-count-again",
+        guarantee="G38",
+        breaks="A parked event that is retried soon is parked again, and not delivered.",
+        where=function("Caution._next_alone").assignment("_found").statement(),
+        change=remove,
+        killers=(f"{_CAUTION}::test_a_retry_of_an_event_that_killed_is_delivered",),
+    ),
+    Mutant(
+        name="too-many-beyond-the-checkpoint",
+        guarantee="G38",
+        breaks="An event that kills is never among the first ones of the next owner.",
+        where=function("Caution._next_of_many").condition(mentioning="_room"),
+        change=constant(False),
+        killers=(f"{_CAUTION}::test_after_the_first_events_an_attempt_is_noted_for_many",),
+    ),
+    Mutant(
+        name="deaths-in-a-batch",
+        guarantee="G38",
+        breaks="After a process died, the events come in batches as before.",
+        where=function("Caution._next_alone").assigned("batch"),
+        change=replace("delivery.next_batch()"),
+        killers=(f"{_DEADLY}::test_an_event_that_kills_is_parked_after_its_attempts",),
+    ),
+    Mutant(
+        name="deaths-kept-by-a-stop",
+        guarantee="G38",
+        breaks="Attempts of an event add up over stops.",
+        where=sql_function("free_positions").statement("UPDATE positions").assigned("tried"),
+        change=replace("tried"),
+        killers=(f"{_OWNERSHIP}::test_a_release_forgets_what_was_tried",),
+    ),
+    Mutant(
+        name="two-batches-of-a-stream",
+        guarantee="G38",
+        breaks="An actor has the next batch of a stream when an event of it is parked.",
+        where=function("KeysInFlight.holds").returned(),
+        change=constant(False),
+        killers=(f"{_PARKING}::test_an_actor_that_may_park_has_one_batch_of_a_stream",),
+    ),
+    Mutant(
+        name="answer-about-what-is-acknowledged",
+        guarantee="G15",
+        breaks="A skip of an event that was acknowledged before counts as one.",
+        where=function("Failures.of_batch").condition(mentioning="checkpoint"),
+        change=constant(False),
+        killers=(f"{_ANSWERS}::test_an_answer_about_an_acknowledged_event_is_a_failure",),
     ),
     Mutant(
         name="mapper-skips",
@@ -375,5 +632,73 @@ DELIVERING = (
         where=function("SubscriptionActor._end_if_done").condition(mentioning="_acks_are_due"),
         change=constant(True),
         killers=(f"{_ENDS}::test_a_stop_waits_for_what_is_in_flight_and_sends_nothing_more",),
+    ),
+    Mutant(
+        name="checkpoint-not-held-back",
+        guarantee="G15",
+        breaks="Each acknowledgement is stored, whatever the threshold.",
+        where=function("ProgressReporter._storable").returned(),
+        change=replace("checkpoint"),
+        killers=(
+            f"{_CHECKPOINTS}::test_below_the_threshold_no_checkpoint_is_told",
+            f"{_STORING}::test_the_checkpoint_is_stored_once_enough_events_are_acknowledged",
+        ),
+    ),
+    Mutant(
+        name="held-back-and-told-with-the-state",
+        guarantee="G15",
+        breaks="A change of the state stores what is held back.",
+        where=function("ProgressReporter.show").call("_report").part(mentioning="checkpoint"),
+        change=replace("delivery.checkpoint"),
+        killers=(
+            f"{_CHECKPOINTS}::test_a_failure_is_told_without_the_checkpoint_that_is_held_back",
+        ),
+    ),
+    Mutant(
+        name="held-back-without-an-alarm",
+        guarantee="G15",
+        breaks="What is held back is stored at the next message, however late.",
+        where=function("DeliveryRuns.next_moment").assigned("moments").part(mentioning="due_at"),
+        change=remove,
+        killers=(f"{_CHECKPOINTS}::test_what_is_held_back_is_told_when_its_time_has_come",),
+    ),
+    Mutant(
+        name="held-back-ever-longer",
+        guarantee="G15",
+        breaks="Each further acknowledgement postpones what is held back.",
+        where=function("CheckpointPolicy.holds_back").condition(mentioning="due_at"),
+        change=constant(True),
+        killers=(f"{_CHECKPOINTS}::test_acknowledgements_that_follow_do_not_postpone_it",),
+    ),
+    Mutant(
+        name="held-back-in-a-pause",
+        guarantee="G20",
+        breaks="What is acknowledged in a pause is stored when it ends.",
+        where=function("ProgressReporter._storable")
+        .assigned("held_back")
+        .part(mentioning="paused"),
+        change=remove,
+        killers=(f"{_CHECKPOINTS}::test_a_pause_tells_everything_and_what_is_in_flight_follows",),
+    ),
+    Mutant(
+        name="held-back-at-the-end",
+        guarantee="G26",
+        breaks="A subscription that ends in order stores what it reported last.",
+        where=function("DeliveryRuns.last_progress").assigned("checkpoint"),
+        change=replace("self._progress._reported.checkpoint"),
+        killers=(
+            f"{_CHECKPOINTS}::test_the_release_tells_everything",
+            f"{_STORING}::test_a_standby_goes_on_after_everything_acknowledged",
+        ),
+    ),
+    Mutant(
+        name="two-limits-one-forgotten",
+        guarantee="G15",
+        breaks="A threshold is not heeded before the time has come.",
+        where=function("CheckpointPolicy.holds_back")
+        .returned(mentioning="_threshold")
+        .part(mentioning="_threshold"),
+        change=remove,
+        killers=(f"{_POLICY}::test_of_two_limits_the_first_counts",),
     ),
 )

@@ -18,6 +18,7 @@ _KEEPER = "tests/actors/owning/test_keeper.py"
 _LEASES = "tests/actors/delivering/test_subscription_leases.py"
 _LISTENING = "tests/conformance/port/test_listening.py"
 _OWNERSHIP = "tests/conformance/port/test_ownership.py"
+_PARKING = "tests/conformance/port/test_parking.py"
 _SIBLINGS = "tests/actors/delivering/test_subscription_siblings.py"
 
 _WITHOUT_FENCE = "UPDATE positions SET epoch = epoch - 1 WHERE position_id = ANY (v_locked)"
@@ -110,34 +111,19 @@ OWNING = (
         killers=(f"{_OWNERSHIP}::test_a_new_subscription_starts_where_it_is_asked_to",),
     ),
     Mutant(
-        name="standby-in-an-old-incarnation",
+        name="checkpoint-of-a-stream-that-is-gone",
         guarantee="G15",
-        breaks="Taken over, a stream that was created again is skipped up to the old checkpoint.",
-        where=sql_function("claim_subscription")
-        .statement("UPDATE positions")
-        .assigned("checkpoint"),
-        change=replace("p.checkpoint"),
+        breaks="A stream that was created again is skipped up to the checkpoint in the one before.",
+        where=sql_function("start_over").statement("UPDATE positions").assigned("checkpoint"),
+        change=replace("checkpoint"),
         killers=(f"{_FENCE}::test_a_stream_created_again_is_another_one_to_a_standby",),
     ),
     Mutant(
-        name="owner-in-an-old-incarnation",
+        name="owner-of-a-stream-that-is-gone",
         guarantee="G15",
-        breaks="Its owner skips a stream that was created again up to the old checkpoint.",
-        where=sql_function("move_positions")
-        .statement("WITH anew")
-        .where()
-        .conjunct(mentioning="n.stream_no"),
-        change=constant(False),
-        killers=(f"{_FENCE}::test_a_stream_created_again_is_another_one_to_its_owner",),
-    ),
-    Mutant(
-        name="new-incarnation-unseen-by-a-renewal",
-        guarantee="G15",
-        breaks="An owner that only renews goes on in a stream that is another one now.",
-        where=sql_function("keep_subscriptions")
-        .statement("SELECT array_agg(m.moves ORDER BY p.item) INTO v_moves")
-        .phrase("r.stream_no IS DISTINCT FROM coalesce(n.stream_no, r.stream_no)"),
-        change=constant(False),
+        breaks="Who counted in a stream that is gone stores its checkpoint in the next one.",
+        where=sql_function("start_over").statement("PERFORM free_positions"),
+        change=remove,
         killers=(f"{_FENCE}::test_a_stream_created_again_is_another_one_to_its_owner",),
     ),
     Mutant(
@@ -147,8 +133,7 @@ OWNING = (
         where=sql_function("move_positions")
         .statement("UPDATE positions")
         .where()
-        .conjunct(mentioning="n.head")
-        .phrase("m.checkpoint > p.checkpoint"),
+        .conjunct(mentioning="m.checkpoint > p.checkpoint"),
         change=constant(True),
         killers=(f"{_OWNERSHIP}::test_a_checkpoint_that_comes_late_takes_back_nothing",),
     ),
@@ -158,13 +143,20 @@ OWNING = (
         breaks="Events to come count as acknowledged.",
         where=sql_function("move_positions")
         .statement("UPDATE positions")
-        .assigned("checkpoint")
-        .when()
-        .conjunct(mentioning="n.head"),
+        .where()
+        .conjunct(mentioning="subscribed_head"),
         change=remove,
-        killers=(
-            f"{_FENCE}::test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it",
-        ),
+        killers=(f"{_FENCE}::test_a_checkpoint_stays_within_the_stream",),
+    ),
+    Mutant(
+        name="parked-beyond-the-head",
+        guarantee="G38",
+        breaks="An event that the database has lost is parked, and one to come with it.",
+        where=sql_function("park_events")
+        .condition(mentioning="head_of_subscription")
+        .alternative(mentioning="head_of_subscription"),
+        change=remove,
+        killers=(f"{_PARKING}::test_an_event_beyond_the_head_is_not_parked",),
     ),
     Mutant(
         name="fence-without-epoch",
@@ -264,7 +256,7 @@ OWNING = (
         name="pause-in-silence",
         guarantee="G20",
         breaks="A pause from another process is seen at the next look only.",
-        where=function("PostgresStorage._change.change").call("send_news"),
+        where=function("LentSubscriptions._change.change").call("_announce"),
         change=remove,
         killers=(f"{_LISTENING}::test_a_touched_subscription_wakes_a_listener",),
     ),
@@ -280,7 +272,7 @@ OWNING = (
         name="reset-without-fence",
         guarantee="G16",
         breaks="The owner of before a reset stores its checkpoint over it.",
-        where=sql_function("reset_subscription").statement("PERFORM free_positions"),
+        where=sql_function("set_back").statement("PERFORM free_positions"),
         change=replace(_WITHOUT_FENCE),
         killers=(f"{_OWNERSHIP}::test_a_reset_fences_the_owner_and_sets_the_checkpoint",),
     ),

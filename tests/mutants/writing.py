@@ -14,6 +14,7 @@ _QUEUE = "tests/actors/state/test_append_queue.py"
 _SUPERVISOR = "tests/actors/supervising/test_supervisor.py"
 _ALONE = "tests/actors/appending/test_appending_alone.py"
 _WRITER = "tests/actors/appending/test_writer.py"
+_SERIES = "tests/eventstore/client/test_series.py"
 
 _WITH_NEW_IDS = """
 from uuid import uuid4
@@ -262,5 +263,21 @@ WRITING = (
         where=function("Writer.teardown").call("withdraw").part(),
         change=constant(0.0),
         killers=(f"{_ALONE}::test_closing_waits_for_it",),
+    ),
+    Mutant(
+        name="second-run-before-the-first-is-stored",
+        guarantee="G3",
+        breaks="A series is stored in another order, if its first run has to be sent again.",
+        where=function("append_runs").call("settle", 0).statement(),
+        change=remove,
+        killers=(f"{_SERIES}::test_one_run_is_under_way_at_a_time",),
+    ),
+    Mutant(
+        name="run-that-nobody-sends",
+        guarantee="G25",
+        breaks="A series waits for ever for an append that failed before it was sent.",
+        where=function("_Sending.send").call("add_done_callback").statement(),
+        change=remove,
+        killers=(f"{_SERIES}::test_what_ends_without_being_sent_keeps_nobody_waiting",),
     ),
 )

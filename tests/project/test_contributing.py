@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from eventstore.model.event_filter import FilterKeywords
 from eventstore.model.subscription import SubscriptionOptions
 from tests.surfaces import FILES
 
@@ -98,7 +99,13 @@ def test_the_files_of_an_option_are_those_of_one_there_is() -> None:
     assert using("max_batch_size") == {*CHANGES["an option of a subscription"]}
 
 
-@pytest.mark.parametrize("option", [field.name for field in fields(SubscriptionOptions)])
+def options_of_subscriptions_alone() -> list[str]:
+    """Return the options that reads do not have, too."""
+    shared = FilterKeywords.__annotations__
+    return [field.name for field in fields(SubscriptionOptions) if field.name not in shared]
+
+
+@pytest.mark.parametrize("option", options_of_subscriptions_alone())
 def test_no_option_of_a_subscription_is_known_to_more_files(option: str) -> None:
     generated = {str(path.relative_to(ROOT)) for path in FILES}
     files = {path for path in using(option) if not path.startswith("eventstore/storages/")}

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.forked import Forked, run_forked
+from tests.support.waiting import PATIENCE
 
 PROGRAM = "tests.support.statements"
 
@@ -59,6 +60,6 @@ def test_a_fork_can_be_killed() -> None:
     assert process.poll() is None
     process.kill()
 
-    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.wait(timeout=PATIENCE) == -signal.SIGKILL
     assert process.poll() == -signal.SIGKILL
     process.kill()

@@ -14,6 +14,8 @@ from eventstore import CallerRuntime, Config, EventData, EventStore
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.admin.store_check import Checked, Finding
 
+COMMON = {"tenant": "common"}
+
 
 @pytest.fixture
 def store(dsn: str, schema: str) -> Iterator[EventStore]:
@@ -51,6 +53,26 @@ def test_its_events_are_alike_those_of_the_appends(store: EventStore) -> None:
     assert [e.global_position for e in events if e.event_type == RARE_TYPE] == [100, 200]
     assert events[0].data.keys() == payload().keys()
     assert len(msgspec.json.encode(events[0].data)) == len(msgspec.json.encode(payload()))
+
+
+def test_its_streams_may_take_turns_and_its_events_have_a_tenant(store: EventStore) -> None:
+    schema = store.config.schema
+    seed(
+        store.dsn,
+        10,
+        per_stream=5,
+        interleaved=True,
+        rare_every=5,
+        with_metadata=True,
+        schema=schema,
+    )
+    events = store.read_all_streams_forward()
+    places = [(event.stream_id, event.stream_version) for event in events[:3]]
+    assert places == [("seed-1", 1), ("seed-2", 1), ("seed-1", 2)]
+    rare = [event.global_position for event in events if event.event_type == RARE_TYPE]
+    tenants = [event.global_position for event in events if event.metadata != COMMON]
+    assert rare == tenants == [5, 10]
+    assert verified(store) == ([], Checked(events=10, streams=2, subscriptions=0))
 
 
 def test_a_store_that_holds_events_is_refused(store: EventStore) -> None:

@@ -11,7 +11,7 @@ from eventstore import AsyncEventStore, AsyncSubscription, EventStore, Subscript
 from tests.surfaces import FILES
 
 PLAIN = {"ack", "attach", "attempts", "checkpoint", "config", "connect", "dsn", "last_error"}
-PLAIN |= {"state", "stream_id", "subscription_name"}
+PLAIN |= {"nack", "state", "stream_id", "subscription_name"}
 """What never waits, or is awaited itself."""
 
 

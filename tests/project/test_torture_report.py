@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.torture.deletions import Deletion
 from tests.torture.evidence import (
     Attempt,
     Change,
@@ -16,8 +17,10 @@ from tests.torture.evidence import (
     StoredEvent,
     Trouble,
 )
+from tests.torture.parking import Handled, Parked
 from tests.torture.plan import Kind
 from tests.torture.report import reasons, report
+from tests.torture.snapshots import Look
 from tests.torture.verdict import Broken, Violation
 
 FIRST, SECOND = "torture-readers-0-0", "torture-readers-1-0"
@@ -33,9 +36,13 @@ EVIDENCE = Evidence(
         Attempt({"a": ["id1", "id2"]}, Outcome.STORED, stored_at=10.0, doubtful=True),
         Attempt({"a": ["x"]}, Outcome.UNKNOWN, doubtful=True, overdue=0.25),
         Attempt({"a": ["y"]}),
+        Attempt({"doomed-0": ["id3"]}, Outcome.STORED, {"doomed-0": (1, 3)}, stored_at=11.5),
     ],
     subscriptions={"sub": "$all"},
-    notes={(FIRST, "sub"): [received(10.5, 1, 2)], (SECOND, "sub"): [received(14.0, 2)]},
+    notes={
+        (FIRST, "sub"): [received(10.5, 1, 2)],
+        (SECOND, "sub"): [received(14.0, 2), received(15.25, 3)],
+    },
     changes=[
         Change("sub", FIRST, 0, 1, None, "first", 0, 0, None, 1.0),
         Change("sub", SECOND, 1, 2, "first", "second", 1, 1, 4.0, 14.0),
@@ -52,16 +59,30 @@ EVIDENCE = Evidence(
         Trouble(Kind.PAUSE, 10.0, 10.2, frozenset()),
         Trouble(Kind.PAUSE, 12.0, 12.2, frozenset()),
     ],
+    deletions=[Deletion("doomed-0", 15.0, [(3, 4), (7, 8)]), Deletion("doomed-1", 15.5, [(9, 9)])],
+    closed=["c"],
+    handled=[Handled(1.0, "s-1", 1, replay=False)] * 2 + [Handled(2.0, "s-1", 2, replay=True)],
+    parked=[Parked(3, 3.0), Parked(4, None)],
+    looks=[Look("a", 1.0, 1, is_look=False), Look("a", 2.0, 1, "id1"), Look("b", 3.0)],
 )
 
 
 @pytest.mark.parametrize(
     ("label", "figures"),
     [
-        ("appends", "3: 1 stored, 1 not stored, 1 unknown; 2 were unknown at first"),
+        ("appends", "4: 2 stored, 1 not stored, 1 unknown; 2 were unknown at first"),
         ("events", "2 stored"),
+        (
+            "deletions",
+            "2 streams for good, with 5 events, 1 delivered afterwards, up to 0.25 s; 1 closed",
+        ),
+        ("snapshots", "1 recorded, 2 looks"),
+        (
+            "parking",
+            "3 handled, 1 of them after they were parked; 1 skipped, 1 parked at the end",
+        ),
         ("faults", "3 of 2 kinds: 1 restart the server, 2 pause"),
-        ("deliveries", "3 to 1 subscriptions, 1 of them redeliveries"),
+        ("deliveries", "4 to 1 subscriptions, 1 of them redeliveries"),
         ("takeovers", "1, the worst 2.50 s (4.00 s with all runtimes hurt) after the last renewal"),
         ("handovers", "1, the worst 0.30 s (0.30 s with all runtimes hurt) after the release"),
         ("worst stall", "0.25 s after the last fault, 0.50 s in all"),

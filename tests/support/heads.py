@@ -8,7 +8,7 @@ from uuid import UUID
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.ports.storage import HeadListener, Heard, KnownEvent
+from eventstore.ports.listening import HeadListener, Heard, KnownEvent, LinkedStream
 from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.memory import MemoryStorage
 
@@ -60,6 +60,9 @@ class ScriptedHeads:
         self.reads.append(after)
         self.before_reading()
         return self._real.read_all(after, count, max_bytes, deadline)
+
+    def linked(self, after: int, count: int, deadline: float) -> list[LinkedStream]:
+        return self._real.linked(after, count, deadline)
 
     def wake(self) -> None:
         self._said.put(_WOKEN)

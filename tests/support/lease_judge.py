@@ -5,6 +5,7 @@ Pure: it knows neither a storage nor a runtime. It is given each request, its an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -107,16 +108,23 @@ class LeaseJudge:
         self._granted.add(answer.fence)
         self._acknowledged.setdefault(answer.fence, answer.checkpoint)
 
-    def kept(self, asked: Progress, answer: Kept) -> None:
-        counts = asked.fence == self.fence
-        assert answer.owned is counts, "an owner who lost is told at its next renewal"
-        if counts:
-            self._store(asked)
-            assert self.row is not None
-            self.row.renew(self.now, self.lease)
-        same_row = self.row is not None and self.row.position_id == asked.fence.position_id
-        stored = (self.row.checkpoint, self.row.paused) if self.row and same_row else (0, False)
-        assert (answer.checkpoint, answer.paused) == stored
+    def kept(self, progress: Sequence[Progress], answers: Sequence[Kept]) -> None:
+        """Judge a renewal: its answers say what the row is after all that it stored.
+
+        Of a runtime that claimed again before it heard of its loss it has two fences of one row.
+        """
+        for asked in progress:
+            if asked.fence == self.fence:
+                self._store(asked)
+                assert self.row is not None
+                self.row.renew(self.now, self.lease)
+        for asked, answer in zip(progress, answers, strict=True):
+            owned = asked.fence == self.fence
+            assert answer.owned is owned, "an owner who lost is told at its next renewal"
+            row = self.row
+            same_row = row is not None and row.position_id == asked.fence.position_id
+            stored = (row.checkpoint, row.paused) if row and same_row else (0, False)
+            assert (answer.checkpoint, answer.paused) == stored
 
     def released(self, asked: Progress) -> None:
         if asked.fence == self.fence:

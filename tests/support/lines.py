@@ -19,6 +19,7 @@ from eventstore.ports.ownership import (
     Progress,
     Standing,
 )
+from eventstore.ports.parking import ParkedKey
 from eventstore.ports.storage import KeeperSession
 from eventstore.ports.stored_events import StoredEvent
 from tests.support.clocks import Clock, TimedStore, Watch
@@ -120,10 +121,16 @@ class Line:
             lambda until: self._storage.read_after(stream_id, after, count, max_bytes, until), _no
         )
 
+    def end_after(self, stream_id: str, after: int, deadline: float) -> int:
+        return self._ask(lambda until: self._storage.end_after(stream_id, after, until), _no)
+
     def history_holds(self, global_position: int, event_id: Any, deadline: float) -> bool:
         return self._ask(
             lambda until: self._storage.history_holds(global_position, event_id, until), _no
         )
+
+    def parked_keys(self, subscription_id: int, deadline: float) -> list[ParkedKey]:
+        return self._ask(lambda until: self._storage.parked_keys(subscription_id, until), _no)
 
     def keeper_session(self) -> Line:
         return self
@@ -132,8 +139,7 @@ class Line:
 
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
         def hear(answers: list[Kept]) -> None:
-            for asked, answer in zip(progress, answers, strict=True):
-                self._world.judge.kept(asked, answer)
+            self._world.judge.kept(progress, answers)
 
         sent_at = self._clock.now
         answers = self._ask(lambda until: self._world.keeper.keep(progress, lease, until), hear)

@@ -8,12 +8,13 @@ import threading
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
+import psycopg
 import pykka
 
 from eventstore import AsyncEventStore, AsyncSubscription, Config, Events
 from tests.support.waiting import PATIENCE
 
-__all__ = ["LoopThread", "connect_over"]
+__all__ = ["LoopThread", "connect_over", "driver_over"]
 
 
 class LoopThread:
@@ -48,10 +49,25 @@ def connect_over(loop: LoopThread, config: Config) -> Any:
     return _Surface(loop, loop.run(connect()))
 
 
+def driver_over(loop: LoopThread, dsn: str) -> Any:
+    """Connect psycopg over *loop*; return a connection with the methods of `psycopg.Connection`."""
+    return _Surface(loop, loop.run(psycopg.AsyncConnection.connect(dsn)))
+
+
+class _Running:
+    """A loop that somebody else runs in a thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
 class _Surface:
     """An object of the surface for coroutines, seen as its counterpart for threads."""
 
-    def __init__(self, loop: LoopThread, over: Any) -> None:
+    def __init__(self, loop: LoopThread | _Running, over: Any) -> None:
         self.__dict__.update(_loop=loop, _over=over)
 
     def __getattr__(self, name: str) -> Any:
@@ -77,7 +93,9 @@ class _Surface:
             raise StopIteration from None
 
     def __eq__(self, other: object) -> bool:
-        """Compare the handle of a subscription with the one that actors get."""
+        """Compare the handle of a subscription with the one that actors get; others with theirs."""
+        if isinstance(other, _Surface):
+            return bool(self._over == other._over)
         return bool(self._over._handle == other)
 
     __hash__ = None  # type: ignore[assignment]
@@ -92,7 +110,7 @@ class _Surface:
                 return await found if inspect.iscoroutine(found) else found
 
             found = self._loop.run(on_loop())
-            is_over = isinstance(found, AsyncSubscription | AsyncIterator)
+            is_over = isinstance(found, AsyncEventStore | AsyncSubscription | AsyncIterator)
             return _Surface(self._loop, found) if is_over else found
 
         return call
@@ -108,8 +126,9 @@ def _on_loop(argument: Any, name: str = "subscriber") -> Any:
     if inspect.iscoroutinefunction(argument):
         return argument
 
-    async def handler(events: Events) -> Any:
+    async def handler(events: Events, *connection: Any) -> Any:
         # In a thread: handlers of the suite block, and call the store.
-        return await asyncio.to_thread(argument, events)
+        over = [_Surface(_Running(asyncio.get_running_loop()), each) for each in connection]
+        return await asyncio.to_thread(argument, events, *over)
 
     return handler

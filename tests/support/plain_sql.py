@@ -52,16 +52,21 @@ class Sql:
             self._schema,
         )
 
-    def delete_stream(self, stream: str) -> None:
-        """Delete a stream for good, as the schema foresees it: under the lock, with tombstones."""
-        self.permit_deletes()
-        of_stream = "(SELECT stream_no FROM {}.streams WHERE stream_id = %s)"
+    def bury(self, first: int, last: int) -> None:
+        """Leave a tombstone for positions whose events are removed in a permitted delete."""
         self(
-            "INSERT INTO {}.tombstones (first_position, last_position, stream_id, deleted_at)"
-            " SELECT global_position, global_position, %s, now() FROM {}.events"
-            f" WHERE stream_no = {of_stream}",
-            stream,
-            stream,
+            "INSERT INTO {}.deletions SELECT 1 + count(*), -%s, 'gone', now(), now()"
+            " FROM {}.deletions",
+            last,
         )
-        self(f"DELETE FROM {{}}.events WHERE stream_no = {of_stream}", stream)
-        self("DELETE FROM {}.streams WHERE stream_id = %s", stream)
+        self(
+            "INSERT INTO {}.tombstones (first_position, last_position, deletion_no)"
+            " SELECT %s, %s, max(deletion_no) FROM {}.deletions",
+            first,
+            last,
+        )
+
+    def delete_stream(self, stream: str) -> None:
+        """Delete a stream for good, and erase it."""
+        self("SELECT {}.delete_stream(5000, %s, -1, true)", stream)
+        self("SELECT {}.erase_events(5000, 10000)")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from tests.support.forked import Forked
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 __all__ = ["Report", "Service"]
 
@@ -114,7 +114,7 @@ class Service:
     def kill9(self) -> None:
         """Kill it as a crash would, and wait until all its reports are read."""
         self._process.kill()
-        self._ended(timeout=10)
+        self._ended(timeout=PATIENCE)
 
     def end(self, timeout: float = 40.0) -> int:
         """Let it close its store and end; return its exit code."""

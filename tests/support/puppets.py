@@ -11,6 +11,7 @@ import pytest
 from eventstore.model.subscription import Subscription
 from eventstore_actors.kernel.actor import answer
 from eventstore_actors.kernel.messages import Beat, Child, ChildFailed, ChildStopped, Ref, Stop
+from eventstore_actors.kernel.shared_timer import SharedTimer
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
@@ -64,7 +65,9 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = Watch(monkeypatch, OF_RESTARTS).worn
-        monkeypatch.setattr("eventstore_actors.supervising.children.Timer", _StillTimer)
+        monkeypatch.setattr("eventstore_actors.kernel.shared_timer.Timer", _StillTimer)
+        # Not that of the process: a stage that is not cleared never leaves it.
+        monkeypatch.setattr("eventstore_actors.supervising.children.TIMER", SharedTimer())
         monkeypatch.setattr(
             "eventstore_actors.supervising.children.start_permanent", self._start_permanent
         )

@@ -45,7 +45,7 @@ class Place:
     def check_delay(self, delay: float, error: BaseException, now: float) -> None:
         """Check the delay of the restart after *error*."""
         if _is_away(error):
-            assert 0 < delay <= LONGEST_DELAY, "not in a tight loop"
+            assert 0 < delay <= LONGEST_DELAY + ROUNDING, "not in a tight loop"
         else:
             self._check_that_it_grows(delay, self._within_the_window(now))
 

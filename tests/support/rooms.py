@@ -18,7 +18,8 @@ from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.events import ExpectedVersion
 from eventstore.model.names import ALL_STREAMS
-from eventstore.model.subscription import Origin
+from eventstore.model.subscription import SubscriptionOptions
+from eventstore.model.subscription_start import Origin
 from eventstore.ports.ownership import Claim, Claimed, Held
 from eventstore.ports.storage import AppendSession, Storage
 from eventstore.ports.stored_events import (
@@ -76,6 +77,7 @@ def claim(
         owner=owner or uuid4(),
         owner_name="elsewhere",
         lease=lease,
+        options=SubscriptionOptions().stored,
     )
     return storage.claim(claim, soon())
 

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
+import psycopg
 import pykka
+from psycopg import sql
 
 from eventstore import (
     CallerRuntime,
@@ -41,6 +43,7 @@ class Service:
         self._subscriptions: dict[str, Subscription] = {}
         self._receivers: dict[str, pykka.ActorRef[Receiver]] = {}
         self._stopping = threading.Event()
+        self._own: psycopg.Connection | None = None
 
     # ── appending ────────────────────────────────────────────────────────────────────────────
 
@@ -118,6 +121,53 @@ class Service:
             places = {r.stream_id: [r.first_version, r.first_global_position] for r in results}
             seconds = time.monotonic() - began
             report("appended", ids=ids, places=places, seconds=seconds)
+
+    # ── in a transaction of its own ──────────────────────────────────────────────────────────
+
+    def note(self, table: str, number: int) -> None:
+        """Insert a row and append an event in one transaction, which stays open."""
+        self._own = self._own or psycopg.connect(self._store.dsn)
+        self._note(self._own, table, number)
+        report("noted", number=number)
+
+    def commit(self) -> None:
+        """Commit that transaction, if it is still there."""
+        assert self._own is not None
+        try:
+            self._own.commit()
+        except psycopg.Error as error:
+            report("lost", error=type(error).__name__)
+        else:
+            report("committed")
+
+    def rollback(self) -> None:
+        assert self._own is not None
+        self._own.rollback()
+        report("rolled back")
+
+    def wake(self) -> None:
+        self._store.wake()
+        report("woken")
+
+    def note_on(self, table: str, seed: int) -> None:
+        """Insert rows and append events, and commit or roll back at random, until it is killed."""
+        rng = random.Random(seed)
+        with psycopg.connect(self._store.dsn) as connection:
+            for number in itertools.count(seed):
+                if self._stopping.is_set():
+                    break
+                self._note(connection, table, number)
+                if rng.random() < 1 / 3:
+                    connection.rollback()
+                else:
+                    connection.commit()
+                    report("kept", number=number)
+
+    def _note(self, connection: psycopg.Connection, table: str, number: int) -> None:
+        insert = sql.SQL("INSERT INTO {} VALUES (%s)").format(sql.Identifier(*table.split(".")))
+        connection.execute(insert, [number])
+        event = EventData("Noted", {"number": number})
+        self._store.append_to_stream("notes", ExpectedVersion.ANY, [event], connection=connection)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -238,7 +288,7 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-_LOOPS = {"race", "transfer", "write", "tail", "scan"}
+_LOOPS = {"race", "transfer", "write", "tail", "scan", "note_on"}
 
 
 def obey(service: Service, command: dict[str, Any]) -> None:

@@ -6,9 +6,8 @@ go through a `Line`.
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import pykka
 
@@ -21,6 +20,7 @@ from eventstore.ports.storage import Storage
 from eventstore_actors.delivering.run_state import Run
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
 from eventstore_actors.kernel.actor import SupervisedActor
+from eventstore_actors.kernel.inbox import Inbox
 from eventstore_actors.kernel.messages import (
     Child,
     ChildRestarted,
@@ -194,7 +194,7 @@ class SteppedRuntime:
         """
         self._wear()
         self._shared.timer.send_due(self.clock.now)
-        inbox = cast("queue.SimpleQueue[Any]", actor.actor_inbox)
+        inbox = cast(Inbox, actor.actor_inbox)
         if inbox.empty():
             return False
         message = inbox.get().message

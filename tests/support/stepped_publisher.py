@@ -13,10 +13,12 @@ import pytest
 from eventstore.client.codec import Codec
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.ports.storage import Heard, Storage
+from eventstore.ports.listening import Heard
+from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.announcing.listener import Listener
 from eventstore_actors.announcing.publisher import Publisher
+from eventstore_actors.kernel.inbox import Inbox
 from eventstore_actors.kernel.messages import (
     ChildUp,
     EventsCommitted,
@@ -31,6 +33,7 @@ from eventstore_actors.state.context import Context, Directory
 from eventstore_actors.state.recent_events import RecentEvents
 from tests.support.heads import ScriptedHeads
 from tests.support.rooms import soon
+from tests.support.waiting import PATIENCE
 
 __all__ = ["Follower", "SteppedPublisher", "step_listeners"]
 
@@ -65,7 +68,7 @@ class _ScriptedStorage:
     def head_listener(self) -> ScriptedHeads:
         real = self._storage.head_listener()
         # Connects it, so that it can read; the head is not passed on.
-        real.wait(10)
+        real.wait(PATIENCE)
         self.heads = ScriptedHeads(real)
         return self.heads
 
@@ -144,7 +147,7 @@ class SteppedPublisher:
         """Start it, or restart it after a crash; unread messages are lost."""
         self._publisher = Publisher(self._shared)
         self._publisher.setup()
-        self._inbox = cast("queue.SimpleQueue[Any]", self._publisher.actor_inbox)
+        self._inbox = cast(Inbox, self._publisher.actor_inbox)
 
     def end(self) -> None:
         self._publisher.teardown(None)

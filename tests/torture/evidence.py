@@ -7,9 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from uuid import UUID
 
+from tests.torture.deletions import Deletion, Erased, Request, is_doomed
 from tests.torture.journal import Entry
+from tests.torture.links import LINKED, Link
+from tests.torture.parking import PREFIX, Handled, Parked, is_poison
 from tests.torture.plan import Kind
+from tests.torture.snapshots import Look
 
 __all__ = [
     "OBSERVER",
@@ -57,6 +62,12 @@ class Change:
     @property
     def is_claim(self) -> bool:
         return self.owner is not None and self.owner != self.owner_before
+
+    @property
+    def is_start_over(self) -> bool:
+        """Whether it is what the deletion of the stream for good does."""
+        went_back = self.epoch > self.epoch_before and self.checkpoint_before > self.checkpoint == 0
+        return went_back and not self.is_claim and not self.is_reset
 
     @property
     def is_reset(self) -> bool:
@@ -143,6 +154,21 @@ class Evidence:
     poll_interval: float
     runtimes: frozenset[int]
     """The places of the runtimes; a killed runtime has a successor at the same place."""
+    links: Sequence[Link] = ()
+    linked: Sequence[tuple[int, str]] = ()
+    """Version and id of every event in the linked stream."""
+    ruins: Sequence[tuple[int, str | None]] = ()
+    """The same of the stream whose events may be gone; without an id there is no such event."""
+    requests: Sequence[Request] = ()
+    deletions: Sequence[Deletion] = ()
+    closed: Sequence[str] = ()
+    """Streams that are deleted, but not for good."""
+    looks: Sequence[Look] = ()
+    handled: Sequence[Handled] = ()
+    """What was handled by the subscription that parks events."""
+    parked: Sequence[Parked] = ()
+    damage: Sequence[str] = ()
+    """What `verify` finds."""
     troubles: Sequence[Trouble] = ()
     incidents: Sequence[str] = ()
     """Unplanned failures: processes that ended, threads that crashed."""
@@ -152,7 +178,41 @@ class Evidence:
         stream_id = self.subscriptions[name]
         if stream_id == "$all":
             return [(event.position, event.event_id) for event in self.stored]
+        if stream_id == LINKED:
+            return list(self.linked)
         return [(e.version, e.event_id) for e in self.stored if e.stream_id == stream_id]
+
+    def may_be_parked(self) -> dict[int, str]:
+        """Return the streams of what the subscription that parks events has to deliver."""
+        # A broken build may have lost the stream of an event.
+        found = {event.position: event.stream_id or "" for event in self.stored}
+        return {place: stream for place, stream in found.items() if stream.startswith(PREFIX)}
+
+    def hopeless(self) -> set[int]:
+        """Return the positions of the events that were parked and fail for ever."""
+        parked = {event.position for event in self.parked}
+        return {
+            event.position
+            for event in self.stored
+            if event.position in parked and is_poison(UUID(event.event_id), replay=True)
+        }
+
+    def erased(self) -> Erased:
+        """Return where the events were that were deleted for good."""
+        doomed = [one for one in self.attempts if any(map(is_doomed, one.ids))]
+        reported = {
+            position + n: event_id
+            for attempt in doomed
+            for stream_id, (_, position) in attempt.places.items()
+            for n, event_id in enumerate(attempt.ids[stream_id])
+        }
+        sent = {
+            event_id: stream_id
+            for attempt in doomed
+            for stream_id, ids in attempt.ids.items()
+            for event_id in ids
+        }
+        return Erased(self.deletions, reported, sent)
 
     def notes_about(self, name: str) -> dict[str, Sequence[Note]]:
         """Return the notes about one subscription, by process."""

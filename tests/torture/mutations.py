@@ -28,6 +28,24 @@ class Mutation(StrEnum):
     ABSENT_TAKEOVER = "absent-takeover"
     """A lease never expires."""
 
+    REUSED_POSITION = "reused-position"
+    """The positions of an erased tail are given out again."""
+    REUSED_VERSION = "reused-version"
+    """The versions of links that went with their events are given out again."""
+    SLOW_DELETION = "slow-deletion"
+    """What was deleted for good is delivered for eight seconds more."""
+    KEPT_CHECKPOINT = "kept-checkpoint"
+    """A subscription to a stream that is gone does not start over with the next one."""
+    OLDER_SNAPSHOT = "older-snapshot"
+    """A snapshot replaces the one of a newer version."""
+
+    PARK_WITHOUT_ORDER = "park-without-order"
+    """The later events of a stream are delivered while one of it is parked."""
+    PARKED_FORGOTTEN = "parked-forgotten"
+    """With the parked events that were delivered again, those after them are removed."""
+    RETRY_IN_VAIN = "retry-in-vain"
+    """A retry of parked events has nothing delivered again."""
+
 
 FAULTS: dict[Mutation, tuple[Kind, ...]] = {
     Mutation.UNLOCKED_SEQUENCE: (Kind.CUT_LISTENERS,),
@@ -36,6 +54,14 @@ FAULTS: dict[Mutation, tuple[Kind, ...]] = {
     Mutation.EAGER_CHECKPOINT: (Kind.KILL_RUNTIME,),
     Mutation.SLUGGISH_TAKEOVER: (Kind.KILL_RUNTIME,),
     Mutation.ABSENT_TAKEOVER: (Kind.KILL_RUNTIME,),
+    Mutation.REUSED_POSITION: (Kind.CUT_LISTENERS,),
+    Mutation.REUSED_VERSION: (Kind.CUT_LISTENERS,),
+    Mutation.SLOW_DELETION: (Kind.KILL_RUNTIME,),
+    Mutation.KEPT_CHECKPOINT: (Kind.CUT_LISTENERS,),
+    Mutation.OLDER_SNAPSHOT: (Kind.CUT_LISTENERS,),
+    Mutation.PARK_WITHOUT_ORDER: (Kind.CUT_LISTENERS,),
+    Mutation.PARKED_FORGOTTEN: (Kind.CUT_LISTENERS,),
+    Mutation.RETRY_IN_VAIN: (Kind.CUT_LISTENERS,),
 }
 """The faults of a short torture that reveal each mutation."""
 
@@ -54,7 +80,7 @@ _UNFENCED = (
     _Edit("keep_subscriptions", "WHERE r.owner = p.owner AND r.epoch = p.epoch) m", ") m"),
     _Edit(
         "keep_subscriptions",
-        "coalesce(r.owner = p.owner AND r.epoch = p.epoch, false)",
+        "coalesce(r.owner = p.owner AND r.epoch = p.epoch AND r.checkpoint >= p.least, false)",
         "r.position_id IS NOT NULL",
     ),
     # Nor does a look at the row tell whoever was fenced.
@@ -64,6 +90,11 @@ _UNFENCED = (
 )
 
 _UNWATCHED = _Edit("claim_subscription", "(p_watched_owner, p_watched_epoch", "(p_owner, NULL")
+
+_LEFT_LONG_AGO = """
+    d.deleted_at < clock_timestamp() - interval '8 s'
+    AND NOT EXISTS (SELECT FROM tombstones t WHERE t.deletion_no = d.deletion_no)
+"""
 
 _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
     Mutation.UNLOCKED_SEQUENCE: (
@@ -76,11 +107,15 @@ _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
     Mutation.UNFENCED_CHECKPOINT: _UNFENCED,
     Mutation.REWINDING_CHECKPOINT: (
         *_UNFENCED,
-        _Edit("move_positions", "m.checkpoint > p.checkpoint AND", ""),
-        _Edit("keep_subscriptions", "p.checkpoint > r.checkpoint AND", ""),
+        _Edit("move_positions", "AND m.checkpoint > p.checkpoint", ""),
+        _Edit("keep_subscriptions", "p.checkpoint > r.checkpoint", "true"),
     ),
     Mutation.EAGER_CHECKPOINT: (
-        _Edit("move_positions", "THEN m.checkpoint ELSE", "THEN n.head ELSE"),
+        _Edit(
+            "move_positions",
+            "SET checkpoint = m.checkpoint",
+            "SET checkpoint = subscribed_head(s.stream_id, v_head)",
+        ),
     ),
     Mutation.SLUGGISH_TAKEOVER: (
         _Edit(
@@ -94,6 +129,30 @@ _EDITS: dict[Mutation, tuple[_Edit, ...]] = {
         _Edit("claim_subscription", "v_lease.expires_at <= v_now", "false"),
         _UNWATCHED,
     ),
+    Mutation.REUSED_POSITION: (_Edit("lock_head", "max(last_position)", "0 * max(last_position)"),),
+    Mutation.REUSED_VERSION: (
+        _Edit("erase_events", "greatest(s.version_floor, l.newest)", "s.version_floor"),
+    ),
+    Mutation.SLOW_DELETION: (
+        # It looks as if it were erased.
+        _Edit("delete_stream", "stream_id, deleted_at)", "stream_id, deleted_at, erased_at)"),
+        _Edit("delete_stream", "clock_timestamp());", "clock_timestamp(), clock_timestamp());"),
+        _Edit("erase_events", "d.erased_at IS NULL", _LEFT_LONG_AGO),
+    ),
+    Mutation.KEPT_CHECKPOINT: (_Edit("delete_stream", "start_over(p_stream_id)", "NULL"),),
+    Mutation.OLDER_SNAPSHOT: (
+        _Edit("record_snapshot", "n.stream_version < EXCLUDED.stream_version", "true"),
+    ),
+    # It is parked under another key, which holds up nothing.
+    Mutation.PARK_WITHOUT_ORDER: (
+        _Edit(
+            "park_events", "SELECT v_id, n.key, n.position", "SELECT v_id, n.key || '?', n.position"
+        ),
+    ),
+    Mutation.PARKED_FORGOTTEN: (
+        _Edit("unpark_events", "AND k.position <= p_positions[i]\n       AND k.is_marked", ""),
+    ),
+    Mutation.RETRY_IN_VAIN: (_Edit("choose_parked", "is_marked = true", "is_marked = false"),),
 }
 
 # The positions of one call are consecutive, which is better than most sequence-based stores.

@@ -12,7 +12,7 @@ import pykka
 from eventstore import EventStore, EventStoreError, Subscription
 from tests.torture.journal import Journal
 from tests.torture.programs import Stopping, arguments, connected
-from tests.torture.subscribers import ROLES, Notes, Role
+from tests.torture.subscribers import PARKING_ROLE, ROLES, Notes, Role
 
 __all__: list[str] = []
 
@@ -51,7 +51,7 @@ def serve(store: EventStore, journal: Journal, index: int, seed: int) -> None:
     """
     stopping = Stopping()
     threads = []
-    for number, role in enumerate(ROLES):
+    for number, role in enumerate([*ROLES, PARKING_ROLE]):
         notes = Notes(journal, role.name, random.Random(f"{seed}-{role.name}"))
         wait = 0.0 if number % 3 == index else _HEAD_START
         arguments = (store, role, notes, stopping, wait)

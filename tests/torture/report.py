@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from tests.torture.evidence import Evidence, NoteKind, Outcome
+from tests.torture.lateness import late_deliveries
+from tests.torture.stalls import stalls
 from tests.torture.takeovers import Takeover, takeovers
-from tests.torture.verdict import Violation, stalls
+from tests.torture.verdict import Violation
 
 __all__ = ["reasons", "report"]
 
@@ -22,6 +24,9 @@ def report(evidence: Evidence) -> Iterator[str]:
     """Yield the lines of the report."""
     yield from _line("appends", _appends(evidence))
     yield from _line("events", f"{len(evidence.stored):,} stored")
+    yield from _line("deletions", _deletions(evidence))
+    yield from _line("snapshots", _snapshots(evidence))
+    yield from _line("parking", _parking(evidence))
     yield from _line("faults", _faults(evidence))
     yield from _line("deliveries", _deliveries(evidence))
     taken = list(takeovers(evidence))
@@ -55,6 +60,38 @@ def _appends(evidence: Evidence) -> str:
     doubtful = sum(attempt.doubtful for attempt in evidence.attempts)
     known = _listed({outcome.value: outcomes[outcome] for outcome in Outcome})
     return f"{len(evidence.attempts):,}: {known}; {doubtful:,} were unknown at first"
+
+
+def _deletions(evidence: Evidence) -> str:
+    gone = sum(last - first + 1 for one in evidence.deletions for first, last in one.ranges)
+    return (
+        f"{len(evidence.deletions):,} streams for good, with {gone:,} events,"
+        f" {_last_seen(evidence)}; {len(evidence.closed):,} closed"
+    )
+
+
+def _last_seen(evidence: Evidence) -> str:
+    erased = evidence.erased()
+    late = [
+        each.seconds
+        for name in evidence.subscriptions
+        for each in late_deliveries(evidence, erased, name)
+    ]
+    return f"{len(late):,} delivered afterwards, up to {max(late, default=0.0):.2f} s"
+
+
+def _snapshots(evidence: Evidence) -> str:
+    seen = sum(look.is_look and look.error is None for look in evidence.looks)
+    return f"{sum(not look.is_look for look in evidence.looks):,} recorded, {seen:,} looks"
+
+
+def _parking(evidence: Evidence) -> str:
+    again = sum(event.replay for event in evidence.handled)
+    skipped = sum(event.skipped_at is not None for event in evidence.parked)
+    return (
+        f"{len(evidence.handled):,} handled, {again:,} of them after they were parked;"
+        f" {skipped:,} skipped, {len(evidence.parked) - skipped:,} parked at the end"
+    )
 
 
 def _faults(evidence: Evidence) -> str:

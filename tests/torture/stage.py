@@ -16,14 +16,28 @@ from typing import Any
 from psycopg.conninfo import make_conninfo
 
 from eventstore import CallerRuntime, Config, EventData, EventStore
+from eventstore.storages.postgres import PostgresStorage
 from tests.support.pgserver import TestServer
 from tests.support.proxy import Proxy
 from tests.support.waiting import wait_until
-from tests.torture.audit import changes, install_audit, stored_events
+from tests.torture.audit import (
+    changes,
+    closed_streams,
+    deletions,
+    install_audit,
+    is_replaying,
+    linked_events,
+    parked_events,
+    stored_events,
+)
+from tests.torture.deletions import requests
 from tests.torture.evidence import OBSERVER, Evidence, Trouble, attempts, notes
 from tests.torture.faults import OTHER_DATABASE, Injector
 from tests.torture.journal import Journal, entries
+from tests.torture.links import LINKED, RUINS, links
+from tests.torture.marker import marking
 from tests.torture.mutations import Mutation, install_mutation
+from tests.torture.parking import PARKING, handled
 from tests.torture.plan import ALL_KINDS, Fault, Kind
 from tests.torture.processes import Crew, Process, Program, Ways
 from tests.torture.server_faults import (
@@ -33,6 +47,7 @@ from tests.torture.server_faults import (
     grant_rights,
     install_clock,
 )
+from tests.torture.snapshots import looks
 from tests.torture.subscribers import ROLES
 from tests.torture.writers import STREAMS, Appender
 
@@ -48,9 +63,12 @@ _SETTINGS: dict[str, Any] = {
     "pool_size": 4,
     "stop_timeout": 2.0,
     "connect_timeout": 3.0,
+    "enable_hard_deletes": True,
 }
 _CALM = 2.0
 """Seconds for which the writers continue after the last fault."""
+_VERIFYING = 60.0
+"""Most seconds for the look for damage at the end."""
 
 
 def torture(
@@ -79,12 +97,13 @@ def torture(
             for index in range(count):
                 stage.crew.start(program, index)
         wait_until(lambda: all(p.is_ready for p in stage.crew.living(Program.READER)), timeout=30)
-        troubles = _hurt(stage, faults)
-        calm_since = time.monotonic()
-        _pass_by(_CALM)
+        with marking(stage.observer, seed):
+            troubles = _hurt(stage, faults)
+            calm_since = time.monotonic()
+            _pass_by(_CALM)
         for writer in stage.crew.living(Program.WRITER):
             stage.crew.end(writer)
-        _settle(stage.observer, settle)
+        _settle(stage, settle)
         stage.crew.look()
         for reader in stage.crew.living(Program.READER):
             stage.crew.end(reader)
@@ -133,13 +152,24 @@ def _pass_by(seconds: float) -> None:
     threading.Event().wait(max(0.0, seconds))
 
 
-def _settle(observer: EventStore, timeout: float) -> None:
-    """Wait until every subscription has caught up, or *timeout*; the verdict reports the rest."""
+def _settle(injector: Injector, timeout: float) -> None:
+    """Wait until every subscription has caught up, and what was deleted is erased, or *timeout*.
+
+    The verdict reports the rest.
+    """
 
     def caught_up() -> bool:
-        return all(info.lag_events == 0 for info in observer.subscriptions())
+        with injector.server.connect() as connection:
+            is_erased = all(deletion.is_erased for deletion in deletions(connection, SCHEMA))
+            replays = is_replaying(connection, SCHEMA, PARKING)
+        subscriptions = injector.observer.subscriptions()
+        is_behind = any(info.lag_events for info in subscriptions)
+        return is_erased and not replays and not is_behind
 
     try:
+        wait_until(caught_up, timeout)
+        # So that only what fails for ever is parked at the end, and what comes after it.
+        injector.observer.retry_parked("$all", PARKING)
         wait_until(caught_up, timeout)
     except TimeoutError:
         return
@@ -201,9 +231,13 @@ def _create_streams(observer: EventStore, folder: Path) -> None:
 def _collect(stage: _Stage, troubles: Sequence[Trouble], calm_since: float) -> Evidence:
     processes = stage.crew.all
     readers = [p for p in processes if p.program is Program.READER]
-    writers = [p.entries() for p in processes if p.program is Program.WRITER]
+    writers = [list(p.entries()) for p in processes if p.program is Program.WRITER]
     with stage.server.connect() as connection:
         stored, audit = stored_events(connection, SCHEMA), changes(connection, SCHEMA)
+        linked = linked_events(connection, SCHEMA, LINKED)
+        ruins, gone = linked_events(connection, SCHEMA, RUINS), deletions(connection, SCHEMA)
+        closed = closed_streams(connection, SCHEMA)
+        parked = parked_events(connection, SCHEMA, PARKING)
     return Evidence(
         stored=stored,
         attempts=[
@@ -219,15 +253,38 @@ def _collect(stage: _Stage, troubles: Sequence[Trouble], calm_since: float) -> E
         },
         changes=audit,
         checkpoints={
-            info.subscription_name: info.checkpoint for info in stage.observer.subscriptions()
+            info.subscription_name: info.checkpoint
+            for info in stage.observer.subscriptions()
+            if info.subscription_name != PARKING
         },
         calm_since=calm_since,
         lease=LEASE,
         poll_interval=POLL,
         runtimes=frozenset(process.index for process in readers),
+        links=[link for journal in writers for link in links(journal)],
+        linked=linked,
+        ruins=ruins,
+        requests=[request for journal in writers for request in requests(journal)],
+        deletions=gone,
+        closed=closed,
+        looks=[look for journal in writers for look in looks(journal)],
+        handled=[event for process in readers for event in handled(process.entries())],
+        parked=parked,
+        damage=_damage(stage.observer.config),
         troubles=[_until_replaced(trouble, readers) for trouble in troubles],
         incidents=[*stage.crew.incidents, *stage.crew.crashes()],
     )
+
+
+def _damage(config: Config) -> list[str]:
+    found: list[str] = []
+    storage = PostgresStorage(config)
+    try:
+        storage.open(init=False, deadline=time.monotonic() + config.connect_timeout)
+        storage.verify(lambda finding: found.append(f"{finding}"), time.monotonic() + _VERIFYING)
+    finally:
+        storage.close()
+    return found
 
 
 def _until_replaced(trouble: Trouble, readers: Sequence[Process]) -> Trouble:

@@ -25,9 +25,12 @@ from eventstore import (
     Subscription,
     SubscriptionLost,
 )
+from tests.torture.deletions import DOOMED
 from tests.torture.journal import Journal
+from tests.torture.links import LINKED
+from tests.torture.parking import PARKING, PREFIX, is_poison
 
-__all__ = ["ROLES", "Notes", "Role"]
+__all__ = ["PARKING_ROLE", "ROLES", "Notes", "Role"]
 
 
 class Notes:
@@ -117,6 +120,19 @@ def hanging_function(notes: Notes) -> Callable[[Events], None]:
             never.wait(1.5)
             raise TimeoutError("a handler that hung")
         notes.acking(events.last_position)
+
+    return handle
+
+
+def parking(notes: Notes) -> Callable[[Events], None]:
+    """Return a handler of which the same events fail in every process."""
+
+    def handle(events: Events) -> None:
+        for event in events:
+            if is_poison(event.event_id, replay=events.replay):
+                raise ValueError(f"the event at {event.position} cannot be handled")
+            place = {"stream": event.stream_id, "position": event.position}
+            notes.note("handled", **place, replay=events.replay)
 
     return handle
 
@@ -211,13 +227,31 @@ class Role:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+SELDOM = {"checkpoint_after": 1.0, "checkpoint_threshold": 500}
+"""Checkpoints are held back, so more comes again after a fault, and nothing may be skipped."""
+
 ROLES = (
     Role("prompt", "$all", prompt, {"batch_by": "any"}),
-    Role("slow", "$all", slow, {"batch_by": "any", "max_batch_size": 50}),
+    Role("slow", "$all", slow, {"batch_by": "any", "max_batch_size": 50, **SELDOM}),
     Role("one-by-one", "$all", OneByOne.start),
     Role("late", "$all", Late.start, {"buffer_size": 2_000}),
     Role("hanging", "$all", Hanging.start, {"ack_timeout": 1.0}),
     Role("raising", "s-0", raising, {"on_error": Retry(first=0.05, longest=0.2)}),
     Role("dying", "s-1", Dying.start),
+    Role("of-links", LINKED, prompt, {"batch_by": "any"}),
+    Role("of-doomed", DOOMED[0], prompt),
     Role("hanging-function", "s-2", hanging_function, {"ack_timeout": 0.7}),
 )
+
+PARKING_ROLE = Role(
+    PARKING,
+    "$all",
+    parking,
+    {
+        "on_error": Retry(first=0.02, longest=0.1, attempts=2, then="park"),
+        "stream_prefix": PREFIX,
+        "batch_by": "any",
+        "buffer_size": 50,
+    },
+)
+"""It is judged by what becomes of each event. Nobody pauses or resets it."""

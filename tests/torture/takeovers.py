@@ -9,9 +9,9 @@ from itertools import pairwise
 from tests.torture.evidence import Change, Evidence, Trouble
 from tests.torture.plan import Kind
 
-__all__ = ["Takeover", "takeovers"]
+__all__ = ["RECOVERY", "Takeover", "place_of", "takeovers"]
 
-_RECOVERY = 2.0
+RECOVERY = 2.0
 """Seconds that a runtime needs to connect and subscribe again, on a busy machine."""
 
 
@@ -58,10 +58,10 @@ def _takeover(
 ) -> Takeover:
     renewed_at = claim.at - (claim.idle or 0.0)
     due = renewed_at + evidence.lease if released_at is None else released_at
-    recovery = _RECOVERY
+    recovery = RECOVERY
     if released_at is None and _clock_went_back(evidence.troubles, renewed_at, claim.at):
         recovery += evidence.lease
-    others = evidence.runtimes - {_place(former)}
+    others = evidence.runtimes - {place_of(former)}
     excused = _all_hurt(evidence.troubles, others, due, claim.at, recovery)
     return Takeover(claim.name, due, claim.at, released_at is not None, excused)
 
@@ -76,7 +76,7 @@ def _clock_went_back(troubles: Sequence[Trouble], begin: float, end: float) -> b
     )
 
 
-def _place(process: str) -> int:
+def place_of(process: str) -> int:
     """Return the place of a runtime from its name, torture-readers-PLACE-GENERATION."""
     return int(process.rsplit("-", 2)[1])
 

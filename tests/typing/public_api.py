@@ -20,6 +20,8 @@ from eventstore import (
     Retry,
     Runtime,
     Serializer,
+    Snapshot,
+    SnapshotData,
     StreamInfo,
     Subscribed,
     Subscription,
@@ -47,6 +49,7 @@ _runtime: type[Runtime] = CallerRuntime
 def connecting() -> None:
     with EventStore.connect("memory:") as store:
         assert_type(store, EventStore)
+        assert_type(store.for_schema("other", init=True, types=[int]), EventStore)
     EventStore.connect(Config("memory:", lease=3), runtime=CallerRuntime, init=True)
     EventStore.connect(3)  # type: ignore[arg-type]
     Config("memory:", "schema")  # type: ignore[call-arg]
@@ -57,6 +60,7 @@ def appending(store: EventStore) -> None:
     assert_type(store.append_to_stream("s", 0, [event]), AppendResult)
     assert_type(store.append_to_stream("s", ExpectedVersion.ANY, iter([event])), AppendResult)
     assert_type(store.append_to_streams([("s", 0, [event]), ("t", 3, [])]), list[AppendResult])
+    assert_type(store.append_to_stream("s", 0, [event], connection=object()), AppendResult)
     store.append_to_stream("s", "any", [event])  # type: ignore[arg-type]
     store.append_to_stream("s", 0, event)  # type: ignore[arg-type]
     event.data = 1  # type: ignore[misc]
@@ -66,6 +70,18 @@ def reading(store: EventStore) -> None:
     assert_type(store.read_stream_forward("s"), list[RecordedEvent])
     assert_type(store.stream_all_forward(batch_size=10), Iterator[RecordedEvent])
     assert_type(store.stream_info("$all"), StreamInfo)
+
+
+def taking_snapshots(store: EventStore) -> None:
+    assert_type(store.record_snapshot("s", 3, SnapshotData("Sum", 7)), bool)
+    assert_type(store.read_snapshot("s", "Sum"), Snapshot | None)
+    both = store.read_stream_from_snapshot("s", "Sum")
+    assert_type(both, tuple[Snapshot | None, list[RecordedEvent]])
+    assert_type(store.delete_snapshot("s", "Sum"), bool)
+    store.record_snapshot("s", 3, {"sum": 7})  # type: ignore[arg-type]
+
+
+def looking(store: EventStore) -> None:
     assert_type(store.health(), Health)
     assert_type(store.health().as_dict(), dict[str, Any])
 
@@ -115,8 +131,13 @@ def options(store: EventStore, handler: Callable[[Events], None]) -> None:
         "buffer_size": 20,
         "buffer_bytes": 1_000,
         "ack_timeout": 2.5,
+        "checkpoint_after": 1.5,
+        "checkpoint_threshold": 10,
         "on_error": Retry(attempts=3),
         "when_owned": "error",
+        "event_types": ["Placed"],
+        "stream_prefix": "order-",
+        "metadata": {"tenant": ["a", 1, None]},
         "selector": lambda event: assert_type(event, RecordedEvent).stream_version > 1,
         "mapper": lambda event: assert_type(event, RecordedEvent).data,
     }
@@ -129,6 +150,8 @@ def options(store: EventStore, handler: Callable[[Events], None]) -> None:
     subscribe("all", handler, buffer_size=None)  # type: ignore[arg-type]
     subscribe("all", handler, buffer_bytes=1.5)  # type: ignore[arg-type]
     subscribe("all", handler, ack_timeout="2")  # type: ignore[arg-type]
+    subscribe("all", handler, checkpoint_after="2")  # type: ignore[arg-type]
+    subscribe("all", handler, checkpoint_threshold=1.5)  # type: ignore[arg-type]
     subscribe("all", handler, on_error=3)  # type: ignore[arg-type]
     subscribe("all", handler, when_owned="later")  # type: ignore[arg-type]
     subscribe("all", handler, selector=lambda: True)  # type: ignore[arg-type, misc]

@@ -1,4 +1,4 @@
-"""The thread that notifies other processes after a commit."""
+"""The thread that notifies other processes after a commit, and waits for commits of callers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 import time
 from typing import assert_never
 
-from eventstore.ports.storage import Announced
+from eventstore.ports.announcing import Announced
 from eventstore_actors.kernel.actor import try_tell
-from eventstore_actors.kernel.messages import ListenerFailed, Ref
+from eventstore_actors.kernel.messages import ListenerFailed, LookForEvents, Ref
 from eventstore_actors.state.announcements import News
 from eventstore_actors.state.context import Context
 
@@ -52,14 +52,26 @@ class Announcer(threading.Thread):
         try:
             events_from = 0.0
             while (news := self._announcements.take(events_from)) is not None:
-                pause = self._send(news)
-                self._announcements.sent()
-                events_from = time.monotonic() + pause
+                self._look()
+                if news.events or news.subscriptions:
+                    pause = self._send(news)
+                    self._announcements.sent()
+                    events_from = time.monotonic() + pause
                 self._ended.wait(PAUSE)
         except BaseException as error:  # noqa: BLE001 - the publisher crashes for it
             try_tell(self._publisher, ListenerFailed(error))
         finally:
             self._session.close()
+
+    def _look(self) -> None:
+        """Look at the transactions of callers, if it is time to: have what committed read."""
+        if transactions := self._announcements.transactions():
+            deadline = time.monotonic() + self._config.connect_timeout
+            ended = self._session.committed(transactions, deadline)
+            self._announcements.forget_transactions(ended)
+            if any(ended.values()):
+                self._announcements.note_events()
+                try_tell(self._publisher, LookForEvents())
 
     def _send(self, news: News) -> float:
         """Send an announcement.

@@ -7,11 +7,12 @@ import time
 from dataclasses import replace
 
 from eventstore.model.errors import HistoryRewoundError, StorageUnavailableError
-from eventstore.ports.storage import Heard
+from eventstore.ports.listening import Heard
 from eventstore.ports.stored_events import StoredEvent, payload_bytes
 from eventstore_actors.announcing.rewind import History, Mark
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import (
+    EventsLinked,
     HeadHeard,
     HistoryRewound,
     ListenerDeaf,
@@ -59,6 +60,7 @@ class Listener(threading.Thread):
         self._deaf = False
         """What the publisher was told last of announcements."""
         self._deletion_no = 0
+        self._link_no = 0
         self._told = 0
         """Newest position that was sent to the publisher."""
 
@@ -120,6 +122,8 @@ class Listener(threading.Thread):
         if heard.reconnected or not self._connected or heard.deletion_no > self._deletion_no:
             self._tell_of_connection(heard)
             return
+        if heard.link_no > self._link_no:
+            self._tell_of_links(heard.link_no)
         if self._history.is_doubtful(heard) and not self._look.is_set():
             self._history.check(heard.head)
         if self._look.is_set() or heard.head > self._wait_for_own_commit(heard.head):
@@ -128,7 +132,7 @@ class Listener(threading.Thread):
                 self._tell_of_news(heard)
             else:
                 self._tell_of_head(heard)
-        elif heard.touched or heard.deaf is not self._deaf:
+        elif heard.touched or heard.unerased or heard.deaf is not self._deaf:
             self._tell(heard)
 
     def _known(self) -> int:
@@ -154,12 +158,23 @@ class Listener(threading.Thread):
         """Report a new connection, after a check that history did not go back."""
         newest = self._read(heard.head - 1, 1)
         self._history.check()
-        self._deletion_no = heard.deletion_no
+        self._deletion_no, self._link_no = heard.deletion_no, heard.link_no
         self._tell(replace(heard, reconnected=True), newest)
         self._told = heard.head
         self._connected = True
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def _tell_of_links(self, newest: int) -> None:
+        """Report the streams with links after the newest known one, if anybody watches a stream."""
+        while self._recent.watched and self._link_no < newest:
+            page = self._heads.linked(self._link_no, PAGE_EVENTS, self._deadline())
+            if not page:
+                break
+            self._link_no = page[-1].link_no
+            versions = {each.stream_id: each.version for each in page}
+            try_tell(self._publisher, EventsLinked(versions))
+        self._link_no = max(self._link_no, newest)
 
     def _tell_of_news(self, heard: Heard) -> None:
         size = 0

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from typing import Any
 
 from eventstore.model.errors import EventStoreError, HistoryRewoundError
 from eventstore.model.log import get_logger
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard
+from eventstore.ports.listening import Heard
 from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.announcing.announcer import Announcer
 from eventstore_actors.announcing.listener import Listener
-from eventstore_actors.kernel.actor import SupervisedActor, try_tell
+from eventstore_actors.kernel.actor import SupervisedActor, answer, try_tell
 from eventstore_actors.kernel.messages import (
     Addressee,
     Announce,
     Child,
+    Erase,
     EventsCommitted,
+    EventsDeleted,
+    EventsLinked,
     Forget,
     HeadHeard,
     HeadMoved,
     HistoryRewound,
     ListenerDeaf,
     ListenerFailed,
+    LookForEvents,
     Touched,
     Unwatch,
     Watch,
@@ -88,7 +92,9 @@ class Publisher(SupervisedActor):
         self._looking = False
         """The listener was asked to read our writer's events, and has not sent any yet."""
         self._moved: dict[str, int] = {}
-        """New version by watched stream, not announced yet."""
+        """Version of the newest event by watched stream, not announced yet."""
+        self._linked: dict[str, int] = {}
+        """Version of the newest link by watched stream, not announced yet."""
         self._all_moved = False
         self._anything_moved = False
         """Any stream may have moved: every subscription has to read the storage."""
@@ -108,14 +114,19 @@ class Publisher(SupervisedActor):
         match message:
             case EventsCommitted(events):
                 self._committed(events)
+            case EventsDeleted(done):
+                self._forget()
+                answer(done, None)
+            case EventsLinked(versions):
+                self._were_linked(versions)
             case HeadHeard(heard, events):
                 self._heard(heard, events)
+            case LookForEvents():
+                self._look_for_events()
             case Announce():
                 self._announce()
-            case Watch():
-                self._watch(message)
-            case Unwatch(stream_id, subscription):
-                self._watchers.remove(stream_id, subscription)
+            case Watch() | Unwatch():
+                self._set_watching(message)
             case ListenerDeaf(error):
                 self._deaf(error)
             case ListenerFailed(error):
@@ -158,6 +169,11 @@ class Publisher(SupervisedActor):
             self._anything_moved = True
             self._extend(events)
 
+    def _look_for_events(self) -> None:
+        """Let the listener read events that somebody else may have committed just now."""
+        if self._recent.watched and self._listener is not None:
+            self._listener.look()
+
     def _contradicts(self, events: Iterable[StoredEvent]) -> bool:
         return any(self._recent.contradicts(event) for event in events)
 
@@ -173,6 +189,8 @@ class Publisher(SupervisedActor):
         self._recent.away = False
         if heard.touched:
             self._shared.directory.tell(Child.KEEPER, Touched(heard.touched))
+        if heard.unerased:
+            self._shared.directory.tell(Child.KEEPER, Erase())
         if self._deletion_no is not None and heard.deletion_no > self._deletion_no:
             self._watchers.tell_all(Forget())
         self._deletion_no = heard.deletion_no
@@ -213,6 +231,18 @@ class Publisher(SupervisedActor):
         if self._all_moved or self._moved:
             self._announce_soon()
 
+    def _forget(self) -> None:
+        """Forget what may have been deleted; what was appended before is in the memory by now."""
+        self._recent.clear(self._recent.head)
+        self._watchers.tell_all(Forget())
+
+    def _were_linked(self, versions: Mapping[str, int]) -> None:
+        """Wake those who watch a stream that events were linked to; they read the storage."""
+        watched = self._watchers.streams & versions.keys()
+        self._linked.update({stream_id: versions[stream_id] for stream_id in watched})
+        if watched:
+            self._announce_soon()
+
     def _deaf(self, error: EventStoreError) -> None:
         if self._recent.listening:
             log.warning("the database is away", error=str(error))
@@ -225,6 +255,12 @@ class Publisher(SupervisedActor):
             self._announce_soon()
 
     # ── who is told ──────────────────────────────────────────────────────────────────────────
+
+    def _set_watching(self, message: Watch | Unwatch) -> None:
+        if isinstance(message, Watch):
+            self._watch(message)
+        else:
+            self._watchers.remove(message.stream_id, message.subscription)
 
     def _watch(self, message: Watch) -> None:
         self._watchers.add(message.stream_id, message.subscription)
@@ -258,7 +294,8 @@ class Publisher(SupervisedActor):
         else:
             if self._all_moved:
                 self._watchers.tell(ALL_STREAMS, HeadMoved(self._recent.head))
-            for stream_id, version in self._moved.items():
+            for stream_id, version in (*self._moved.items(), *self._linked.items()):
                 self._watchers.tell(stream_id, HeadMoved(version))
         self._moved.clear()
+        self._linked.clear()
         self._all_moved = self._anything_moved = False

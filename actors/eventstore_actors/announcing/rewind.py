@@ -9,7 +9,7 @@ from uuid import UUID
 
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard, KnownEvent
+from eventstore.ports.listening import Heard, KnownEvent
 from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.state.context import Context
 

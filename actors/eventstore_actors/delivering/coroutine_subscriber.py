@@ -7,9 +7,15 @@ import threading
 import time
 
 from eventstore.client.coroutine_handler import HANDLED, CoroutineHandler
-from eventstore.model.caught_error import CaughtError
-from eventstore.model.subscriber_messages import Events
-from eventstore_actors.delivering.function_subscriber import Letter, Mailbox, require_none
+from eventstore.model.retry import TookTooLongError
+from eventstore_actors.delivering.function_subscriber import (
+    Call,
+    Letter,
+    Mailbox,
+    failed_letter,
+    require_none,
+)
+from eventstore_actors.delivering.unsettled import Unsettled
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import HandlerFailed, Ref, SubscriberEnded
 from eventstore_actors.state.seat import Seat
@@ -27,10 +33,16 @@ class CoroutineSubscriber:
     """
 
     def __init__(
-        self, seat: Seat, handler: CoroutineHandler, mailbox: Mailbox, subscription: Ref
+        self,
+        seat: Seat,
+        handler: CoroutineHandler,
+        call: Call,
+        mailbox: Mailbox,
+        subscription: Ref,
     ) -> None:
         self._handle = seat.handle
         self._handler = handler
+        self._function = call
         self._mailbox = mailbox
         self._subscription = subscription
         self._failed_run = 0
@@ -90,35 +102,35 @@ class CoroutineSubscriber:
         async with self._handler.free:
             while (letter := self._mailbox.fetch()) is not None:
                 if letter.run > self._failed_run:
-                    self._answer(letter, await self._call(letter.batch))
+                    self._answer(letter, await self._call(letter))
         # Nothing is awaited since the mailbox was empty: who fills it finds no task.
         self._task = None
 
-    async def _call(self, batch: Events) -> CaughtError | None:
-        """Call the handler; return its error, or None if it returned None."""
+    async def _call(self, letter: Letter) -> HandlerFailed | Unsettled | None:
+        """Call the handler; return what to tell the subscription, None if it returned None."""
         self._is_overdue = False
         try:
             # Others have their turn between two batches, also if the handler never waits.
             await asyncio.sleep(0)
-            returned: object = await self._handler.function(batch)
+            returned: object = await self._function(letter)
             require_none(returned)
         except asyncio.CancelledError as error:
             if not self._is_overdue or self._task is None:
                 raise
             self._task.uncancel()
-            late = TimeoutError("the handler took longer than ack_timeout, and was cancelled")
-            return CaughtError.of(late.with_traceback(error.__traceback__))
+            late = TookTooLongError("the handler took longer than ack_timeout, and was cancelled")
+            return failed_letter(letter, late.with_traceback(error.__traceback__))
         except BaseException as error:  # noqa: BLE001 - told to the subscription
-            return CaughtError.of(error)
+            return failed_letter(letter, error)
         return None
 
-    def _answer(self, letter: Letter, error: CaughtError | None) -> None:
-        if error is None:
+    def _answer(self, letter: Letter, failed: HandlerFailed | Unsettled | None) -> None:
+        if failed is None:
             self._handle.acknowledge(letter.run, letter.batch.last_position)
         else:
             # The batches after the failed one are redelivered after it, in a new run.
             self._failed_run = letter.run
-            try_tell(self._subscription, HandlerFailed(letter.run, error, len(letter.batch)))
+            try_tell(self._subscription, failed)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         failed = task.cancelled() or task.exception() is not None

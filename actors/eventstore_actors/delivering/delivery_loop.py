@@ -6,132 +6,75 @@ Knows no lease protocol: it is told when the lease starts, is renewed and is los
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from eventstore.model.caught_error import CaughtError
-from eventstore.model.deliveries import DeliveryRun, give_receipts, with_receipt
-from eventstore.model.errors import EventStoreError, StorageUnavailableError
-from eventstore.model.events import RecordedEvent
-from eventstore.model.log import get_logger
-from eventstore.model.subscriber_messages import Events
-from eventstore.model.subscription import SubscriptionState
-from eventstore.ports.ownership import Claimed, Progress
-from eventstore_actors.delivering.batch_size import BatchSize
-from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.ports.effects import Settlement
+from eventstore.ports.ownership import Claimed
+from eventstore_actors.delivering.caution import Caution
+from eventstore_actors.delivering.deadly_event import DeadlyEventError
+from eventstore_actors.delivering.delivery import Delivery
+from eventstore_actors.delivering.end_of_subscription import EndOfSubscription
 from eventstore_actors.delivering.failed_events import failed_batch
-from eventstore_actors.delivering.function_subscriber import Letter
-from eventstore_actors.delivering.outlets import GRACE, LIVENESS, Outlet
-from eventstore_actors.delivering.progress import ProgressReporter
-from eventstore_actors.delivering.reading import Filled, SubscriptionReader
-from eventstore_actors.delivering.run_state import Failure, Run, Stage, traceback_field
-from eventstore_actors.kernel.messages import Continue, Ref
-from eventstore_actors.kernel.timer import Alarm
+from eventstore_actors.delivering.giving_up import GivingUp
+from eventstore_actors.delivering.letters import letter_of
+from eventstore_actors.delivering.outlets import GRACE
+from eventstore_actors.delivering.parcels import Parcel
+from eventstore_actors.delivering.reading import Filled
+from eventstore_actors.delivering.replaying import COALESCING
+from eventstore_actors.delivering.run_state import Run
+from eventstore_actors.delivering.undelivered_ack import UndeliveredAckError
+from eventstore_actors.kernel.messages import Changed, Continue, Forget, HandlerFailed
 from eventstore_actors.state import subscription_errors as reasons
-from eventstore_actors.state.context import Context
-from eventstore_actors.state.seat import Seat
 
-__all__ = ["DeliveryLoop", "EndOfSubscription"]
+__all__ = ["DeliveryLoop"]
 
 READS_AT_ONCE = 2
 """Reads per turn: the first finds a live event, the second finds the end, so it is live again."""
 
-log = get_logger()
 
-
-class EndOfSubscription(Exception):  # noqa: N818 - a signal to the actor, which ends itself
-    """The subscription has to end because of *reason*."""
-
-    def __init__(self, reason: EventStoreError) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class DeliveryLoop:
+class DeliveryLoop(GivingUp):
     """Reads, sends and retries for one subscription, run by run; used by its actor alone.
 
     Most methods may raise `EndOfSubscription`; those that read also `HistoryRewoundError`.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        seat: Seat,
-        outlet: Outlet,
-        subscription: Ref,
-        alarm: Alarm,
-    ) -> None:
-        handle = seat.handle
-        self._config = context.config
-        self._seat = seat
-        self._handle = handle
-        self._options = seat.options
-        self._outlet = outlet
-        self._subscription = subscription
-        self._alarm = alarm
-        self._reader = SubscriptionReader(context, seat, subscription)
-        self._progress = ProgressReporter(handle, context.directory, subscription, alarm)
-        self._failure: Failure | None = None
-        self._batch_size = BatchSize(seat.options.max_batch_size)
-        self._continue_sent = False
-        self._may_send = True
-        self._log = log.bind(stream_id=handle.stream_id, subscription_name=handle.subscription_name)
-        self.run: Run | None = None
-        """The current delivery run; None while the subscription is not owned."""
-
     # ── runs ─────────────────────────────────────────────────────────────────────────────────
 
     def start_run(self, claimed: Claimed, good_until: float) -> None:
         """Start a run after the stored checkpoint."""
-        limits = Limits(
-            batch_by=self._options.batch_by,
-            max_batch_size=self._options.max_batch_size,
-            buffer_size=self._options.buffer_size,
-            buffer_bytes=self._options.buffer_bytes,
+        self._parked.forget()
+        delivery = Delivery(
+            claimed.checkpoint, claimed.head, self._limits, self._batch_size, self._parked.held
         )
-        delivery = Delivery(claimed.checkpoint, claimed.head, limits, self._batch_size)
         if claimed.paused:
             delivery.pause()
         number = self._seat.next_run()
         self.run = run = Run(
             number, claimed.subscription_id, claimed.fence, delivery, good_until, time.monotonic()
         )
+        if self._handle.is_transactional:
+            run.least = claimed.checkpoint
+        self._caution = (
+            Caution(
+                self._context,
+                self._seat,
+                self._failures,
+                claimed,
+                subscription=self._subscription,
+                alarm=self._alarm,
+            )
+            if claimed.owner_died
+            else None
+        )
         self._reader.check_history_first()
+        self._handle.owned(claimed.subscription_id, claimed.fence.epoch, claimed.checkpoint)
         self._handle.run_started(number, claimed.checkpoint)
         self._outlet.renew(good_until)
         if not self._outlet.begin():
             self._subscriber_died()
-        self._progress.report(run, self._failure)
+        self._progress.report(run, self._failures.current)
         self.go_on()
-
-    def lose_run(self, reason: EventStoreError) -> None:
-        """End the run: the lease is lost, and acknowledgements no longer count."""
-        self._log.warning("subscription lost", reason=str(reason))
-        self.run = None
-        self._reader.preparing.drop()
-        self._seat.change_owner()
-        self._handle.lost(reason)
-        self._outlet.lost(reason)
-
-    def renew(self, good_until: float) -> None:
-        run = self.run
-        if run is not None and good_until > run.good_until:
-            run.good_until = good_until
-            self._outlet.renew(good_until)
-
-    def report(self) -> None:
-        """Send the keeper the current progress, to be stored at once."""
-        if self.run is not None:
-            self._progress.report(self.run, self._failure, urgent=True)
-
-    def last_progress(self, run: Run, reason: EventStoreError | None) -> Progress:
-        """Return the progress to store with the release of the lease, with the *reason* if any."""
-        last = run.progress(SubscriptionState.STOPPED, self._failure)
-        if reason is None:
-            return last
-        failure = self._failure
-        error = reasons.shown_for(reason, None if failure is None else failure.error)
-        return replace(last, last_error=error.placed_text)
 
     # ── delivering ───────────────────────────────────────────────────────────────────────────
 
@@ -145,7 +88,7 @@ class DeliveryLoop:
                 self._deliver(run)
             else:
                 self._take_back(run)
-        self._progress.show(run, self._failure)
+        self._progress.show(run, self._failures.current)
 
     def continued(self) -> None:
         """Handle this loop's own `Continue`."""
@@ -158,7 +101,19 @@ class DeliveryLoop:
             if position is None:
                 # The listener is new to the store: it may not know what was read here before.
                 self._reader.check_history_first()
-            self.run.delivery.announce(position)
+            self.run.fresh.announce(position)
+            self.go_on()
+
+    def stored_otherwise(self, message: Forget | Changed) -> None:
+        """Look again at what somebody deleted, or may have changed."""
+        if isinstance(message, Forget):
+            self.forget_unsent()
+        else:
+            self.look_at_parked()
+
+    def look_at_parked(self) -> None:
+        """Look at the parked keys, and go on."""
+        if self.run is not None and self._parked.touched():
             self.go_on()
 
     def look_again(self) -> None:
@@ -166,13 +121,15 @@ class DeliveryLoop:
         run = self.run
         if run is None:
             return
-        timeout = self._options.ack_timeout
+        timeout = self._timeout
         if timeout is not None:
             self._check_overdue(run, timeout)
         self.check_subscriber()
         self._reader.preparing.check()
         self._reader.preparing.take(run.delivery)
-        if not run.delivery.caught_up:
+        self._parked.look_again()
+        if run.away or not run.delivery.caught_up:
+            # A read also proves that the database is back.
             run.delivery.announce(None)
         self.go_on()
 
@@ -186,10 +143,6 @@ class DeliveryLoop:
             reason = reasons.preparing_overdue(self._handle, hung.step, hung.position, timeout)
             raise EndOfSubscription(reason)
 
-    def check_subscriber(self) -> None:
-        if not self._outlet.is_alive():
-            self._subscriber_died()
-
     def acknowledged(self, number: int, position: int) -> None:
         run = self.run
         if run is None or run.number != number:
@@ -199,8 +152,12 @@ class DeliveryLoop:
         except UndeliveredAckError:
             # A pause took the batch back while it was acknowledged: it will be redelivered.
             return
+        if self._handle.is_transactional:
+            run.least = position
         self._progressed(run)
-        self._check_recovery(run)
+        self._failures.check_recovery(run.delivery)
+        self._replaying.succeeded(run)
+        self._remove_delivered(run)
         self.go_on()
 
     def forget_unsent(self) -> None:
@@ -208,7 +165,9 @@ class DeliveryLoop:
         if self.run is not None:
             self._take_back(self.run)
             self._reader.drop(self.run.delivery)
+            self._parked.forget_ahead()
             self.run.delivery.forget_queued()
+            self.run.fresh.forget_queued()
             self.go_on()
 
     def pause(self) -> None:
@@ -216,12 +175,14 @@ class DeliveryLoop:
         if self.run is not None:
             self._take_back(self.run)
             self.run.delivery.pause()
+            self.run.fresh.pause()
             self.report()
             self.go_on()
 
     def resume(self) -> None:
         if self.run is not None:
             self.run.delivery.resume()
+            self.run.fresh.resume()
             self.report()
             self.go_on()
 
@@ -230,33 +191,21 @@ class DeliveryLoop:
         self._may_send = False
         if self.run is not None:
             self._take_back(self.run)
+            self._remove_delivered(self.run)
 
     def close(self, deadline: float) -> str | None:
-        """End the thread of selector and mapper.
+        """End the thread of selector and mapper, and let others of the process go on.
 
         Returns:
             Which of them has not returned by *deadline*; None if it has ended.
         """
+        if self._caution is not None:
+            self._caution.leave()
         return self._reader.preparing.close(max(deadline, time.monotonic() + GRACE))
 
-    def check_interval(self) -> float:
-        """Return the seconds after which `look_again` is due, even without a message."""
-        run = self.run
-        if run is None or not run.delivery.caught_up or not self._progress.is_reported:
-            return LIVENESS
-        return self._outlet.check_interval
-
-    def next_moment(self) -> float | None:
-        """Return the next moment at which something is due without a message, if any."""
-        run = self.run
-        if run is None:
-            return None
-        now, timeout = time.monotonic(), self._options.ack_timeout
-        overdue = (run.overdue_at(timeout), self._reader.preparing.overdue_at(timeout))
-        moments = (run.read_at, run.good_until, *overdue)
-        return min((m for m in moments if m is not None and m > now), default=None)
-
     def _deliver(self, run: Run) -> None:
+        if not self._may_deliver(run):
+            return
         self._send(run)
         for _ in range(READS_AT_ONCE):
             if not self._read(run):
@@ -268,10 +217,74 @@ class DeliveryLoop:
             self._continue_sent = True
             self._subscription.tell(Continue())
 
+    def _may_deliver(self, run: Run) -> bool:
+        """Go to the parked events of the next key, or back to new ones, if it is time for that.
+
+        Returns:
+            False if the database is away, or if events in flight are waited for before.
+        """
+        if run.away and not run.may_read():
+            return False
+        run.delivery.lets_go = self._waits_for_more(run)
+        try:
+            is_over = self._replaying.is_over(run) or (
+                run.delivery.lets_go and self._replaying.leave(run)
+            )
+        except StorageUnavailableError as error:
+            self._database_away(run, error)
+            return False
+        if is_over:
+            self._take_back(run)
+            if run.delivery.in_flight and not run.delivery.lets_go:
+                return False
+            self._withdraw(run)
+            self._replaying.change(run)
+            self._new_run(run)
+        return True
+
+    def _waits_for_more(self, run: Run) -> bool:
+        """Return whether an actor holds events back that it may acknowledge with later ones.
+
+        With an `ack_timeout` it does not: it would count as hung.
+        """
+        is_patient = self._seat.actor is not None and self._timeout is None
+        return is_patient and run.is_overdue(self._config.lease)
+
+    def _remove_delivered(self, run: Run) -> None:
+        """Remove the parked events that are acknowledged; if that fails, it is tried again."""
+        try:
+            self._replaying.remove_delivered(run, at_once=not self._may_send)
+        except StorageUnavailableError as error:
+            self._database_away(run, error)
+        if run.delivered:
+            self._alarm.at(run.removed_at + COALESCING)
+
     def _send(self, run: Run) -> None:
+        """Send what may be sent, and park what comes after a parked event of its stream."""
+        self._send_batches(run)
+        while run.replay is None and self._park_followers(run):
+            self._send_batches(run)
+
+    def _park_followers(self, run: Run) -> bool:
+        parcels = run.delivery.held_up()
+        if not parcels or (run.away and not run.may_read()):
+            return False
+        try:
+            is_parked = self._parked.park_followers(run, parcels)
+        except StorageUnavailableError as error:
+            self._database_away(run, error)
+            return False
+        if is_parked:
+            run.delivery.drop_queued(parcels[-1].position)
+        return is_parked
+
+    def _send_batches(self, run: Run) -> None:
         delivery = run.delivery
         nothing_was_in_flight = not delivery.in_flight
-        letters = [self._letter(run, parcels) for parcels in iter(delivery.next_batch, [])]
+        mapped = self._options.mapper is not None
+        letters = [
+            letter_of(self._handle, run, parcels, mapped=mapped) for parcels in self._batches(run)
+        ]
         if not letters:
             return
         if nothing_was_in_flight:
@@ -281,28 +294,28 @@ class DeliveryLoop:
         if not self._outlet.send(letters):
             self._subscriber_died()
 
-    def _letter(self, run: Run, parcels: list[Parcel]) -> Letter:
-        events = [parcel.event for parcel in parcels]
-        if self._options.mapper is None:
-            give_receipts(events, self._handle.run)
-        else:
-            events = [_with_receipt(parcel, self._handle.run) for parcel in parcels]
-        batch = Events(self._handle, events, parcels[-1].position, self._handle.run)
-        return Letter(run.number, batch, parcels[0].before)
+    def _batches(self, run: Run) -> Iterable[list[Parcel]]:
+        """Put the events in flight that may be sent."""
+        caution = self._caution
+        if caution is None:
+            return iter(run.delivery.next_batch, [])
+        try:
+            if caution.is_over(run):
+                self._caution = None
+                return iter(run.delivery.next_batch, [])
+        except StorageUnavailableError as error:
+            self._database_away(run, error)
+            return []
+        return self._careful_batches(run, caution)
 
-    def _progressed(self, run: Run) -> None:
-        run.progress_at = time.monotonic()
-        if (overdue_at := run.overdue_at(self._options.ack_timeout)) is not None:
-            self._alarm.at(overdue_at)
-
-    def _take_back(self, run: Run) -> None:
-        after = self._outlet.take_back()
-        if after is not None:
-            run.delivery.take_back(after)
-            self._handle.sent(run.delivery.sent)
-
-    def _subscriber_died(self) -> None:
-        raise EndOfSubscription(reasons.lost(self._handle, "stopped: its subscriber died"))
+    def _careful_batches(self, run: Run, caution: Caution) -> Iterator[list[Parcel]]:
+        try:
+            while batch := caution.next_batch(run):
+                yield batch
+        except StorageUnavailableError as error:
+            self._database_away(run, error)
+        except DeadlyEventError as dead:
+            self._give_up(run, dead)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -329,68 +342,39 @@ class DeliveryLoop:
     def _filled(self, run: Run, filled: Filled | None) -> bool:
         if filled is None:
             return False
-        self._check_recovery(run)
+        self._failures.check_recovery(run.delivery)
         if filled.failure is not None:
-            self._failed(run, filled.failure, Stage.READING)
+            assert filled.failed is not None
+            self._reading_failed(run, filled.failure, filled.failed)
         return filled.found
-
-    def _database_away(self, run: Run, error: StorageUnavailableError) -> None:
-        if not run.away:
-            self._log.warning("read failed", error=repr(error))
-        run.away = True
-        self._read_again_in(run, self._config.poll_interval / 2)
-
-    def _read_again_in(self, run: Run, delay: float) -> None:
-        run.read_at = time.monotonic() + delay
-        self._alarm.at(run.read_at)
 
     # ── failures of user code ────────────────────────────────────────────────────────────────
 
-    def handler_failed(self, number: int, error: CaughtError, events: int) -> None:
-        """Deliver a batch of *events* again, in smaller batches."""
+    def handler_failed(self, failed: HandlerFailed) -> None:
+        """Do with the events of a batch what its handler said, or what follows from its error."""
         run = self.run
-        if run is None or run.number != number:
+        if run is None or run.number != failed.run:
             return
-        where = failed_batch(run.delivery, events)
-        self._batch_size.failed(events)
-        # The batches after the failed one are redelivered after it. The new run number makes
-        # acknowledgements of the old deliveries void.
-        self._outlet.take_back()
-        self._reader.drop(run.delivery)
-        run.delivery.redeliver()
-        run.number = self._seat.next_run()
-        self._handle.run_started(run.number, run.delivery.checkpoint)
-        self._failed(run, error.at(where), Stage.HANDLER)
+        delivery, answer = run.delivery, failed.answer
+        if answer.position is not None and not self._handle.is_transactional:
+            delivery.acknowledge(answer.position - 1)
+            self._failures.check_recovery(delivery)
+        error = failed.error.at(failed_batch(delivery, failed.events))
+        decision = self._failures.of_batch(failed, error, run)
+        if decision.shrinks:
+            self._batch_size.failed(failed.events)
+        self._do(run, decision, error, answer.position or failed.last_position, answer.reason)
         self.go_on()
 
-    def _failed(self, run: Run, error: CaughtError, stage: Stage) -> None:
-        before = self._failure
-        self._failure = failure = Failure.of(error, stage, run.delivery, before)
-        self._handle.failed(error, failure.attempts)
-        retry = self._options.on_error
-        delay = retry.delay(failure.attempts)
-        self._log.warning(
-            "delivery failed",
-            attempt=failure.attempts,
-            again_in=delay,
-            where=error.where,
-            error=error.text,
-            **traceback_field(error, before),
-        )
-        self._read_again_in(run, delay)
-        if retry.attempts is not None and failure.attempts >= retry.attempts:
-            tried = f"stopped after {failure.attempts} attempts: {error.placed_text}"
-            raise EndOfSubscription(reasons.lost(self._handle, tried, error.error))
-
-    def _check_recovery(self, run: Run) -> None:
-        if self._failure is not None and self._failure.is_over(run.delivery):
-            self._failure = None
-            self._handle.failed(None, 0)
-
-
-def _with_receipt(parcel: Parcel, run: DeliveryRun) -> Any:
-    """Return what a mapper made of an event; with a receipt, if it is an event."""
-    # `isinstance` would ask an object of the user's for its class.
-    if issubclass(type(parcel.event), RecordedEvent):
-        return with_receipt(parcel.event, run, parcel.position)
-    return parcel.event
+    def unsettled(self, number: int, how: Settlement) -> bool:
+        """Go on after a batch that was not handled; return whether the lease is lost instead."""
+        run = self.run
+        if run is None or run.number != number:
+            return False
+        if how is Settlement.ENDED:
+            raise EndOfSubscription(reasons.transaction_ended(self._handle))
+        if how is Settlement.PARTLY:
+            self._withdraw(run)
+            self._new_run(run)
+            self.go_on()
+        return how is Settlement.FENCED

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from eventstore.model.events import RecordedEvent
 from eventstore.ports.stored_events import StoredEvent
-from eventstore_actors.delivering.delivery import Delivery, Parcel
+from eventstore_actors.delivering.delivery import Delivery
+from eventstore_actors.delivering.parcels import Parcel
 
 __all__ = ["failed_batch", "failed_reading"]
 
@@ -20,12 +19,8 @@ def failed_batch(delivery: Delivery, events: int) -> str:
     return f"batch of {size} from {_delivered(first)}"
 
 
-def failed_reading(delivery: Delivery, events: Iterable[StoredEvent]) -> str:
-    """Name the one of *events*, which were read, that was not put into *delivery*."""
-    before = delivery.read_up_to
-    failed = next((event for event in events if event.position > before), None)
-    if failed is None:
-        return f"event after position {before}"
+def failed_reading(failed: StoredEvent) -> str:
+    """Name the event that could not be prepared."""
     return _named(failed.position, failed.stream_id, failed)
 
 

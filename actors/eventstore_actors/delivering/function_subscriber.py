@@ -6,30 +6,44 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import pykka
 
 from eventstore.client.coroutine_handler import CoroutineHandler
+from eventstore.model.answers import FAILED, answer_of
 from eventstore.model.caught_error import CaughtError
 from eventstore.model.checks import shown
 from eventstore.model.plain_functions import why_it_never_runs, withdraw
 from eventstore.model.subscriber_messages import Events
+from eventstore.ports.ownership import Fence
+from eventstore_actors.delivering.unsettled import Unsettled, UnsettledError
 from eventstore_actors.kernel.actor import SupervisedActor, try_tell
 from eventstore_actors.kernel.messages import Fetch, HandlerFailed, Ref, SubscriberEnded
 from eventstore_actors.state.seat import Seat
 from eventstore_actors.state.subscription_handle import SubscriptionHandle
 
-__all__ = ["FunctionSubscriber", "Letter", "Mailbox", "check_subscriber", "require_none"]
+__all__ = [
+    "Call",
+    "FunctionSubscriber",
+    "Letter",
+    "Mailbox",
+    "check_subscriber",
+    "failed_letter",
+    "require_none",
+]
 
 
 class FunctionSubscriber(SupervisedActor):
     """An actor that calls the handler of a seat with the batches of a mailbox, one at a time."""
 
-    def __init__(self, seat: Seat, mailbox: Mailbox, subscription: Ref, role: str) -> None:
+    def __init__(
+        self, seat: Seat, call: Call, mailbox: Mailbox, subscription: Ref, role: str
+    ) -> None:
         super().__init__(role, None)
         self._seat = seat
+        self._call = call
         self._mailbox = mailbox
         self._subscription = subscription
         self._failed_run = 0
@@ -58,30 +72,43 @@ class FunctionSubscriber(SupervisedActor):
             if letter is None:
                 return False
             if letter.run > self._failed_run:
-                self._answer(letter, _call_handler(self._seat.subscriber, letter.batch))
+                self._answer(letter, _call_handler(self._call, letter))
         return True
 
-    def _answer(self, letter: Letter, error: CaughtError | None) -> None:
-        if error is None:
+    def _answer(self, letter: Letter, failed: HandlerFailed | Unsettled | None) -> None:
+        if failed is None:
             self.handle.acknowledge(letter.run, letter.batch.last_position)
         else:
             # The batches after the failed one are redelivered after it, in a new run.
             self._failed_run = letter.run
-            try_tell(self._subscription, HandlerFailed(letter.run, error, len(letter.batch)))
+            try_tell(self._subscription, failed)
 
 
-def _call_handler(handler: Any, batch: Events) -> CaughtError | None:
-    """Call *handler* with *batch*.
+def _call_handler(call: Call, letter: Letter) -> HandlerFailed | Unsettled | None:
+    """Call the handler with *letter*.
 
     Returns:
-        The error; None if the handler returned None. Nothing is raised, not even a SystemExit,
-        which in pykka would stop every actor of the process.
+        What to tell the subscription; None if the handler returned None. Nothing is raised, not
+        even a SystemExit, which in pykka would stop every actor of the process.
     """
     try:
-        require_none(handler(batch))
+        require_none(call(letter))
     except BaseException as error:  # noqa: BLE001 - told to the subscription
-        return CaughtError.of(error)
+        return failed_letter(letter, error)
     return None
+
+
+def failed_letter(letter: Letter, error: BaseException) -> HandlerFailed | Unsettled:
+    """Return what to tell the subscription of *error*; call it in the handler's thread."""
+    if type(error) is UnsettledError:
+        return Unsettled(letter.run, error.how)
+    batch, answer = letter.batch, FAILED
+    try:
+        answer = answer_of(error, batch)
+    except BaseException as wrong:  # noqa: BLE001 - an answer that means nothing is a failure
+        error = wrong
+    caught = CaughtError.of(error)
+    return HandlerFailed(letter.run, caught, answer, len(batch), batch.last_position)
 
 
 def require_none(returned: object) -> None:
@@ -100,6 +127,14 @@ class Letter(NamedTuple):
     batch: Events
     after: int
     """The position before its first event."""
+    fence: Fence
+    """Of its delivery run."""
+    least: int
+    """The stored checkpoint is at least this, if the function is transactional."""
+
+
+Call = Callable[[Letter], Any]
+"""Calls the function of a seat with a batch, and returns what it returns."""
 
 
 class Mailbox:

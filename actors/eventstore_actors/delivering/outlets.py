@@ -13,9 +13,16 @@ from eventstore.client.coroutine_handler import CoroutineHandler
 from eventstore.model.errors import EventStoreError
 from eventstore.model.subscriber_messages import Subscribed, SubscriptionLost
 from eventstore_actors.delivering.coroutine_subscriber import CoroutineSubscriber
-from eventstore_actors.delivering.function_subscriber import FunctionSubscriber, Letter, Mailbox
+from eventstore_actors.delivering.function_subscriber import (
+    Call,
+    FunctionSubscriber,
+    Letter,
+    Mailbox,
+)
+from eventstore_actors.delivering.settling import call_of
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Fetch, Ref, Stop
+from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
 
 __all__ = ["Outlet", "outlet_for"]
@@ -144,9 +151,9 @@ class FunctionOutlet(MailboxOutlet):
 
     check_interval = SLOW_LIVENESS
 
-    def __init__(self, seat: Seat, subscription: Ref, role: str) -> None:
+    def __init__(self, seat: Seat, call: Call, subscription: Ref, role: str) -> None:
         super().__init__()
-        self._ref: Ref = FunctionSubscriber.start(seat, self._mailbox, subscription, role)
+        self._ref: Ref = FunctionSubscriber.start(seat, call, self._mailbox, subscription, role)
 
     def _wake(self) -> bool:
         return try_tell(self._ref, Fetch())
@@ -174,9 +181,11 @@ class CoroutineOutlet(MailboxOutlet):
 
     check_interval = LIVENESS
 
-    def __init__(self, seat: Seat, handler: CoroutineHandler, subscription: Ref) -> None:
+    def __init__(
+        self, seat: Seat, handler: CoroutineHandler, call: Call, subscription: Ref
+    ) -> None:
         super().__init__()
-        self._subscriber = CoroutineSubscriber(seat, handler, self._mailbox, subscription)
+        self._subscriber = CoroutineSubscriber(seat, handler, call, self._mailbox, subscription)
         self._interrupted = False
 
     def _wake(self) -> bool:
@@ -202,10 +211,11 @@ class CoroutineOutlet(MailboxOutlet):
         return self._subscriber.stop(deadline)
 
 
-def outlet_for(seat: Seat, subscription: Ref, role: str) -> Outlet:
+def outlet_for(seat: Seat, context: Context, subscription: Ref, role: str) -> Outlet:
     """Return the outlet of a new subscription actor; its `close` ends whatever it started."""
-    if isinstance(seat.subscriber, CoroutineHandler):
-        return CoroutineOutlet(seat, seat.subscriber, subscription)
     if seat.actor is not None:
         return ActorOutlet(seat)
-    return FunctionOutlet(seat, subscription, role)
+    call = call_of(seat, context)
+    if isinstance(seat.subscriber, CoroutineHandler):
+        return CoroutineOutlet(seat, seat.subscriber, call, subscription)
+    return FunctionOutlet(seat, call, subscription, role)

@@ -14,6 +14,7 @@ from typing import Any
 import pykka
 
 from eventstore.client.codec import Codec
+from eventstore.client.filtering import Filtering
 from eventstore.model.caught_error import CaughtError
 from eventstore.model.checks import shown
 from eventstore.model.plain_functions import is_promise, withdraw
@@ -53,12 +54,14 @@ class Page:
     written by one of the two threads.
     """
 
-    def __init__(self, events: Sequence[StoredEvent]) -> None:
+    def __init__(self, events: Sequence[StoredEvent], up_to: int) -> None:
         self.events = events
+        self.up_to = up_to
+        """Up to where the page was looked for."""
         self.results: deque[tuple[int, StoredEvent, Any]] = deque()
         """What the delivery has not taken yet: the event, its result, and `left_out` before it."""
         self.left_out = 0
-        """Position of the newest event that the selector left out."""
+        """Up to where nothing is delivered after the results."""
         self.failure: CaughtError | None = None
         self.is_dropped = False
         """Set by the actor: the rest need not be prepared."""
@@ -74,7 +77,8 @@ class Page:
         while results:
             before, stored, event = results.popleft()
             _pass_over(delivery, before)
-            delivery.put_in(stored.position, stored.stream_id, stored.size, event)
+            place = stored.position, stored.stream_id, stored.size
+            delivery.put_in(*place, event, stored.global_position)
         _pass_over(delivery, left_out)
 
 
@@ -84,14 +88,21 @@ def _pass_over(delivery: Delivery, position: int) -> None:
 
 
 class Steps:
-    """The steps from a stored event to what is delivered: decode, select, map."""
+    """The steps from a stored event to what is delivered: filter, decode, select, map."""
 
     def __init__(self, codec: Codec, options: SubscriptionOptions) -> None:
+        event_filter = options.event_filter
+        self.filtering = None if event_filter is None else Filtering(event_filter, codec)
         self.decode = codec.decode
         self._select = options.selector
         self._map = options.mapper
-        self.are_plain = codec.is_plain and options.selector is None and options.mapper is None
-        """They run no user code, so any thread may take them."""
+        self.are_plain = (
+            codec.is_plain
+            and options.metadata is None
+            and options.selector is None
+            and options.mapper is None
+        )
+        """They are only to decode, and run no user code, so any thread may take them."""
 
     def take(self, page: Page) -> None:
         """Prepare the events of *page* up to its end, or to the first one that fails.
@@ -107,11 +118,14 @@ class Steps:
                     page.left_out = stored.position
                 else:
                     page.results.append((page.left_out, stored, result))
+            page.left_out = page.up_to
         except BaseException as error:  # noqa: BLE001 - the subscription reports and retries it
             page.failure = CaughtError.of(error)
 
     def _result(self, stored: StoredEvent, page: Page) -> Any:
         page.position, page.step, page.moved_at = stored.position, "serializer", time.monotonic()
+        if self.filtering is not None and not self.filtering.wants(stored):
+            return _LEFT_OUT
         event = self.decode(stored)
         if self._select is not None:
             page.step = "selector"
@@ -192,12 +206,12 @@ class Preparing:
         """A page is with the preparer, wanted or not."""
         return self._page is not None
 
-    def begin(self, events: Sequence[StoredEvent]) -> None:
-        """Have a page prepared; a `Prepared` follows."""
+    def begin(self, events: Sequence[StoredEvent], up_to: int) -> None:
+        """Have a page prepared, which ends at *up_to*; a `Prepared` follows."""
         if self._preparer is None:
             role = f"subscription {self._seat.handle.subscription_name} preparer"
             self._preparer = Preparer.start(self._seat, self._steps, self._subscription, role)
-        self._page = Page(events)
+        self._page = Page(events, up_to)
         self._preparer.tell(_Prepare(self._page))
 
     def take(self, delivery: Delivery) -> None:

@@ -15,16 +15,21 @@ from eventstore.model.errors import (
     HistoryRewoundError,
     StorageUnavailableError,
     SubscriptionNotFoundError,
+    SubscriptionOptionsError,
 )
-from eventstore.model.log import get_logger
 from eventstore.model.subscription import Subscription, WhenOwned
 from eventstore.ports.ownership import Claimed, Held, Standing
-from eventstore_actors.delivering.delivery_loop import DeliveryLoop, EndOfSubscription
+from eventstore_actors.delivering.closing import close_user_code
+from eventstore_actors.delivering.delivery_loop import DeliveryLoop
+from eventstore_actors.delivering.end_of_subscription import EndOfSubscription
 from eventstore_actors.delivering.outlets import LIVENESS, Outlet, outlet_for
 from eventstore_actors.delivering.preparing import Prepared
+from eventstore_actors.delivering.unsettled import Unsettled
 from eventstore_actors.kernel.actor import SupervisedActor, answer, is_answered, refuse, try_tell
+from eventstore_actors.kernel.lane import LANE
 from eventstore_actors.kernel.messages import (
     Acknowledge,
+    Changed,
     Child,
     ChildRestarted,
     Continue,
@@ -57,14 +62,14 @@ Reply = pykka.ThreadingFuture[Subscription]
 _RELEASE_GRACE = 1.0
 """Seconds beyond its deadline to wait for a release; the keeper completes it in any case."""
 
-log = get_logger()
-
 
 class SubscriptionActor(SupervisedActor):
     """Claims the subscription, and runs a `DeliveryLoop` while it holds the lease.
 
     Without a run it is a standby: another owner holds the lease, or the database is unreachable.
     """
+
+    is_one_of_many = True
 
     def __init__(self, context: Context, seat: Seat, reply: Reply | None) -> None:
         handle = seat.handle
@@ -87,7 +92,7 @@ class SubscriptionActor(SupervisedActor):
 
     def setup(self) -> None:
         self._handle.connect(self.actor_ref)
-        self._outlet = outlet_for(self._seat, self.actor_ref, f"{self.role} handler")
+        self._outlet = outlet_for(self._seat, self._shared, self.actor_ref, f"{self.role} handler")
         self._loop = DeliveryLoop(
             self._shared, self._seat, self._outlet, self.actor_ref, self._alarm
         )
@@ -120,23 +125,29 @@ class SubscriptionActor(SupervisedActor):
                 self._check_ownership(message)
             case Tick():
                 self._alarm_ticked()
-            case Prepared() | HandlerFailed() | SubscriberEnded():
+            case Prepared() | HandlerFailed() | Unsettled() | SubscriberEnded():
                 self._user_code_reported(message)
             case SetPaused(paused, reply):
                 self._set_paused(paused=paused, reply=reply)
-            case Forget():
-                loop.forget_unsent()
+            case Forget() | Changed():
+                loop.stored_otherwise(message)
             case ChildRestarted(child):
                 self._child_restarted(child)
             case _:
                 raise TypeError(f"unexpected message: {shown(message)}")
 
-    def _user_code_reported(self, message: Prepared | HandlerFailed | SubscriberEnded) -> None:
+    def _user_code_reported(
+        self, message: Prepared | HandlerFailed | Unsettled | SubscriberEnded
+    ) -> None:
         match message:
             case Prepared():
                 self._loop.prepared()
-            case HandlerFailed(run, error, events):
-                self._loop.handler_failed(run, error, events)
+            case HandlerFailed():
+                self._loop.handler_failed(message)
+                self._end_if_done()
+            case Unsettled(run, how):
+                if self._loop.unsettled(run, how):
+                    self._fenced()
                 self._end_if_done()
             case SubscriberEnded(None) if self._stop_at is None:
                 self._loop.check_subscriber()
@@ -155,6 +166,7 @@ class SubscriptionActor(SupervisedActor):
         self._end_if_done()
 
     def teardown(self, error: BaseException | None) -> None:
+        LANE.leave()
         directory = self._shared.directory
         directory.tell(Child.PUBLISHER, Unwatch(self._handle.stream_id, self.actor_ref))
         reason = self._reason or reasons.lost(self._handle, "was closed")
@@ -195,20 +207,9 @@ class SubscriptionActor(SupervisedActor):
         return run is not None and run.delivery.in_flight > 0 and self._outlet.is_alive()
 
     def _close_outlet(self, reason: EventStoreError) -> None:
-        if self._outlet is None:
-            return
-        deadline = self._stop_at or time.monotonic()
-        hung = self._loop.close(deadline)
-        if hung is not None:
-            self._warn_of(hung)
-        if not self._outlet.close(reason, deadline):
-            self._warn_of("handler")
-
-    def _warn_of(self, hung: str) -> None:
-        """Name user code that has not returned: its thread stays."""
-        stream_id, name = self._handle.stream_id, self._handle.subscription_name
-        event = f"{hung} still running"
-        log.warning(event, stream_id=stream_id, subscription_name=name)
+        if self._outlet is not None:
+            deadline = self._stop_at or time.monotonic()
+            close_user_code(self._handle, self._loop, self._outlet, reason, deadline)
 
     # ── lease ────────────────────────────────────────────────────────────────────────────────
 
@@ -233,6 +234,8 @@ class SubscriptionActor(SupervisedActor):
         except SubscriptionNotFoundError:
             raise EndOfSubscription(reasons.lost(self._handle, "was deleted")) from None
         except (EventStoreError, ValueError) as error:
+            if isinstance(error, SubscriptionOptionsError) and self._reply is None:
+                raise EndOfSubscription(error) from None
             if self._reply is None:
                 raise
             self._refuse(error)
@@ -338,6 +341,7 @@ class SubscriptionActor(SupervisedActor):
     # ── pausing ──────────────────────────────────────────────────────────────────────────────
 
     def _set_paused(self, *, paused: bool, reply: pykka.ThreadingFuture[None]) -> None:
+        LANE.leave()
         key = (self._handle.stream_id, self._handle.subscription_name)
         deadline = time.monotonic() + self._config.connect_timeout
         try:
@@ -350,10 +354,8 @@ class SubscriptionActor(SupervisedActor):
         answer(reply, None)
 
     def _apply_pause(self, *, paused: bool) -> None:
-        if paused:
-            self._loop.pause()
-        else:
-            self._loop.resume()
+        change = self._loop.pause if paused else self._loop.resume
+        change()
 
     # ── time and other actors ────────────────────────────────────────────────────────────────
 
@@ -380,8 +382,7 @@ class SubscriptionActor(SupervisedActor):
         self._alarm.at(min(now + regular, due if due is not None and due > now else math.inf))
 
     def _watch(self) -> None:
-        directory = self._shared.directory
-        directory.tell(Child.PUBLISHER, Watch(self._handle.stream_id, self.actor_ref))
+        self._shared.directory.tell(Child.PUBLISHER, Watch(self._handle.stream_id, self.actor_ref))
 
     def _child_restarted(self, child: Child) -> None:
         match child:

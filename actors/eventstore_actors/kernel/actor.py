@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -13,6 +14,8 @@ import pykka
 
 from eventstore.model.log import get_logger
 from eventstore.model.safe_text import error_text
+from eventstore_actors.kernel.inbox import Inbox, NoMessage
+from eventstore_actors.kernel.lane import LANE
 from eventstore_actors.kernel.messages import (
     Addressee,
     Beat,
@@ -22,6 +25,7 @@ from eventstore_actors.kernel.messages import (
     Ref,
     Stop,
 )
+from eventstore_actors.kernel.workers import WORKERS
 
 __all__ = ["SupervisedActor", "answer", "current_actor", "is_answered", "refuse", "try_tell"]
 
@@ -36,16 +40,20 @@ class SupervisedActor(pykka.ThreadingActor):
     Life cycle: `setup`, `receive` for every message, `teardown`. An error in one of them, even a
     `SystemExit`, crashes this actor alone; plain pykka would stop every actor of the process.
     A `Stop` calls `stopping`, which ends the actor at once unless it is overridden. `finish` ends
-    the actor from any of its methods. A `Stop` is answered after the teardown.
+    the actor from any of its methods. A `Stop` is answered when nothing is left of it.
+
+    It has a thread only while it has messages: one of `WORKERS`, which may be another one each
+    time. So an actor that waits costs nothing but its memory.
     """
 
-    use_daemon_thread = True
+    is_one_of_many = False
+    """It takes its turns in the `LANE`, and calls `LANE.leave` before what may block."""
 
     def __init__(self, role: str, supervisor: Ref | None) -> None:
         """Create it.
 
         Args:
-            role: Name for logs; the thread is named ``eventstore-<role>``.
+            role: Name for logs; its thread is named ``eventstore-<role>`` meanwhile.
             supervisor: Receives the reports; None: no reports.
         """
         super().__init__()
@@ -57,16 +65,48 @@ class SupervisedActor(pykka.ThreadingActor):
         """The failure that made its supervisor stop it; read by `stopping`. None: a normal stop."""
         self._stop_replies: list[pykka.ThreadingFuture[None]] = []
         self._ended = False
+        self._is_set_up = False
+        self._is_over = False
+        self._process_id = os.getpid()
 
     @staticmethod
-    def _create_actor_inbox() -> queue.SimpleQueue[Any]:
-        # Carries three times as many messages per second as pykka's queue.Queue.
-        return queue.SimpleQueue()
+    def _create_actor_inbox() -> Inbox:
+        return Inbox()
+
+    def _start_actor_loop(self) -> None:
+        WORKERS.actor_started()
+        inbox: Inbox = self.actor_inbox  # type: ignore[assignment]
+        inbox.woken_by(self._wake)
+        inbox.keeps_thread = not self.is_one_of_many
+        self._wake()
+
+    def _wake(self) -> None:
+        if os.getpid() != self._process_id:
+            return  # a child after a fork, where this actor must not run a second time
+        (LANE if self.is_one_of_many else WORKERS).run(self._actor_loop)
+
+    def _actor_loop(self) -> None:
+        """Handle messages until there is none; from then on the next one calls this again."""
+        if self._is_over:
+            return
+        threading.current_thread().name = f"eventstore-{self.role}"
+        try:
+            if not self._is_set_up:
+                self._is_set_up = True
+                self._actor_loop_setup()
+            self._actor_loop_running()
+        except NoMessage:
+            return
+        self._is_over = True
+        self._actor_loop_teardown()
+        WORKERS.actor_ended()
+        for reply in self._stop_replies:
+            answer(reply, None)
 
     # ── hooks for subclasses ─────────────────────────────────────────────────────────────────
 
     def setup(self) -> None:
-        """Prepare in the actor's own thread, before the first message."""
+        """Prepare in a thread of `WORKERS`, before the first message."""
 
     def receive(self, message: Any) -> None:
         """Handle one message; an error crashes the actor."""
@@ -102,7 +142,6 @@ class SupervisedActor(pykka.ThreadingActor):
     # ── hooks of pykka ───────────────────────────────────────────────────────────────────────
 
     def on_start(self) -> None:
-        threading.current_thread().name = f"eventstore-{self.role}"
         try:
             self.setup()
         except BaseException as error:  # noqa: BLE001 - reported, and ends this actor alone
@@ -139,6 +178,8 @@ class SupervisedActor(pykka.ThreadingActor):
         """Report also an error between two messages, which pykka lets end the thread in silence."""
         try:
             super()._actor_loop_running()
+        except NoMessage:
+            raise
         except BaseException as error:  # noqa: BLE001 - reported, and ends this actor alone
             self._end(error)
 
@@ -154,8 +195,6 @@ class SupervisedActor(pykka.ThreadingActor):
         urn = self.actor_urn
         report = ChildStopped(urn, reason) if crash is None else ChildFailed(urn, crash)
         try_tell(self.supervisor, report)
-        for reply in self._stop_replies:
-            reply.set(None)
 
     def _tear_down(self, crash: BaseException | None) -> None:
         self._run_cleanup(self.teardown, crash)

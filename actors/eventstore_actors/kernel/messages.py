@@ -5,6 +5,7 @@ Messages to subscribers are public and lie in `eventstore.model.subscriber_messa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -12,12 +13,13 @@ from typing import Any, Protocol
 import pykka
 from pykka import ActorRef
 
+from eventstore.model.answers import Answer
 from eventstore.model.caught_error import CaughtError
 from eventstore.model.errors import EventStoreError
 from eventstore.model.subscription import Subscription, SubscriptionOptions
+from eventstore.ports.listening import Heard
 from eventstore.ports.ownership import Kept, Progress, Standing
 from eventstore.ports.runtime import Health
-from eventstore.ports.storage import Heard
 from eventstore.ports.stored_events import StoredEvent
 from eventstore_actors.kernel.pulse import Pulse
 
@@ -57,12 +59,32 @@ class EventsCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class LookForEvents:
+    """From the announcer's thread, or a caller, to the publisher: a caller may have committed."""
+
+
+@dataclass(frozen=True, slots=True)
 class HeadHeard:
     """From the listener's thread to the publisher: the new head, and events up to it."""
 
     heard: Heard
     events: tuple[StoredEvent, ...]
     """The first events after the previously read head; there may be more in the storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventsDeleted:
+    """From a caller to the publisher: it deleted events; forget those in memory."""
+
+    done: pykka.ThreadingFuture[None]
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLinked:
+    """From the listener's thread to the publisher: events were linked to streams."""
+
+    versions: Mapping[str, int]
+    """The new version of each stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +139,20 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Erase:
+    """From the publisher to the keeper: there is something to erase of what was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Touched:
     """From the publisher to the keeper: read the rows of these subscriptions again."""
 
     subscription_ids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """From the keeper to an owner: somebody changed the subscription, perhaps its parked events."""
 
 
 # ── ownership and checkpoints ────────────────────────────────────────────────────────────────
@@ -196,6 +228,7 @@ class Subscribe:
     options: SubscriptionOptions
     reply: pykka.ThreadingFuture[Subscription]
     """The handle, once the subscription is owned or a standby; or an exception."""
+    subscription_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +298,16 @@ class SubscriberEnded:
 
 @dataclass(frozen=True, slots=True)
 class HandlerFailed:
-    """From a function subscriber to its subscription: the handler raised, or returned a value."""
+    """To a subscription: the handler raised or returned a value, or an event was refused."""
 
     run: int
     error: CaughtError
+    answer: Answer
+    """What the error says about the batch."""
     events: int
-    """Size of the batch."""
+    """Size of the batch; 1 if an event was refused."""
+    last_position: int
+    """Position of its last event."""
 
 
 # ── life cycle ───────────────────────────────────────────────────────────────────────────────

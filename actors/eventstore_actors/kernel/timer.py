@@ -1,4 +1,4 @@
-"""One thread for every delay, deadline and interval of a runtime, instead of one per actor."""
+"""One thread for every delay, deadline and interval, instead of one per actor."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ class Handle:
     def cancel(self) -> None:
         """Do not send it; a no-op if it was sent or cancelled already."""
         self._ref = self._message = None
+
+    def is_awaited(self) -> bool:
+        """Return whether an actor that lives is to get it."""
+        ref = self._ref
+        return ref is not None and ref.is_alive()
 
     def _tell(self) -> None:
         ref, message = self._ref, self._message
@@ -64,6 +69,12 @@ class Timer:
             self._changed.notify()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout)
+
+    def drop_dead(self) -> None:
+        """Drop the messages to actors that are dead."""
+        with self._changed:
+            self._waiting = [each for each in self._waiting if each[2].is_awaited()]
+            heapq.heapify(self._waiting)
 
     def overdue(self) -> float:
         """Return for how many seconds the oldest message has been due; 0 if none is."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from eventstore.model.errors import EventStoreError, SubscriptionNotFoundError
 from eventstore.model.subscription import WhenOwned
 from eventstore.ports.ownership import Claim, Claimed, Fence, Held, LeaseMark, Standing
+from eventstore_actors.kernel.lane import LANE
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat, is_of_this_process
 
@@ -33,23 +34,25 @@ class _Sight:
 class Claimant:
     """Claims the subscription of one seat whenever it may be free.
 
-    The first claim is by name and may create the subscription. All others are by id: a subscription
-    that was deleted is not created again.
+    The first claim is by name and may create the subscription, unless its id is known. All others
+    are by id: a subscription that was deleted is not created again.
     """
 
     def __init__(self, context: Context, seat: Seat) -> None:
         self._shared = context
         self._seat = seat
         self._sight: _Sight | None = None
+        self._claimed_as_dead = False
+        """The last claim said that the owner had been silent for a lease."""
 
     def claim(self) -> Claimed | Held:
         """Claim once. The first claim is repeated for a moment while the row is locked.
 
         Raises:
             StorageUnavailableError: No answer in time; try again later.
-            SubscriptionNotFoundError: It was deleted after the first claim.
+            SubscriptionNotFoundError: It was deleted since its id is known.
         """
-        is_first = self._seat.subscription_id is None
+        is_first = self._seat.position_id is None
         answer = self._claim()
         until = time.monotonic() + _LOCKED_FOR_A_MOMENT
         while is_first and _is_locked(answer) and time.monotonic() < until:
@@ -66,7 +69,7 @@ class Claimant:
 
         True until the first claim was answered, and when the watched lease counts as dead.
         """
-        return self._seat.subscription_id is None or self._dead_mark() is not None
+        return self._seat.position_id is None or self._dead_mark() is not None
 
     def sees(self, standing: Standing) -> bool:
         """Record what the row says.
@@ -90,7 +93,7 @@ class Claimant:
 
     def must_watch(self, held: Held) -> bool:
         """Return whether only up to a lease of watching can tell that the owner lives."""
-        was_watched = self.is_due()
+        was_watched = self._claimed_as_dead and self.is_due()
         return held.clock_set_back and not (_is_ours(held) or was_watched)
 
     def has_lost(self, fence: Fence) -> bool:
@@ -99,15 +102,16 @@ class Claimant:
         False also while the storage cannot be reached: then nobody knows better.
         """
         handle, deadline = self._seat.handle, time.monotonic() + self._shared.config.connect_timeout
+        LANE.leave()
         try:
-            info = self._shared.storage.subscription_info(
+            stored = self._shared.storage.stored_progress(
                 handle.stream_id, handle.subscription_name, deadline
             )
         except SubscriptionNotFoundError:
             return True
         except EventStoreError:
             return False
-        return (info.subscription_id, info.epoch) != (self._seat.subscription_id, fence.epoch)
+        return (stored.subscription_id, stored.epoch) != (self._seat.subscription_id, fence.epoch)
 
     def _claim(self) -> Claimed | Held:
         handle, config = self._seat.handle, self._shared.config
@@ -120,7 +124,10 @@ class Claimant:
             lease=config.lease,
             subscription_id=self._seat.subscription_id,
             watched=self._dead_mark(),
+            options=self._seat.options.stored,
         )
+        self._claimed_as_dead = claim.watched is not None
+        LANE.leave()
         answer = self._shared.storage.claim(claim, time.monotonic() + config.connect_timeout)
         self._seat.subscription_id = answer.subscription_id
         if isinstance(answer, Claimed):

@@ -14,6 +14,8 @@ from eventstore.ports.ownership import Fence, Kept, Progress, Standing
 from eventstore.ports.storage import KeeperSession
 from eventstore_actors.kernel.actor import SupervisedActor, answer, try_tell
 from eventstore_actors.kernel.messages import (
+    Changed,
+    Erase,
     Flush,
     Keep,
     Ref,
@@ -31,6 +33,9 @@ __all__ = ["Keeper"]
 
 COALESCING = 0.1
 """Seconds for which the progress of all subscriptions is collected into one statement."""
+
+GATHERING = 0.005
+"""Seconds for which releases are collected into one statement: subscriptions end one by one."""
 
 LONGEST_LOOK = 1.0
 """Most seconds between two looks while a subscription waits for its owner, or after a failure."""
@@ -86,6 +91,10 @@ class Keeper(SupervisedActor):
         """Subscriptions to look at with the next `Flush`."""
         self._locked: list[_Locked] = []
         """Ownerships that end when somebody else's transaction does."""
+        self._unerased = False
+        """There may be something to erase of what was deleted for good."""
+        self._cannot_erase = False
+        """The last attempt failed: the role may lack the rights."""
         self._session: KeeperSession | None = None
         self._away = False
         self._alarm = Alarm(context.timer, self.actor_ref, Tick())
@@ -107,6 +116,9 @@ class Keeper(SupervisedActor):
             case Flush():
                 self._release()
                 self._look_at_touched()
+            case Erase():
+                self._unerased = True
+                self._alarm.at(time.monotonic())
             case Touched(subscription_ids):
                 self._touch(subscription_ids)
             case Tick():
@@ -157,11 +169,10 @@ class Keeper(SupervisedActor):
     # ── releasing ────────────────────────────────────────────────────────────────────────────
 
     def _release_soon(self, message: Release) -> None:
-        """Collect releases: all that are in the inbox before the `Flush` share one statement."""
+        """Collect releases: those of a moment share one statement, as when a store is closed."""
         self._entries.pop(message.progress.fence, None)
-        if not self._releases:
-            self.actor_ref.tell(Flush())
         self._releases.append(message)
+        self._alarm.at(time.monotonic() + GATHERING)
 
     def _release(self) -> None:
         """End what is to end, again where a position was locked."""
@@ -210,6 +221,8 @@ class Keeper(SupervisedActor):
             self._look(self._entries.values(), self._standbys.values())
         if self._entries or self._standbys:
             self._alarm.at(self._next_moment())
+        if self._unerased:
+            self._erase()
 
     def _next_moment(self) -> float:
         """Return when the next work is due, if no message arrives before."""
@@ -269,6 +282,23 @@ class Keeper(SupervisedActor):
         if not try_tell(entry.subscription, Renewed(kept, good_until, asked_at)):
             self._entries.pop(kept.fence, None)
 
+    # ── erasing ──────────────────────────────────────────────────────────────────────────────
+
+    def _erase(self) -> None:
+        """Erase a little, and go on after what is in the inbox meanwhile."""
+        assert self._session is not None
+        try:
+            self._unerased = self._session.erase(self._deadline())
+        except EventStoreError as error:
+            self._unerased = False  # the publisher asks again while there is something
+            if not self._cannot_erase:
+                log.warning("deleted events cannot be erased here", error=repr(error))
+            self._cannot_erase = True
+            return
+        self._cannot_erase = False
+        if self._unerased:
+            self._alarm.at(time.monotonic())
+
     # ── looking ──────────────────────────────────────────────────────────────────────────────
 
     def _touch(self, subscription_ids: frozenset[int]) -> None:
@@ -287,6 +317,9 @@ class Keeper(SupervisedActor):
             [e for e in self._entries.values() if e.subscription_id in touched],
             [s for s in self._standbys.values() if s.subscription_id in touched],
         )
+        for entry in tuple(self._entries.values()):
+            if entry.subscription_id in touched:
+                try_tell(entry.subscription, Changed())
         if self._away:
             self._alarm.at(self._look_at())
 

@@ -13,6 +13,7 @@ from eventstore_actors.kernel.pulse import Pulse
 from eventstore_actors.kernel.timer import Timer
 from eventstore_actors.state.announcements import Announcements
 from eventstore_actors.state.commit_turn import CommitTurn
+from eventstore_actors.state.lone_turn import LoneTurn
 from eventstore_actors.state.recent_events import RecentEvents
 
 __all__ = ["Context", "Directory"]
@@ -31,6 +32,7 @@ class Context:
     directory: Directory
     supervisor: Ref | None
     turn: CommitTurn = field(default_factory=CommitTurn)
+    lone_turn: LoneTurn = field(default_factory=LoneTurn)
     listening: Pulse = field(default_factory=Pulse)
     """Awaits the end of what the listener does at present."""
 

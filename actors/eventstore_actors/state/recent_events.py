@@ -163,12 +163,17 @@ class RecentEvents:
         self._run += run
         self._bytes += payload_bytes(run)
         by_stream = self._by_stream
-        for event in run:
+        for number, event in enumerate(run):
             held = by_stream.get(event.stream_id)
             if held is None:
                 by_stream[event.stream_id] = [event]
-            else:
+            elif held[-1].stream_version < event.stream_version:
                 held.append(event)
+            else:
+                # The stream was deleted for good, and this is another one of its name.
+                self._drop_all()
+                self._append(run[number:])
+                return
 
     def _evict_oldest(self) -> None:
         if len(self._run) <= self._max_events and self._bytes <= self._max_bytes:

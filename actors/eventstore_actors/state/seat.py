@@ -42,8 +42,9 @@ class Seat:
     owner: UUID = field(default_factory=uuid4)
     """Claims of the same owner do not fence each other, so a restarted actor goes on at once."""
     subscription_id: int | None = None
-    """Id of the subscription; None until the first claim was answered."""
+    """Id of the subscription; None until the first claim was answered, unless it is known."""
     position_id: int | None = None
+    """None until the first claim was answered."""
     fence: Fence | None = None
     """Of the newest claim that succeeded."""
     run: int = 0

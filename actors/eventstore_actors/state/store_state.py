@@ -45,7 +45,7 @@ class StoreState:
         self.config = config
         self.directory = Directory()
         self.recent = RecentEvents()
-        self.announcements = Announcements()
+        self.announcements = Announcements(config.poll_interval)
         self.turn = CommitTurn()
         self.queue = QueueLimit(config.max_queued_appends, config.max_queued_bytes)
         self._changed = threading.Condition()

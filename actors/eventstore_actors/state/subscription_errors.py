@@ -9,19 +9,26 @@ from eventstore.model.caught_error import CaughtError
 from eventstore.model.errors import (
     DeliveryTimeoutError,
     EventStoreError,
+    SubscriptionError,
     SubscriptionInUseError,
     SubscriptionLostError,
+    UnexpectedAckError,
 )
-from eventstore.model.subscription import Subscription
+from eventstore.model.subscription import Subscription, SubscriptionState
 from eventstore.ports.ownership import Held
 
 __all__ = [
     "ack_overdue",
+    "acknowledged_before",
+    "acknowledged_by_transaction",
     "in_use",
     "lost",
     "not_delivered_in_time",
+    "not_its_batch",
+    "parked_before",
     "preparing_overdue",
     "shown_for",
+    "transaction_ended",
 ]
 
 
@@ -33,6 +40,16 @@ class Named(Protocol):
 
     @property
     def subscription_name(self) -> str: ...
+
+
+class Placed(Named, Protocol):
+    """A handle that has got somewhere."""
+
+    @property
+    def state(self) -> SubscriptionState: ...
+
+    @property
+    def checkpoint(self) -> int: ...
 
 
 def lost(handle: Named, what: str, cause: BaseException | None = None) -> SubscriptionLostError:
@@ -54,6 +71,39 @@ def in_use(handle: Subscription, held: Held) -> SubscriptionInUseError:
     if since is None:
         owner, since = "a transaction that has locked its row", datetime.now(UTC)
     return SubscriptionInUseError(handle.stream_id, handle.subscription_name, owner, since)
+
+
+def acknowledged_before(handle: Subscription, position: int) -> UnexpectedAckError:
+    """Return the error of a subscriber that refuses an event after its acknowledgement."""
+    stream_id, name = handle.stream_id, handle.subscription_name
+    return UnexpectedAckError(stream_id, name, position, reason="is acknowledged already")
+
+
+def parked_before(handle: Named, events: int) -> SubscriptionError:
+    """Return the error of a transactional subscriber of a subscription that has parked events."""
+    stream_id, name = handle.stream_id, handle.subscription_name
+    return SubscriptionError(
+        f"subscription {name!r} to {stream_id!r} has {events:,} parked events, which no"
+        " transactional subscriber gets: let another one handle them, or skip them (skip_parked)",
+        stream_id,
+        name,
+    )
+
+
+def transaction_ended(handle: Named) -> SubscriptionLostError:
+    what = "stopped: its function ended the transaction that it was given; the store commits"
+    return lost(handle, what)
+
+
+def not_its_batch(handle: Named) -> SubscriptionLostError:
+    what = "was taken over, reset or deleted, or another transaction handled the batch"
+    return lost(handle, what)
+
+
+def acknowledged_by_transaction(handle: Named, position: int) -> UnexpectedAckError:
+    why = "is acknowledged by the transaction of its function, and in no other way"
+    key = (handle.stream_id, handle.subscription_name)
+    return UnexpectedAckError(*key, position, reason=why)
 
 
 def ack_overdue(handle: Subscription, seconds: float) -> DeliveryTimeoutError:
@@ -80,7 +130,7 @@ def preparing_overdue(
 
 
 def not_delivered_in_time(
-    handle: Subscription, position: int, timeout: float, last_error: str | None
+    handle: Placed, position: int, timeout: float, last_error: str | None
 ) -> DeliveryTimeoutError:
     stream_id, name = handle.stream_id, handle.subscription_name
     error = "" if last_error is None else f", last error: {last_error}"

@@ -7,12 +7,12 @@ import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Literal
 
 import msgspec
 import pykka
 
 from eventstore.client import lifetime
-from eventstore.model.awaited import Awaited, position_in
 from eventstore.model.caught_error import CaughtError
 from eventstore.model.config import Config
 from eventstore.model.deliveries import DeliveryRun
@@ -25,18 +25,20 @@ from eventstore.model.events import RecordedEvent
 from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.runtime import SubscriptionHealth
 from eventstore.ports.storage import Storage
-from eventstore.ports.waits import BLOCKING, Signal, Waits, run_blocking
+from eventstore.ports.waits import BLOCKING, Waits, run_blocking
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Acknowledge, Ref, SetPaused, Stop, Unsubscribe
 from eventstore_actors.state import subscription_errors as reasons
 from eventstore_actors.state.ack_check import acknowledged_position
 from eventstore_actors.state.acks import Ack, Acks
+from eventstore_actors.state.awaited_handle import AwaitedHandle
+from eventstore_actors.state.nacks import refusal
 from eventstore_actors.state.standstill import Standstill
 
 __all__ = ["SubscriptionHandle"]
 
 
-class SubscriptionHandle:
+class SubscriptionHandle(AwaitedHandle):
     """The handle that `subscribe_*` returns; thread-safe. It survives restarts of its actor.
 
     The actor publishes through it. Every published value is one attribute that the actor alone
@@ -52,16 +54,12 @@ class SubscriptionHandle:
         storage: Storage,
         supervisor: Ref | None,
     ) -> None:
-        self._stream_id = stream_id
-        self._subscription_name = subscription_name
-        self._config = config
-        self._storage = storage
+        super().__init__(stream_id, subscription_name, config, storage)
         self._supervisor = supervisor
         self._actor: Ref | None = None
-        self._state = SubscriptionState.WAITING
-        self._checkpoint = 0
-        self._error: CaughtError | None = None
+        self._acked, self._replays = 0, False
         self._attempts = 0
+        self.skipped = self.parked = 0  # given up, by its actor
         self._in_flight = 0
         self._standstill = Standstill()
         # Weak: an event that somebody keeps must not keep the storage.
@@ -71,8 +69,8 @@ class SubscriptionHandle:
         self._lost: EventStoreError | None = None
         self._reason: EventStoreError | None = None
         self._acks = Acks()
-        self._waiting: list[tuple[float, Signal]] = []
-        """The awaited position of each waiting call, and what wakes it."""
+        self.is_transactional = False
+        """Whether the transactions of its function acknowledge events, and nobody else."""
 
     def __repr__(self) -> str:
         return (
@@ -83,35 +81,14 @@ class SubscriptionHandle:
     # ── for its holder ───────────────────────────────────────────────────────────────────────
 
     @property
-    def stream_id(self) -> str:
-        return self._stream_id
-
-    @property
-    def subscription_name(self) -> str:
-        return self._subscription_name
-
-    @property
-    def state(self) -> SubscriptionState:
-        return self._state
-
-    @property
-    def checkpoint(self) -> int:
-        """Everything up to this position is acknowledged."""
-        return self._checkpoint
-
-    @property
-    def last_error(self) -> BaseException | None:
-        """The error that makes it retry, or that stopped it."""
-        return None if self._error is None else self._error.error
-
-    @property
     def attempts(self) -> int:
-        """Failed deliveries in a row."""
+        """Attempts that the oldest event has used up."""
         return self._attempts
 
     @property
-    def last_error_text(self) -> str | None:
-        return None if self._error is None else self._error.placed_text
+    def last_error_report(self) -> str | None:
+        """The text of the last error, and its traceback from the second line on."""
+        return None if self._error is None else self._error.full_text
 
     @property
     def reason(self) -> EventStoreError | None:
@@ -126,8 +103,10 @@ class SubscriptionHandle:
             checkpoint=self._checkpoint,
             in_flight=self._in_flight,
             seconds_without_progress=self._standstill.seconds(),
-            last_error=self.last_error_text,
+            last_error=self.last_error_report,
             attempts=self._attempts,
+            skipped=self.skipped,
+            parked=self.parked,
         )
 
     def ack(self, what: int | RecordedEvent | Sequence[RecordedEvent]) -> None:
@@ -135,18 +114,35 @@ class SubscriptionHandle:
         # Read before the checks: a run that starts meanwhile has sent no more than this one.
         run, lost = self._run, self._lost
         position = acknowledged_position(what, run)
+        if self.is_transactional:
+            raise reasons.acknowledged_by_transaction(self, position)
         if position > self._sent_ever:
             raise UnexpectedAckError(
                 self._stream_id, self._subscription_name, position, self._sent_ever
             )
         if lost is not None:
             raise reasons.lost(self, f"is no longer owned here: {lost}") from lost
-        if position <= self._checkpoint:
+        if position <= self._acked:
             return
         if position > self._sent:
             raise reasons.lost(self, f"started a new run: position {position} will be redelivered")
         if not self.acknowledge(run.number, position):
             raise reasons.lost(self, f"is being restarted: position {position} will be redelivered")
+
+    def nack(
+        self, event: RecordedEvent, action: Literal["retry", "skip", "park", "stop"], *, reason: str
+    ) -> None:
+        """Refuse *event*; see `eventstore.model.subscription.Subscription`."""
+        lost = self._lost
+        message = refusal(event, action, reason, self._run)
+        if self.is_transactional:
+            raise reasons.acknowledged_by_transaction(self, message.last_position)
+        if lost is not None:
+            raise reasons.lost(self, f"is no longer owned here: {lost}") from lost
+        if message.last_position <= self._acked:
+            raise reasons.acknowledged_before(self, message.last_position)
+        if not try_tell(self._actor, message):
+            raise reasons.lost(self, "is being restarted: all in flight will be redelivered")
 
     def pause(self) -> None:
         """Pause delivery; no batch is sent after this returns."""
@@ -168,34 +164,6 @@ class SubscriptionHandle:
         elif told:
             # Not for the reply: the end of a handler is waited for before, and this may be one.
             self.join_quietly(self._answer_timeout)
-
-    def wait_for(self, what: Awaited, timeout: float) -> None:
-        """Block until *what* is delivered and acknowledged, by whichever process owns it.
-
-        Raises:
-            DeliveryTimeoutError: *timeout* seconds passed, or the subscription stopped.
-        """
-        run_blocking(self.reached(what, timeout, BLOCKING))
-
-    async def reached(
-        self,
-        what: Awaited,
-        timeout: float,
-        waits: Waits,
-    ) -> None:
-        """Do what `wait_for` does, and wait as *waits* does."""
-        position = position_in(self._stream_id, what)
-        deadline = time.monotonic() + timeout
-        while not await self._settled(position, self._poll_time(deadline), waits):
-            if self._state is SubscriptionState.WAITING and await waits.call(
-                self._is_acknowledged_elsewhere, position, deadline
-            ):
-                return
-            if time.monotonic() >= deadline:
-                break
-        if self._checkpoint < position:
-            text = self.last_error_text
-            raise reasons.not_delivered_in_time(self, position, timeout, text) from self.last_error
 
     def join(self, timeout: float | None = None) -> None:
         """Block until it has stopped. SIGTERM and SIGINT close its store meanwhile.
@@ -248,8 +216,16 @@ class SubscriptionHandle:
         self._actor = actor
         self._acks.clear()
 
-    def run_started(self, number: int, checkpoint: int) -> None:
-        self._sent = self._checkpoint = checkpoint
+    def owned(self, subscription_id: int, epoch: int, checkpoint: int) -> None:
+        """Publish where the row stands of which this process is the owner now."""
+        self._checkpoint = checkpoint
+        self._owned = subscription_id, epoch
+
+    def run_started(self, number: int, checkpoint: int, replayed: int | None = None) -> None:
+        """Accept acknowledgements of a new run; *replayed*: it delivers parked events after it."""
+        self._checkpoint = checkpoint
+        self._sent = self._acked = checkpoint if replayed is None else replayed
+        self._replays = replayed is not None
         self._sent_ever = max(self._sent_ever, checkpoint)
         self._in_flight = 0
         self._lost = None
@@ -270,6 +246,8 @@ class SubscriptionHandle:
         if not progressed and state is self._state:
             return
         self._checkpoint = checkpoint
+        if not self._replays:
+            self._acked = checkpoint
         self._state = state
         self._notify()
 
@@ -320,45 +298,6 @@ class SubscriptionHandle:
             reply.get(timeout=max(0.0, deadline - time.monotonic()))
         except pykka.Timeout:
             raise StorageUnavailableError(f"{self!r} did not answer in time") from None
-
-    def _is_settled(self, position: float) -> bool:
-        return self._checkpoint >= position or self._state is SubscriptionState.STOPPED
-
-    def _poll_time(self, deadline: float) -> float:
-        """Return the seconds to wait before the storage is asked how far another owner is."""
-        return max(0.0, min(self._config.poll_interval, deadline - time.monotonic()))
-
-    def _is_acknowledged_elsewhere(self, position: int, deadline: float) -> bool:
-        try:
-            info = self._storage.subscription_info(
-                self._stream_id, self._subscription_name, deadline
-            )
-        except EventStoreError:
-            return False
-        return info.checkpoint >= position
-
-    async def _settled(self, position: float, timeout: float, waits: Waits) -> bool:
-        """Wait until everything up to *position* is acknowledged, or it has stopped.
-
-        Returns:
-            False if *timeout* seconds passed first.
-        """
-        if self._is_settled(position):
-            return True
-        waiter = (position, waits.signal())
-        # Before the value is read again, so that no change is missed.
-        self._waiting.append(waiter)
-        try:
-            await waiter[1].wait(0.0 if self._is_settled(position) else timeout)
-            return self._is_settled(position)
-        finally:
-            self._waiting.remove(waiter)
-
-    def _notify(self) -> None:
-        """Wake those who wait for what has come true."""
-        for position, signal in tuple(self._waiting):
-            if self._is_settled(position):
-                signal.set()
 
 
 def _seconds(timeout: float | None) -> float:

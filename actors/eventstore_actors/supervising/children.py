@@ -16,7 +16,7 @@ from eventstore_actors.appending.writer import Writer
 from eventstore_actors.delivering.subscription_actor import SubscriptionActor
 from eventstore_actors.kernel.actor import try_tell
 from eventstore_actors.kernel.messages import Child, Ref, Stop, ThreadCrashed
-from eventstore_actors.kernel.timer import Timer
+from eventstore_actors.kernel.shared_timer import TIMER
 from eventstore_actors.owning.keeper import Keeper
 from eventstore_actors.state.context import Context
 from eventstore_actors.state.seat import Seat
@@ -36,7 +36,7 @@ take to return, and to end when it is cancelled."""
 
 
 class Children:
-    """The timer, the permanent children and the subscriptions of one supervisor."""
+    """The permanent children and the subscriptions of one supervisor, and what they share."""
 
     def __init__(self, tree: StoreState, storage: Storage, supervisor: Ref) -> None:
         config = tree.config
@@ -46,7 +46,7 @@ class Children:
             codec=Codec(config.serializer, config.types),
             recent=tree.recent,
             announcements=tree.announcements,
-            timer=Timer(self._timer_crashed),
+            timer=TIMER.join(self._timer_crashed),
             directory=tree.directory,
             supervisor=supervisor,
             turn=tree.turn,
@@ -61,7 +61,6 @@ class Children:
 
     def start(self) -> None:
         self._shared.storage.supervise(self._thread_crashed)
-        self._shared.timer.start()
         self.permanent.start_all()
         self.threads.look()
 
@@ -80,7 +79,7 @@ class Children:
         self.seats.close(reason)
         late += self._stop_permanent([Child.WRITER], deadline)
         late += self._stop_permanent([Child.KEEPER, Child.PUBLISHER], deadline)
-        self._shared.timer.stop()
+        TIMER.leave(self._timer_crashed)
         self._shared.storage.close()
         return late
 

@@ -45,6 +45,7 @@ class Opener(threading.Thread):
         init: bool | None,
         give_up_after: float | None,
         pool: object | None,
+        beside: Storage | None = None,
     ) -> None:
         """Prepare; `start` begins to open.
 
@@ -54,6 +55,7 @@ class Opener(threading.Thread):
             init: Install or migrate the schema; None: if the store is private.
             give_up_after: Seconds after which an unreachable storage is a failure; None: never.
             pool: The application's own pool to read by, if any.
+            beside: An open storage whose connections are shared, if any.
         """
         super().__init__(name="eventstore-opener", daemon=True)
         self._tree = tree
@@ -61,6 +63,7 @@ class Opener(threading.Thread):
         self._init = installs(tree.config, init)
         self._give_up_after = give_up_after
         self._pool = pool
+        self._beside = beside
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -69,7 +72,11 @@ class Opener(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._hand_over(storage_for(self._tree.config, pool=self._pool, create=self._init))
+            self._hand_over(
+                storage_for(
+                    self._tree.config, pool=self._pool, create=self._init, beside=self._beside
+                )
+            )
         except BaseException as error:  # noqa: BLE001 - the supervisor decides what it means
             try_tell(self._supervisor, StorageRefused(error))
 

@@ -233,7 +233,12 @@ class Subscriptions:
             *key, config=shared.config, storage=shared.storage, supervisor=shared.supervisor
         )
         taken = _TakenSeat(
-            Seat(handle, message.subscriber, message.options),
+            Seat(
+                handle,
+                message.subscriber,
+                message.options,
+                subscription_id=message.subscription_id,
+            ),
             RestartBudget(shared.config.max_restarts, shared.config.restart_window),
             message.reply,
         )
@@ -300,7 +305,7 @@ class Subscriptions:
             seat.fence,
             handle.checkpoint,
             SubscriptionState.STOPPED,
-            handle.last_error_text,
+            handle.last_error_report,
             handle.attempts,
         )
         self._shared.directory.tell(

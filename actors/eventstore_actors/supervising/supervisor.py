@@ -63,6 +63,7 @@ class StoreSupervisor(SupervisedActor):
         init: bool | None = None,
         open_timeout: float | None = None,
         pool: object | None = None,
+        beside: Storage | None = None,
     ) -> None:
         """Create it; see the class.
 
@@ -75,6 +76,8 @@ class StoreSupervisor(SupervisedActor):
                 Defaults to None: retry without a limit.
             pool: A `psycopg_pool.ConnectionPool` of the application to read by; it stays open.
                 Defaults to one of the store's own.
+            beside: An open storage of the same database, whose connections are shared.
+                Defaults to connections of its own.
         """
         super().__init__("supervisor", None)
         self._config = config
@@ -82,7 +85,12 @@ class StoreSupervisor(SupervisedActor):
         self._tree = StoreState(config)
         share_state(self.actor_ref, self._tree)
         self._opener = Opener(
-            self._tree, self.actor_ref, init=init, give_up_after=open_timeout, pool=pool
+            self._tree,
+            self.actor_ref,
+            init=init,
+            give_up_after=open_timeout,
+            pool=pool,
+            beside=beside,
         )
         self._children: Children | None = None
         self._stop_at: float | None = None

@@ -80,6 +80,7 @@ class Threads:
         yield "keeper", services.overdue(Child.KEEPER), BOUND + 3 * statement
         yield "listener", shared.listening.overdue(), BOUND + config.connect_timeout
         announcing = shared.announcements.pulse.overdue()
-        yield "announcer", announcing, BOUND + QUIET + config.connect_timeout
+        # It looks at transactions of callers first.
+        yield "announcer", announcing, BOUND + QUIET + 2 * config.connect_timeout
         yield "timer", shared.timer.overdue(), BOUND
         yield "watchdog", shared.storage.overdue(), BOUND

@@ -5,20 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import nlargest, nsmallest
-from itertools import accumulate, islice
+from itertools import islice
 from uuid import UUID
 
 import msgspec
 
 from eventstore.model.errors import (
     DuplicateEventError,
+    EventNotFoundError,
+    StreamDeletedError,
     StreamNotFoundError,
     WrongExpectedVersionError,
 )
-from eventstore.model.events import AppendResult, ExpectedVersion, StreamInfo
+from eventstore.model.events import (
+    AppendResult,
+    ExpectedVersion,
+    LinkResult,
+    StreamInfo,
+    named_version,
+)
 from eventstore.model.names import ALL_STREAMS
 from eventstore.model.stream_listing import StreamListing, StreamOrder
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.changes import Deletion, Link
+from eventstore.ports.listening import LinkedStream
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import (
     Append,
     Committed,
@@ -30,17 +40,30 @@ from eventstore.ports.stored_events import (
     StreamAppend,
     as_stored,
     only_checked,
-    payload_bytes,
     placed,
 )
+from eventstore.storages.memory.event_pages import page_of, within_bytes
 
-__all__ = ["EventLog", "ended_by_bytes"]
+__all__ = ["EventLog"]
 
 
 @dataclass(slots=True)
 class _Stream:
     created_at: datetime
+    deleted_at: datetime | None = None
+    version: int = 0
+    """The newest that was ever given out."""
     events: list[StoredEvent] = field(default_factory=list)
+    """Its own and the linked ones, by their `position` in it."""
+    places: dict[UUID, int] = field(default_factory=dict)
+    """Their positions, by id."""
+
+    def put(self, event: StoredEvent) -> int:
+        """Add *event* at the next version. Return that version."""
+        self.version += 1
+        self.events.append(msgspec.structs.replace(event, position=self.version))
+        self.places[event.event_id] = self.version
+        return self.version
 
 
 class EventLog:
@@ -48,30 +71,42 @@ class EventLog:
 
     def __init__(self) -> None:
         self._events: list[StoredEvent] = []
-        self._stored_at: list[datetime] = []
+        self._stored_at: dict[UUID, datetime] = {}
         self._streams: dict[str, _Stream] = {}
         self._by_id: dict[UUID, StoredEvent] = {}
-
-    @property
-    def head(self) -> int:
-        """Newest global position."""
-        return len(self._events)
+        self._links: list[LinkedStream] = []
+        """The linked streams, in commit order."""
+        self.head = 0
+        """Newest global position that was ever given out."""
+        self.deletion_no = 0
+        """Number of the newest hard delete."""
 
     @property
     def newest_id(self) -> UUID | None:
-        """The event at the head."""
-        return self._events[-1].event_id if self._events else None
+        """The event at the head; None if it was deleted."""
+        newest = self._events[-1] if self._events else None
+        return newest.event_id if newest and newest.global_position == self.head else None
 
     def head_of(self, stream_id: str) -> int:
         """Return the newest position of a stream, or of the store for ``$all``; 0 if missing."""
-        return len(self._subscribed(stream_id))
+        if stream_id == ALL_STREAMS:
+            return self.head
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.version
 
     def stored_at(self, event: StoredEvent) -> datetime:
         """Return when *event* was stored; its `created_at` may be the caller's."""
-        return self._stored_at[event.global_position - 1]
+        return self._stored_at[event.event_id]
 
     def append(self, append: Append, now: datetime) -> Outcome:
         """Store *append* atomically, or return why it is refused."""
+        known = self.known_outcome(append, now)
+        if known is not None:
+            return known
+        return Committed(tuple(self._store(part, now) for part in append), now)
+
+    def known_outcome(self, append: Append, now: datetime) -> Outcome | None:
+        """Return the first result of *append*, or why it is refused; None if it can be stored."""
         if any(self._used_id(part) for part in append):
             repeated = self._first_results(append)
             if repeated is not None:
@@ -85,32 +120,34 @@ class EventLog:
             refusal = self._refusal(part)
             if refusal is not None:
                 return refusal
-        return Committed(tuple(self._store(part, now) for part in append), now)
+        return None
 
     def read_stream(
         self, stream_id: str, start: int, count: int, direction: ReadDirection
     ) -> list[StoredEvent]:
-        return _page(self._existing(stream_id).events, start, count, direction)
+        return page_of(self.readable(stream_id), start, count, direction)
 
     def read_all(self, start: int, count: int, direction: ReadDirection) -> list[StoredEvent]:
-        return _page(self._events, start, count, direction)
+        return page_of(self._events, start, count, direction)
+
+    def readable(self, stream_id: str) -> list[StoredEvent]:
+        """Return all events of a stream that can be read, or of the store."""
+        if stream_id == ALL_STREAMS:
+            return self._events
+        stream = self._existing(stream_id)
+        if stream.deleted_at is not None:
+            raise StreamDeletedError(stream_id, stream.deleted_at)
+        return stream.events
 
     def read_after(
         self, stream_id: str, after: int, count: int, max_bytes: int
     ) -> list[StoredEvent]:
         """Read at most *count* events and *max_bytes* bytes; the first event whatever its size."""
-        found: list[StoredEvent] = []
-        size = 0
-        for event in self.after(stream_id, after, count):
-            size += event.size
-            if found and size > max_bytes:
-                break
-            found.append(event)
-        return found
+        return within_bytes(self.after(stream_id, after, count), max_bytes)
 
     def after(self, stream_id: str, position: int, count: int) -> list[StoredEvent]:
         """Return the next events after *position*; a missing stream has none."""
-        return self._subscribed(stream_id)[position : position + count]
+        return page_of(self.subscribed(stream_id), position + 1, count, ReadDirection.FORWARD)
 
     def stream_info(self, stream_id: str) -> StreamInfo:
         if stream_id == ALL_STREAMS:
@@ -120,15 +157,15 @@ class EventLog:
         stream = self._existing(stream_id)
         return StreamInfo(
             stream_id=stream_id,
-            stream_version=len(stream.events),
+            stream_version=stream.version,
             created_at=stream.created_at,
-            deleted_at=None,
+            deleted_at=stream.deleted_at,
         )
 
     @property
     def stream_count(self) -> int:
-        """Number of streams."""
-        return len(self._streams)
+        """Number of streams that are not deleted."""
+        return sum(stream.deleted_at is None for stream in self._streams.values())
 
     def streams(self, listing: StreamListing, after: str | None, count: int) -> list[StreamInfo]:
         """Return the next *count* streams of *listing* after the stream *after*."""
@@ -141,6 +178,65 @@ class EventLog:
     def find(self, event_id: UUID) -> StoredEvent | None:
         """Return the event with this id, as it is in ``$all``."""
         return self._by_id.get(event_id)
+
+    def link(self, link: Link, now: datetime) -> LinkResult:
+        """Link events to a stream, all or none; see `Storage.link`."""
+        stream_id, expected, event_ids = link
+        events = [self._known(event_id) for event_id in event_ids]
+        known = self._streams.get(stream_id)
+        places = [None if known is None else known.places.get(each) for each in event_ids]
+        first, is_own = places[0], any(event.stream_id == stream_id for event in events)
+        if first is not None and not is_own and places == [*range(first, first + len(places))]:
+            return _linked(stream_id, first, len(places), repeated=True)
+        for event_id, place in zip(event_ids, places, strict=True):
+            if place is not None:
+                raise DuplicateEventError(event_id, f"in stream {stream_id!r}")
+        if (refusal := self._unexpected(stream_id, expected)) is not None:
+            raise refusal
+        stream = self._created(stream_id, now)
+        first = stream.version + 1
+        for event in events:
+            version = stream.put(event)
+            self._links.append(LinkedStream(len(self._links) + 1, stream_id, version))
+        return _linked(stream_id, first, len(events), repeated=False)
+
+    def linked(self, after: int, count: int) -> list[LinkedStream]:
+        """Return the next *count* links after number *after*."""
+        return self._links[after : after + count]
+
+    @property
+    def link_no(self) -> int:
+        """Number of the newest link."""
+        return len(self._links)
+
+    def delete_stream(self, deletion: Deletion, now: datetime) -> None:
+        """Delete a stream; see `Storage.delete_stream`."""
+        stream_id, expected, hard = deletion
+        stream = self._existing(stream_id)
+        if (refusal := self._unexpected(stream_id, expected)) is not None:
+            raise refusal
+        if hard:
+            self._erase(stream_id)
+        else:
+            stream.deleted_at = now
+
+    def _erase(self, stream_id: str) -> None:
+        """Delete a stream with its events, and the links to them."""
+        del self._streams[stream_id]
+        for event in self._events:
+            if event.stream_id == stream_id:
+                del self._by_id[event.event_id], self._stored_at[event.event_id]
+        self._events = _others(self._events, stream_id)
+        for stream in self._streams.values():
+            stream.events = _others(stream.events, stream_id)
+            stream.places = {event.event_id: event.position for event in stream.events}
+        self.deletion_no += 1
+
+    def _known(self, event_id: UUID) -> StoredEvent:
+        try:
+            return self._by_id[event_id]
+        except KeyError:
+            raise EventNotFoundError(event_id) from None
 
     def _by_id_after(self, listing: StreamListing, after: str | None, count: int) -> list[str]:
         ids = filter(listing.holds, self._streams)
@@ -159,11 +255,16 @@ class EventLog:
         return list(islice(filter(listing.holds, ids), count))
 
     def holds(self, global_position: int, event_id: UUID) -> bool:
-        """Return whether *event_id* is stored at *global_position*."""
+        """Return whether *event_id* is stored at *global_position*, or was deleted there."""
         event = self._by_id.get(event_id)
-        return event is not None and event.global_position == global_position
+        if event is not None:
+            return event.global_position == global_position
+        found = page_of(self._events, global_position, 1, ReadDirection.FORWARD)
+        is_free = not found or found[0].global_position != global_position
+        return is_free and global_position <= self.head
 
-    def _subscribed(self, stream_id: str) -> list[StoredEvent]:
+    def subscribed(self, stream_id: str) -> list[StoredEvent]:
+        """Return all events of a stream, or of the store; a missing stream has none."""
         if stream_id == ALL_STREAMS:
             return self._events
         stream = self._streams.get(stream_id)
@@ -179,10 +280,17 @@ class EventLog:
         used = self._used_id(part)
         if used is not None:
             return DuplicateEventError(used)
-        version = self.head_of(part.stream_id)
-        if _fits(part.expected_version, version):
+        return self._unexpected(part.stream_id, part.expected_version)
+
+    def _unexpected(self, stream_id: str, expected: int) -> Refusal | None:
+        """Return what is wrong with a stream that is expected at a version; None if nothing is."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.deleted_at is not None:
+            return StreamDeletedError(stream_id, stream.deleted_at)
+        version = self.head_of(stream_id)
+        if _fits(expected, version):
             return None
-        return WrongExpectedVersionError(part.stream_id, _named(part.expected_version), version)
+        return WrongExpectedVersionError(stream_id, named_version(expected), version)
 
     def _used_id(self, part: StreamAppend) -> UUID | None:
         return next((e.event_id for e in part.events if e.event_id in self._by_id), None)
@@ -210,8 +318,7 @@ class EventLog:
         first = self._by_id.get(part.events[0].event_id) if part.events else None
         if first is None:
             return None
-        place = first.global_position - 1
-        run = self._events[place : place + len(part.events)]
+        run = self.after(ALL_STREAMS, first.global_position - 1, len(part.events))
         same_ids = [e.event_id for e in run] == [e.event_id for e in part.events]
         same_stream = all(e.stream_id == part.stream_id for e in run)
         return first if same_ids and same_stream else None
@@ -219,22 +326,23 @@ class EventLog:
     def _store(self, part: StreamAppend, now: datetime) -> AppendResult:
         if not part.events:
             return self._result(part, None, repeated=False)
-        stream = self._streams.get(part.stream_id)
-        if stream is None:
-            stream = _Stream(created_at=part.events[0].created_at or now)
-            self._streams[part.stream_id] = stream
+        stream = self._created(part.stream_id, part.events[0].created_at or now)
         stored = [self._put(part.stream_id, stream, event, now) for event in part.events]
         return self._result(part, stored[0], repeated=False)
+
+    def _created(self, stream_id: str, now: datetime) -> _Stream:
+        """Return a stream, which is created if it is missing."""
+        return self._streams.setdefault(stream_id, _Stream(created_at=now))
 
     def _put(
         self, stream_id: str, stream: _Stream, event: EncodedEvent, now: datetime
     ) -> StoredEvent:
-        global_position = self.head + 1
-        version = len(stream.events) + 1
-        stored = as_stored(event, stream_id, version, global_position, event.created_at or now)
+        version = stream.version + 1
+        self.head += 1
+        stored = as_stored(event, stream_id, version, self.head, event.created_at or now)
         self._events.append(stored)
-        self._stored_at.append(now)
-        stream.events.append(msgspec.structs.replace(stored, position=stored.stream_version))
+        self._stored_at[event.event_id] = now
+        stream.put(stored)
         self._by_id[event.event_id] = stored
         return stored
 
@@ -244,6 +352,15 @@ class EventLog:
         if first is None:
             return only_checked(part, self.head_of(part.stream_id), repeated=repeated)
         return placed(part, first.stream_version, first.global_position, repeated=repeated)
+
+
+def _linked(stream_id: str, first: int, count: int, *, repeated: bool) -> LinkResult:
+    return LinkResult(
+        stream_id=stream_id,
+        first_version=first,
+        last_version=first + count - 1,
+        repeated=repeated,
+    )
 
 
 def _content(event: EncodedEvent | StoredEvent) -> tuple[str, str, bytes]:
@@ -261,24 +378,6 @@ def _fits(expected: int, version: int) -> bool:
             return expected == version
 
 
-def _named(expected: int) -> int | ExpectedVersion:
-    return ExpectedVersion(expected) if expected < 0 else expected
-
-
-def _page(
-    events: list[StoredEvent], start: int, count: int, direction: ReadDirection
-) -> list[StoredEvent]:
-    """Return up to *count* events from the 1-based place *start* on."""
-    if direction is ReadDirection.FORWARD:
-        place = max(start, 1) - 1
-        return events[place : place + count]
-    end = max(min(start, len(events)), 0)
-    return events[max(end - count, 0) : end][::-1]
-
-
-def ended_by_bytes(page: list[StoredEvent], max_bytes: int | None) -> list[StoredEvent]:
-    """Return *page* up to the event with which it has *max_bytes* bytes; None: all of it."""
-    if max_bytes is None or payload_bytes(page) < max_bytes:
-        return page
-    before = accumulate((event.size for event in page), initial=0)
-    return [event for event, size in zip(page, before, strict=False) if size < max_bytes]
+def _others(events: list[StoredEvent], stream_id: str) -> list[StoredEvent]:
+    """Return the events that were not appended to a stream."""
+    return [event for event in events if event.stream_id != stream_id]

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from eventstore.model.names import ALL_STREAMS
+from eventstore.ports.announcing import Announced
+from eventstore.ports.listening import Heard, KnownEvent, LinkedStream
 from eventstore.ports.ownership import Fence, Kept, Progress, Standing
-from eventstore.ports.storage import Announced, Heard, KnownEvent
 from eventstore.ports.stored_events import Append, Outcome, StoredEvent
 from eventstore.storages.memory.shared_store import SharedStore
 from eventstore.storages.memory.subscription_table import Moment
@@ -48,8 +49,7 @@ class MemoryKeeperSession:
 
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
         with self._store.locked(deadline):
-            moment = Moment.now()
-            return [self._store.subscriptions.keep(each, lease, moment) for each in progress]
+            return self._store.subscriptions.keep(progress, lease, Moment.now())
 
     def release(self, progress: Sequence[Progress], deadline: float) -> list[Fence]:
         with self._store.changing(deadline):
@@ -57,6 +57,10 @@ class MemoryKeeperSession:
                 if self._store.subscriptions.release(each):
                     self._store.touch(each.fence.position_id)
         return []
+
+    def erase(self, deadline: float) -> bool:  # noqa: ARG002 - nothing to wait for
+        """Do nothing: a deletion leaves nothing to erase."""
+        return False
 
     def look(self, position_ids: Sequence[int], deadline: float) -> dict[int, Standing]:
         with self._store.locked(deadline):
@@ -78,6 +82,13 @@ class MemoryAnnounceSession:
     ) -> Announced:
         return Announced.UNHEARD
 
+    def committed(
+        self,
+        transactions: Collection[int],
+        deadline: float,  # noqa: ARG002 - the same
+    ) -> dict[int, bool]:
+        return dict.fromkeys(transactions, True)
+
     def close(self) -> None:
         """Nothing to give up."""
 
@@ -90,8 +101,8 @@ class MemoryListener:
         self._connected = False
         self._prompt = True
         self._woken = False
-        self._head = 0
-        self._change = 0
+        self._news = (0, 0, 0, 0)
+        """Head, newest link, deletion and change of a subscription, as of the last look."""
 
     def wait(
         self, timeout: float, *, prompt: bool = True, known: KnownEvent | None = None
@@ -110,6 +121,10 @@ class MemoryListener:
         with self._store.locked(deadline):
             return self._store.log.read_after(ALL_STREAMS, after, count, max_bytes)
 
+    def linked(self, after: int, count: int, deadline: float) -> list[LinkedStream]:
+        with self._store.locked(deadline):
+            return self._store.log.linked(after, count)
+
     def wake(self) -> None:
         with self._store.listening() as changed:
             self._woken = True
@@ -119,8 +134,11 @@ class MemoryListener:
         """Nothing to give up."""
 
     def _has_news(self) -> bool:
-        news = (self._head, self._change) != (self._store.log.head, self._store.newest_change)
-        return news or self._woken
+        return self._woken or self._news != self._present()
+
+    def _present(self) -> tuple[int, int, int, int]:
+        store = self._store
+        return store.log.head, store.log.link_no, store.log.deletion_no, store.newest_change
 
     def _was_woken(self) -> bool:
         return self._woken
@@ -130,10 +148,12 @@ class MemoryListener:
         heard = Heard(
             head=store.log.head,
             reconnected=not self._connected,
-            touched=store.touched_after(self._change) if self._connected else frozenset(),
+            touched=store.touched_after(self._news[-1]) if self._connected else frozenset(),
             newest=store.log.newest_id,
+            deletion_no=store.log.deletion_no,
+            link_no=store.log.link_no,
             holds=known is None or store.log.holds(*known),
         )
-        self._head, self._change = store.log.head, store.newest_change
+        self._news = self._present()
         self._connected, self._woken = True, False
         return heard

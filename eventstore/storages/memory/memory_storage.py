@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 from uuid import UUID
 
 from eventstore.model.checks import shown
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageUnavailableError
-from eventstore.model.events import StreamInfo
+from eventstore.model.event_filter import EventFilter
+from eventstore.model.events import LinkResult, StreamInfo
 from eventstore.model.stream_listing import StreamListing
-from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
-from eventstore.ports.ownership import Claim, Claimed, Held
-from eventstore.ports.storage import ReadDirection
-from eventstore.ports.stored_events import StoredEvent
-from eventstore.storages.memory.event_log import ended_by_bytes
+from eventstore.model.subscription_info import SubscriptionInfo
+from eventstore.ports.changes import Deletion, Link
+from eventstore.ports.effects import Batch, HandledBeforeError, Processed
+from eventstore.ports.ownership import Claim, Claimed, Held, StoredProgress
+from eventstore.ports.parking import Dropped, has_parked
+from eventstore.ports.reads import Examined, ReadDirection
+from eventstore.ports.stored_events import Append, Outcome, StoredEvent
+from eventstore.ports.stored_snapshots import EncodedSnapshot, StoredSnapshot
+from eventstore.ports.waits import Waits
+from eventstore.storages.memory.event_pages import Wanted, ended_by_bytes, examined
+from eventstore.storages.memory.memory_parking import MemoryParking
 from eventstore.storages.memory.memory_sessions import (
     MemoryAnnounceSession,
     MemoryAppendSession,
     MemoryKeeperSession,
     MemoryListener,
 )
+from eventstore.storages.memory.no_projections import NoProjections
 from eventstore.storages.memory.shared_store import SharedStore, join, leave
-from eventstore.storages.memory.subscription_table import Moment, Row
+from eventstore.storages.memory.subscription_infos import info_of, progress_of
+from eventstore.storages.memory.subscription_table import Moment
 
 __all__ = ["MemoryStorage"]
 
 PREFIX = "memory:"
 
 
-class MemoryStorage:
+class MemoryStorage(MemoryParking, NoProjections):
     """Events and subscriptions in the memory of this process.
 
     ``memory:`` is a private store. ``memory:NAME`` is shared by all who open that name in this
@@ -57,6 +67,10 @@ class MemoryStorage:
         with self._opening:
             if self._store is None:
                 self._store = join(self._name, self._schema) if self._name else SharedStore()
+
+    def beside(self, config: Config) -> MemoryStorage:
+        """Return the storage of another schema: a store in memory shares nothing."""
+        return MemoryStorage(config)
 
     def close(self) -> None:
         with self._opening:
@@ -84,6 +98,76 @@ class MemoryStorage:
 
     def announce_session(self) -> MemoryAnnounceSession:
         return MemoryAnnounceSession()
+
+    async def join(self, connection: object, deadline: float, waits: Waits) -> NoReturn:  # noqa: ARG002 - the same for every storage
+        """Refuse: here is nothing that a transaction of PostgreSQL could write to."""
+        raise ValueError(
+            f"connection needs a store in PostgreSQL, and dsn is 'memory:': {shown(connection)}"
+        )
+
+    def in_progress(self, transaction_id: int, deadline: float) -> bool:  # noqa: ARG002 - none is
+        return False
+
+    def check_effects(self) -> NoReturn:
+        """Refuse: here are no transactions that a handler could write in."""
+        raise ValueError("transactional needs a store in PostgreSQL, and dsn is 'memory:'")
+
+    async def checkpoint(
+        self,
+        batch: Batch,  # noqa: ARG002 - the same for every storage
+        connection: object,  # noqa: ARG002
+        deadline: float,  # noqa: ARG002
+        waits: Waits,  # noqa: ARG002
+    ) -> NoReturn:
+        """Refuse, as `check_effects` does."""
+        self.check_effects()
+
+    async def settle(
+        self,
+        batch: Batch,  # noqa: ARG002 - the same for every storage
+        failure: BaseException | None,  # noqa: ARG002
+        waits: Waits,  # noqa: ARG002
+    ) -> NoReturn:
+        """Refuse, as `check_effects` does."""
+        self.check_effects()
+
+    async def process(
+        self,
+        batch: Batch,
+        change: Append | Link | None,
+        deadline: float,
+        waits: Waits,  # noqa: ARG002 - the lock is held for a moment
+    ) -> Processed:
+        """Store *change* and the checkpoint under one lock; see `Effects.process`."""
+        result: Outcome | LinkResult | None = None
+        now = datetime.now(UTC)
+        with self._changing(deadline) as store:
+            if change is not None and not isinstance(change, Link):
+                result = store.log.known_outcome(change, now)
+            if isinstance(result, Exception):
+                return Processed(result)
+            try:
+                move = store.subscriptions.moving(batch)
+            except HandledBeforeError as error:
+                if result is None or error.checkpoint is None or error.checkpoint < batch.last:
+                    raise
+                return Processed(result)
+            if isinstance(change, Link):
+                result = store.log.link(change, now)
+            elif change is not None:
+                result = store.log.append(change, now)
+            move()
+        return Processed(result)
+
+    async def handle(
+        self,
+        batch: Batch,  # noqa: ARG002 - the same for every storage
+        handler: Callable[[Any], Awaitable[object]],  # noqa: ARG002
+        idle: float,  # noqa: ARG002
+        waits: Waits,  # noqa: ARG002
+    ) -> NoReturn:
+        """Refuse, as `check_effects` does."""
+        self.check_effects()
 
     def read_stream(
         self,
@@ -116,6 +200,42 @@ class MemoryStorage:
         with self._locked(deadline) as store:
             return store.log.read_after(stream_id, after, count, max_bytes)
 
+    def read_matching(
+        self,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        event_filter: EventFilter,
+        deadline: float,
+        max_bytes: int | None = None,
+    ) -> Examined:
+        with self._locked(deadline) as store:
+            events = store.log.readable(stream_id)
+            head = store.log.head_of(stream_id)
+            wanted = Wanted(event_filter, count, max_bytes)
+            return examined(events, head, start, direction, wanted)
+
+    def read_matching_after(
+        self,
+        stream_id: str,
+        after: int,
+        count: int,
+        max_bytes: int,
+        event_filter: EventFilter,
+        deadline: float,
+    ) -> Examined:
+        with self._locked(deadline) as store:
+            events = store.log.subscribed(stream_id)
+            head = store.log.head_of(stream_id)
+            wanted = Wanted(event_filter, count, max_bytes)
+            return examined(events, head, after + 1, ReadDirection.FORWARD, wanted)
+
+    def end_after(self, stream_id: str, after: int, deadline: float) -> int:
+        with self._locked(deadline) as store:
+            left = store.log.after(stream_id, after, 1)
+            return after if left else max(after, store.log.head_of(stream_id))
+
     def stream_info(self, stream_id: str, deadline: float) -> StreamInfo:
         with self._locked(deadline) as store:
             return store.log.stream_info(stream_id)
@@ -138,6 +258,42 @@ class MemoryStorage:
         with self._locked(deadline) as store:
             return store.log.holds(global_position, event_id)
 
+    def link(self, link: Link, deadline: float) -> LinkResult:
+        with self._changing(deadline) as store:
+            return store.log.link(link, datetime.now(UTC))
+
+    def delete_stream(self, deletion: Deletion, deadline: float) -> None:
+        with self._changing(deadline) as store:
+            store.log.delete_stream(deletion, datetime.now(UTC))
+            if deletion.hard:
+                store.snapshots.forget(deletion.stream_id)
+                store.parked.forget_stream(deletion.stream_id)
+                for subscription_id in store.subscriptions.start_over(deletion.stream_id):
+                    store.parked.forget_after(subscription_id, 0)
+                    store.touch(subscription_id)
+
+    def record_snapshot(
+        self, stream_id: str, stream_version: int, snapshot: EncodedSnapshot, deadline: float
+    ) -> bool:
+        with self._locked(deadline) as store:
+            return store.snapshots.record(stream_id, stream_version, snapshot, Moment.now().time)
+
+    def read_snapshot(
+        self, stream_id: str, snapshot_type: str, deadline: float
+    ) -> StoredSnapshot | None:
+        with self._locked(deadline) as store:
+            return store.snapshots.read(stream_id, snapshot_type)
+
+    def read_from_snapshot(
+        self, stream_id: str, snapshot_type: str, count: int, deadline: float
+    ) -> tuple[StoredSnapshot | None, list[StoredEvent]]:
+        with self._locked(deadline) as store:
+            return store.snapshots.read_from(stream_id, snapshot_type, count)
+
+    def delete_snapshot(self, stream_id: str, snapshot_type: str, deadline: float) -> bool:
+        with self._locked(deadline) as store:
+            return store.snapshots.delete(stream_id, snapshot_type)
+
     def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
         with self._locked(deadline) as store:
             return store.subscriptions.claim(claim, Moment.now())
@@ -145,13 +301,22 @@ class MemoryStorage:
     def subscriptions(self, deadline: float) -> list[SubscriptionInfo]:
         with self._locked(deadline) as store:
             moment = Moment.now()
-            return [_info(store, row, moment) for row in store.subscriptions.rows()]
+            return [info_of(store, row, moment) for row in store.subscriptions.rows()]
 
     def subscription_info(
         self, stream_id: str, subscription_name: str, deadline: float
     ) -> SubscriptionInfo:
         with self._locked(deadline) as store:
-            return _info(store, store.subscriptions.row(stream_id, subscription_name), Moment.now())
+            return info_of(
+                store, store.subscriptions.row(stream_id, subscription_name), Moment.now()
+            )
+
+    def stored_progress(
+        self, stream_id: str, subscription_name: str, deadline: float
+    ) -> StoredProgress:
+        with self._locked(deadline) as store:
+            row = store.subscriptions.row(stream_id, subscription_name)
+            return progress_of(store, row, Moment.now())
 
     def set_paused(
         self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
@@ -161,13 +326,22 @@ class MemoryStorage:
 
     def reset_subscription(
         self, stream_id: str, subscription_name: str, position: int, deadline: float
-    ) -> None:
+    ) -> Dropped:
         with self._changing(deadline) as store:
-            store.touch(store.subscriptions.reset(stream_id, subscription_name, position))
+            subscription_id = store.subscriptions.reset(stream_id, subscription_name, position)
+            store.touch(subscription_id)
+            return store.parked.forget_after(subscription_id, position)
 
-    def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
+    def delete_subscription(
+        self, stream_id: str, subscription_name: str, deadline: float, *, drop_parked: bool = False
+    ) -> Dropped:
         with self._changing(deadline) as store:
-            store.touch(store.subscriptions.delete(stream_id, subscription_name))
+            subscription_id = store.subscriptions.row(stream_id, subscription_name).subscription_id
+            if not drop_parked and (parked := store.parked.of(subscription_id)):
+                raise has_parked(stream_id, subscription_name, len(parked))
+            store.subscriptions.delete(stream_id, subscription_name)
+            store.touch(subscription_id)
+            return store.parked.forget_after(subscription_id, 0)
 
     def _opened(self) -> SharedStore:
         store = self._store
@@ -186,38 +360,3 @@ class MemoryStorage:
         store = self._opened()
         with store.changing(deadline):
             yield store
-
-
-def _info(store: SharedStore, row: Row, moment: Moment) -> SubscriptionInfo:
-    held = row.holder(moment)
-    head = store.log.head_of(row.stream_id)
-    return SubscriptionInfo(
-        subscription_id=row.subscription_id,
-        stream_id=row.stream_id,
-        subscription_name=row.subscription_name,
-        owner=held.owner_name if held else None,
-        since=held.since if held else None,
-        epoch=row.epoch,
-        state=row.state if held else _free(row.state),
-        checkpoint=row.checkpoint,
-        head=head,
-        lag_events=max(head - row.checkpoint, 0),
-        lag_seconds=_lag_seconds(store, row, moment.time),
-        paused=row.paused,
-        last_error=row.last_error,
-        attempts=row.attempts,
-        created_at=row.created_at,
-    )
-
-
-def _free(state: SubscriptionState) -> SubscriptionState:
-    """Return the state to show for a row without an owner."""
-    stopped = state is SubscriptionState.STOPPED
-    return SubscriptionState.STOPPED if stopped else SubscriptionState.WAITING
-
-
-def _lag_seconds(store: SharedStore, row: Row, now: datetime) -> float:
-    waiting = store.log.after(row.stream_id, row.checkpoint, 1)
-    if not waiting:
-        return 0.0
-    return max((now - store.log.stored_at(waiting[0])).total_seconds(), 0.0)

@@ -10,6 +10,8 @@ from time import monotonic
 
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.storages.memory.event_log import EventLog
+from eventstore.storages.memory.parked_table import ParkedTable
+from eventstore.storages.memory.snapshot_table import SnapshotTable
 from eventstore.storages.memory.subscription_table import SubscriptionTable
 
 __all__ = ["SharedStore", "join", "leave"]
@@ -21,7 +23,9 @@ class SharedStore:
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
         self.log = EventLog()
+        self.snapshots = SnapshotTable(self.log)
         self.subscriptions = SubscriptionTable(self.log.head_of)
+        self.parked = ParkedTable()
         self._changes = count(1)
         self._touched: dict[int, int] = {}
         """Number of the newest change, by subscription."""

@@ -5,17 +5,20 @@ The time is passed in as a `Moment`: the time of day, and a monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from json import dumps
 from time import monotonic
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
 from eventstore.model.checks import check_within
-from eventstore.model.errors import SubscriptionNotFoundError
-from eventstore.model.subscription import Origin, Start, SubscriptionState
+from eventstore.model.errors import SubscriptionNotFoundError, SubscriptionOptionsError
+from eventstore.model.subscription import SubscriptionState
+from eventstore.model.subscription_start import Origin, Start
+from eventstore.ports.effects import Batch, HandledBeforeError
 from eventstore.ports.ownership import (
     Claim,
     Claimed,
@@ -25,6 +28,7 @@ from eventstore.ports.ownership import (
     LeaseMark,
     Progress,
     Standing,
+    Tried,
 )
 
 __all__ = ["Moment", "Row", "SubscriptionTable"]
@@ -67,12 +71,18 @@ class Row:
     subscription_name: str
     checkpoint: int
     created_at: datetime
+    options: Mapping[str, Any] | None = None
+    """What every claimant must agree on; None: it is what the next one says."""
     epoch: int = 0
     held: Ownership | None = None
     paused: bool = False
     state: SubscriptionState = SubscriptionState.WAITING
     last_error: str | None = None
     attempts: int = 0
+    owner_died: bool = False
+    """The owner before this one did not release it."""
+    tried: Tried | None = None
+    """After that: the event that was handed out alone."""
 
     def matches(self, fence: Fence) -> bool:
         return (
@@ -88,8 +98,14 @@ class Row:
         """Make *owner* the owner. Fences the previous one."""
         if self.held is None or self.held.owner != owner:
             self.epoch += 1
+            self.owner_died = self.held is not None
             self.held = Ownership(owner, owner_name, moment.time, moment.time, moment.monotonic)
         self.held.renew(moment, lease)
+
+    def free(self) -> None:
+        """End the ownership."""
+        self.held = self.tried = None
+        self.owner_died = False
 
     def mark(self, held: Ownership) -> LeaseMark:
         return LeaseMark(held.owner, self.epoch, held.renewed_at)
@@ -117,6 +133,11 @@ class SubscriptionTable:
         row = self.row(*key)
         if claim.subscription_id not in {None, row.subscription_id}:
             raise SubscriptionNotFoundError(*key)
+        if row.options is None:
+            row.options = claim.options
+        # As JSON: True is not 1.
+        if dumps(row.options) != dumps(claim.options):
+            raise SubscriptionOptionsError(*key, row.options, claim.options)
         held = row.holder(moment)
         if held is not None and held.owner != claim.owner and row.mark(held) != claim.watched:
             number, mark = row.subscription_id, row.mark(held)
@@ -125,29 +146,58 @@ class SubscriptionTable:
         fence = Fence(row.subscription_id, claim.owner, row.epoch)
         head = self.head_of(claim.stream_id)
         return Claimed(
-            row.subscription_id, fence, row.checkpoint, head, paused=row.paused, created=created
+            row.subscription_id,
+            fence,
+            row.checkpoint,
+            head,
+            paused=row.paused,
+            created=created,
+            owner_died=row.owner_died,
+            tried=row.tried,
         )
 
-    def keep(self, progress: Progress, lease: float, moment: Moment) -> Kept:
-        """Renew one lease and store its progress, if its fence still matches."""
+    def keep(self, progress: Sequence[Progress], lease: float, moment: Moment) -> list[Kept]:
+        """Renew leases and store their progress where the fence still matches."""
+        for each in progress:
+            if (row := self.owned(each.fence)) is not None:
+                assert row.held is not None
+                row.held.renew(moment, lease)
+                self._store(row, each)
+        return [self._kept(each) for each in progress]
+
+    def _kept(self, progress: Progress) -> Kept:
+        """Say what became of the row, of which an earlier fence may have asked, too."""
         fence = progress.fence
         row = self._rows.get(fence.position_id)
         if row is None:
             return Kept(fence, owned=False, stored=True, checkpoint=0, paused=False)
-        owned = row.matches(fence)
-        if owned:
-            assert row.held is not None
-            row.held.renew(moment, lease)
-            self._store(row, progress)
+        owned = row.matches(fence) and row.checkpoint >= progress.least
         return Kept(fence, owned=owned, stored=True, checkpoint=row.checkpoint, paused=row.paused)
+
+    def moving(self, batch: Batch) -> Callable[[], None]:
+        """Return what stores the checkpoint of *batch*.
+
+        Raises:
+            HandledBeforeError: It belongs to another owner, was handled before, or is not there.
+        """
+        row = self.owned(batch.fence)
+        if row is None or batch.last > self.head_of(row.stream_id):
+            raise HandledBeforeError(None)
+        if not batch.least <= row.checkpoint <= batch.after:
+            raise HandledBeforeError(row.checkpoint)
+
+        def move() -> None:
+            row.checkpoint = batch.last
+
+        return move
 
     def release(self, progress: Progress) -> bool:
         """Store the last progress and free the row. Return False if the fence does not match."""
-        row = self._rows.get(progress.fence.position_id)
-        if row is None or not row.matches(progress.fence):
+        row = self.owned(progress.fence)
+        if row is None:
             return False
         self._store(row, progress)
-        row.held = None
+        row.free()
         return True
 
     def look(self, ids: Collection[int], moment: Moment) -> dict[int, Standing]:
@@ -165,6 +215,11 @@ class SubscriptionTable:
         except KeyError:
             raise SubscriptionNotFoundError(stream_id, subscription_name) from None
 
+    def owned(self, fence: Fence) -> Row | None:
+        """Return the row that *fence* is the right to change; None if it does not match."""
+        row = self._rows.get(fence.position_id)
+        return row if row is not None and row.matches(fence) else None
+
     def set_paused(self, stream_id: str, subscription_name: str, *, paused: bool) -> int:
         """Pause or resume a subscription. Return its id."""
         row = self.row(stream_id, subscription_name)
@@ -175,11 +230,25 @@ class SubscriptionTable:
         """Set the checkpoint and fence the owner. Return the subscription's id."""
         row = self.row(stream_id, subscription_name)
         row.checkpoint = check_within("position", position, stream_id, self.head_of(stream_id))
+        row.options = None
         row.epoch += 1
-        row.held = None
+        row.free()
         row.last_error = None
         row.attempts = 0
         return row.subscription_id
+
+    def start_over(self, stream_id: str) -> list[int]:
+        """Reset the subscriptions to a stream that is gone, and fence their owners.
+
+        Returns:
+            Their ids.
+        """
+        rows = [row for row in self._rows.values() if row.stream_id == stream_id]
+        for row in rows:
+            row.checkpoint = 0
+            row.epoch += 1
+            row.free()
+        return [row.subscription_id for row in rows]
 
     def delete(self, stream_id: str, subscription_name: str) -> int:
         """Delete a row. Return the subscription's id."""
@@ -210,7 +279,8 @@ class SubscriptionTable:
                 assert_never(start)
 
     def _store(self, row: Row, progress: Progress) -> None:
-        if row.checkpoint < progress.checkpoint <= self.head_of(row.stream_id):
+        head = self.head_of(row.stream_id)
+        if progress.least <= row.checkpoint < progress.checkpoint <= head:
             row.checkpoint = progress.checkpoint
         row.state = progress.state
         row.last_error = progress.last_error

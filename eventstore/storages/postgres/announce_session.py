@@ -15,12 +15,13 @@ import psycopg
 
 from eventstore.model.errors import EventStoreError
 from eventstore.model.log import get_logger
-from eventstore.ports.storage import Announced
+from eventstore.ports.announcing import Announced
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
+from eventstore.storages.postgres.connecting.lender import Lender
+from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to
 from eventstore.storages.postgres.moments import lock_wait
-from eventstore.storages.postgres.statements import Statements
+from eventstore.storages.postgres.statements import Channel, Statements
 
 __all__ = [
     "LONGEST_WAIT",
@@ -48,6 +49,12 @@ class OwnSessions:
 
     announcing: set[int] = field(default_factory=set)
     listening: set[int] = field(default_factory=set)
+    shared: OwnSessions | None = None
+    """Those that the storage shares with others."""
+
+    @property
+    def all_listening(self) -> set[int]:
+        return self.listening if self.shared is None else self.listening | self.shared.listening
 
 
 class Audience:
@@ -69,18 +76,18 @@ class Audience:
         """
         now = time.monotonic()
         if now >= self._known_until:
-            own = arrays.int4_array(self._own.listening)
+            own = arrays.int4_array(self._own.all_listening)
             ((self._known,),) = connection.execute(self._statements.others_listen, (own,), deadline)
             self._known_until = now + _PRESENT if self._known else -math.inf
         return self._known
 
 
 class PostgresAnnounceSession:
-    """A connection that announces. Opened when there is something to announce."""
+    """Announces over a connection that is opened when there is something to announce."""
 
     def __init__(
         self,
-        connection: KeptConnection,
+        connection: Lender,
         statements: Statements,
         own: OwnSessions,
         audience: Audience,
@@ -88,7 +95,7 @@ class PostgresAnnounceSession:
         """Prepare; connects later.
 
         Args:
-            connection: Not used by anything else.
+            connection: Closed with the session. Its connections announce only, and read.
             statements: The statements of the store.
             own: Shared with the listener of the same storage.
             audience: Of the store.
@@ -119,6 +126,20 @@ class PostgresAnnounceSession:
             _log.debug("an announcement was lost", error=str(error))
             return Announced.LOST
 
+    def committed(self, transactions: Collection[int], deadline: float) -> dict[int, bool]:
+        """Look at transactions; see `AnnounceSession.committed`."""
+        ids, statement = arrays.int8_array(transactions), self._statements.transaction_status
+        try:
+            rows = self._connection.run_once(
+                lambda c: c.execute(statement, (ids,), deadline), deadline
+            )
+        except (psycopg.Error, EventStoreError) as error:
+            if isinstance(error, psycopg.Error) and reaction_to(error) is Reaction.SINGLY:
+                # The database was set back and has not come to one of them again.
+                return dict.fromkeys(transactions, True)
+            return {}
+        return {number: status != "aborted" for number, status in rows if status != "in progress"}
+
     @property
     def closed(self) -> bool:
         return self._connection.closed
@@ -147,7 +168,7 @@ def payloads(*, events: bool, subscriptions: Collection[int]) -> list[str]:
 
 def send_news(
     connection: GuardedConnection,
-    statements: Statements,
+    channel: Channel,
     payload: str,
     deadline: float,
     longest_wait: float = LONGEST_WAIT,
@@ -158,11 +179,11 @@ def send_news(
         psycopg.Error: As the driver raises it.
     """
     wait = max(1, min(lock_wait(deadline), int(1000 * longest_wait)))
-    arguments = (f"{wait}ms", statements.channel, payload)
+    arguments = (f"{wait}ms", channel.channel, payload)
     try:
-        connection.execute(statements.notify, arguments, deadline)
+        connection.execute(channel.notify, arguments, deadline)
     except psycopg.errors.ProgramLimitExceeded:
         # The server's queue is full. What everybody has read meanwhile leaves it only for a page
         # that is full, which no longer happens, or for this question.
-        connection.execute(statements.queue_usage, (), deadline)
+        connection.execute(channel.queue_usage, (), deadline)
         raise

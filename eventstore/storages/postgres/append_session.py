@@ -22,7 +22,7 @@ from eventstore.model.errors import (
     StreamDeletedError,
     WrongExpectedVersionError,
 )
-from eventstore.model.events import AppendResult, ExpectedVersion
+from eventstore.model.events import AppendResult, named_version
 from eventstore.ports.stored_events import (
     Append,
     Committed,
@@ -31,6 +31,7 @@ from eventstore.ports.stored_events import (
     Refusal,
     StoredOtherwiseError,
     StreamAppend,
+    WatchedAppend,
     only_checked,
     placed,
 )
@@ -38,11 +39,17 @@ from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.announce_session import Audience, send_news
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
-from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, translated
+from eventstore.storages.postgres.connecting.sqlstates import (
+    LOCK_NOT_AVAILABLE,
+    Reaction,
+    reaction_to,
+    translated,
+)
 from eventstore.storages.postgres.moments import lock_wait, utc
 from eventstore.storages.postgres.statements import Statements
+from eventstore.storages.postgres.write_lock import held_by
 
-__all__ = ["PostgresAppendSession"]
+__all__ = ["PostgresAppendSession", "append_arguments", "outcomes"]
 
 _LOOKS = 100
 """Number of commits, after one with a duplicate id, that look up the event ids first.
@@ -67,6 +74,8 @@ class PostgresAppendSession:
         self._statements = statements
         self._audience = audience
         self._looks = 0
+        self._holder = ""
+        """Who held the write lock, for which the last append waited in vain."""
 
     @property
     def connected(self) -> bool:
@@ -78,11 +87,10 @@ class PostgresAppendSession:
 
     def append(self, appends: Sequence[Append], deadline: float) -> list[Outcome]:
         """Store *appends* in one commit; see `AppendSession.append`."""
-        try:
-            arguments = append_arguments(appends)
-        except Exception as error:
-            # Not sent: without this, a runtime could not tell, and the outcome would be unknown.
-            raise StorageError(f"the append cannot be sent: {error!r}") from error
+        arguments = append_arguments(appends)
+        for append in appends:
+            if isinstance(append, WatchedAppend):
+                append.note_sending()
 
         def send(connection: GuardedConnection) -> list[tuple[Any, ...]]:
             try:
@@ -98,9 +106,12 @@ class PostgresAppendSession:
         except psycopg.Error as error:
             if reaction_to(error) is Reaction.LOST:
                 raise OutcomeUnknownError(_lost(error, deadline)) from error
-            raise translated(error, "the append failed") from error
+            raise translated(
+                error, f"the append failed{self._for_lock(error, deadline)}"
+            ) from error
         self._looks = max(0, self._looks - 1)
-        return list(_outcomes(appends, rows))
+        self._holder = ""
+        return list(outcomes(appends, rows))
 
     def announce(self, wait: float) -> None:
         """Notify all listeners; see `AppendSession.announce`."""
@@ -127,6 +138,15 @@ class PostgresAppendSession:
             raise OutcomeUnknownError("stored here, but a standby may not have it")
         return rows
 
+    def _for_lock(self, error: psycopg.Error, deadline: float) -> str:
+        """Return who holds the write lock, if *error* says that a lock was not free in time."""
+        if error.sqlstate != LOCK_NOT_AVAILABLE:
+            return ""
+        found = held_by(self._connection, self._statements, deadline)
+        # The last attempt may be too short for a look.
+        self._holder = self._holder if found is None else found
+        return self._holder
+
     @property
     def closed(self) -> bool:
         return self._connection.closed
@@ -146,7 +166,19 @@ def _lost(error: psycopg.Error, deadline: float) -> str:
 
 
 def append_arguments(appends: Sequence[Append]) -> tuple[arrays.BinaryArray, ...]:
-    """Return the arguments of ``append_events`` after the first two; see `schema.sql`."""
+    """Return the arguments of ``append_events`` after the first two; see `schema.sql`.
+
+    Raises:
+        StorageError: They cannot be sent.
+    """
+    try:
+        return _arguments(appends)
+    except Exception as error:
+        # Not sent: without this, a runtime could not tell, and the outcome would be unknown.
+        raise StorageError(f"the append cannot be sent: {error!r}") from error
+
+
+def _arguments(appends: Sequence[Append]) -> tuple[arrays.BinaryArray, ...]:
     parts = [part for append in appends for part in append]
     events = [event for part in parts for event in part.events]
     counts = [len(part.events) for part in parts]
@@ -245,7 +277,8 @@ class Row(NamedTuple):
     stored_at: datetime
 
 
-def _outcomes(appends: Sequence[Append], rows: Iterable[tuple[Any, ...]]) -> Iterator[Outcome]:
+def outcomes(appends: Sequence[Append], rows: Iterable[tuple[Any, ...]]) -> Iterator[Outcome]:
+    """Yield the outcome of each append, from the rows of ``append_events``."""
     remaining = map(Row._make, rows)
     for append in appends:
         yield _outcome(list(zip(append, remaining, strict=False)))
@@ -270,9 +303,8 @@ def _outcome(parts: list[tuple[StreamAppend, Row]]) -> Outcome:
 def _refusal(part: StreamAppend, row: Row) -> Refusal | None:
     match row.status:
         case Status.WRONG_VERSION:
-            expected = part.expected_version
-            named = ExpectedVersion(expected) if expected < 0 else expected
-            return WrongExpectedVersionError(part.stream_id, named, row.version)
+            expected = named_version(part.expected_version)
+            return WrongExpectedVersionError(part.stream_id, expected, row.version)
         case Status.STREAM_DELETED:
             return StreamDeletedError(part.stream_id)
         case Status.ID_USED:

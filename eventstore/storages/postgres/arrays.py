@@ -1,7 +1,7 @@
 """Arrays in PostgreSQL's binary format, built by joining bytes.
 
 They are several times faster than the driver's. Each has one fixed type, so that a statement is
-prepared once, whatever the values are. Pure, except for the registration with a connection.
+prepared once, whatever the values are. Pure, except for the registration.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from struct import Struct
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 from uuid import UUID
 
-import psycopg
 from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
+from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.pq import Format
 
 __all__ = [
@@ -169,7 +168,7 @@ _DUMPERS = {
 }
 
 
-def register_arrays(connection: psycopg.Connection[Any]) -> None:
-    """Register the arrays of this module with *connection*."""
+def register_arrays(adapters: AdaptersMap) -> None:
+    """Register the arrays of this module among *adapters*."""
     for kind, dumper in _DUMPERS.items():
-        connection.adapters.register_dumper(kind, dumper)
+        adapters.register_dumper(kind, dumper)

@@ -63,7 +63,11 @@ class BackgroundConnection:
             self._attempts.start()
             return False
         failed_before = self.failure is not None
-        self.current, self.failure = self._attempts.outcome()
+        try:
+            self.current, self.failure = self._attempts.outcome()
+        except BaseException:
+            self._attempts = None
+            raise
         if self.current is not None:
             self._attempts, self._made_at = None, time.monotonic()
         return self.settled and not (failed_before and self.current is None)

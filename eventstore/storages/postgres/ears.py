@@ -14,7 +14,7 @@ from psycopg.pq import PGnotify
 from eventstore.storages.postgres.announce_session import OwnSessions
 from eventstore.storages.postgres.bell import Bell
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.statements import Statements
+from eventstore.storages.postgres.statements import Channel
 
 __all__ = ["Ears", "Hints"]
 
@@ -61,15 +61,23 @@ class Ears:
     ours. Only the probe tells: it is announced where events are read, and heard here.
     """
 
-    def __init__(self, statements: Statements, own: OwnSessions, bell: Bell) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        own: OwnSessions,
+        bell: Bell,
+        others: Callable[[psycopg.Notify], object] = lambda _: None,
+    ) -> None:
         """Prepare; `attach` gives it a connection.
 
         Args:
-            statements: The statements of the store.
+            channel: The statements of the channel of the store.
             own: The sessions of this storage, whose notifications are ignored.
             bell: Ends `receive`.
+            others: Called with what is heard on other channels. Defaults to no effect.
         """
-        self._statements = statements
+        self._channel = channel
+        self._others = others
         self._own = own
         self._bell = bell
         self._hints = Hints()
@@ -129,7 +137,7 @@ class Ears:
         assert self.connection is not None
         self._prove_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        self.connection.execute(self._statements.listen, (), deadline)
+        self.connection.execute(self._channel.listen, (), deadline)
         self._listened, self._prompt = True, None
         self._probe = f"p{uuid4()}"
         try:
@@ -163,12 +171,12 @@ class Ears:
             psycopg.Error, StorageUnavailableError: As the connection raises it.
         """
         assert self.connection is not None
-        wanted = self._statements.listen if prompt else self._statements.unlisten
+        wanted = self._channel.listen if prompt else self._channel.unlisten
         self.connection.execute(wanted, (), deadline)
         self._own.listening = {self.connection.raw.info.backend_pid}
         if self.hearing:
             name = self._own_name[:40] + mark if prompt else self._own_name
-            self.connection.execute(self._statements.name_session, (name,), deadline)
+            self.connection.execute(self._channel.name_session, (name,), deadline)
         self._prompt = prompt
 
     def stumble(self, error: Exception) -> None:
@@ -217,9 +225,9 @@ class Ears:
 
     def _hear(self, notify: psycopg.Notify) -> None:
         # A session shared through a pooler may still listen to the channels of others.
-        if notify.channel != self._statements.channel:
-            return
-        if notify.payload == self._probe:
+        if notify.channel != self._channel.channel:
+            self._others(notify)
+        elif notify.payload == self._probe:
             self._probe = None
         elif notify.pid not in self._own.announcing:
             self._hints.take_in(notify.payload)

@@ -6,16 +6,13 @@ for it. Without `listen_dsn` both use one connection while there is one.
 
 from __future__ import annotations
 
-import threading
 import time
 
 import psycopg
 
 from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.model.log import get_logger
-from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import Heard, KnownEvent
-from eventstore.ports.stored_events import StoredEvent
+from eventstore.ports.listening import Heard, KnownEvent
 from eventstore.storages.postgres.announce_session import OwnSessions, send_news
 from eventstore.storages.postgres.background_connection import BackgroundConnection
 from eventstore.storages.postgres.bell import Bell
@@ -24,22 +21,19 @@ from eventstore.storages.postgres.connecting.connector import Connector
 from eventstore.storages.postgres.connecting.lender import Lender, Result, Work
 from eventstore.storages.postgres.connecting.pool import Pool
 from eventstore.storages.postgres.ears import Ears
+from eventstore.storages.postgres.looks import SHORTEST_LOAN, Looks
 from eventstore.storages.postgres.reader import Reader
 from eventstore.storages.postgres.statements import Statements
 
 __all__ = ["PostgresHeadListener"]
 
-_SHORTEST_LOAN = 2.0
-"""Seconds for a look over a lent connection; the pool holds back one second for others."""
 _SHORTEST_HEARING = 1.0
 """Seconds for statements of the ears, also where looks are more frequent."""
-_REST = 0.005
-"""Seconds between two looks by hints, of which the first found nothing."""
 
 _log = get_logger()
 
 
-class PostgresHeadListener:
+class PostgresHeadListener(Looks):
     """Waits for hints and reads the head. Used by one thread; woken and closed from any."""
 
     def __init__(
@@ -64,11 +58,10 @@ class PostgresHeadListener:
             readers: Lends connections for a look while there is none of its own.
             connect_timeout: Longest time in seconds to connect, and for a look.
         """
+        super().__init__(Reader(statements), connect_timeout)
         self._statements = statements
-        self._reader = Reader(statements)
         self._pool = pool
         self._readers = readers
-        self._timeout = connect_timeout
         self._bell = Bell()
         self._ears = Ears(statements, own, self._bell)
         self._eyes = BackgroundConnection(connector, connect_timeout, self._bell.ring)
@@ -76,19 +69,13 @@ class PostgresHeadListener:
         """The connection of the ears."""
         if listen_connector is not None:
             self._line = BackgroundConnection(listen_connector, connect_timeout, self._bell.ring)
-        self._in_use = threading.Lock()
         self._closed = False
         self._woken = False
         self._prompt = True
         """Whether we want announcements; `listening` says whether they arrive."""
         self._mark = ""
         """End of the name of each session that listens to this store."""
-        self._anew = True
-        """Something may have been missed since the last look."""
-        self._away = False
         self._deafness_told = False
-        self._last = Heard(0, reconnected=True, deaf=True)
-        self._rests_until = 0.0
 
     @property
     def listening(self) -> bool:
@@ -105,17 +92,7 @@ class PostgresHeadListener:
             self._prompt = prompt
             while not (self._is_anew(deadline) or self._is_time(deadline)):
                 pass
-            return self._look(known, max(timeout, _SHORTEST_LOAN))
-
-    def read_all(
-        self, after: int, count: int, max_bytes: int, deadline: float
-    ) -> list[StoredEvent]:
-        """Read new events; see `HeadListener.read_all`."""
-        with self._in_use:
-            return self._see(
-                lambda c: self._reader.after(c, ALL_STREAMS, after, count, max_bytes, deadline),
-                deadline,
-            )
+            return self._look(known, self._ears.take(), max(timeout, SHORTEST_LOAN))
 
     def wake(self) -> None:
         """Make `wait` return at once, from any thread."""
@@ -185,49 +162,8 @@ class PostgresHeadListener:
 
     # ── the eyes ─────────────────────────────────────────────────────────────────────────────────
 
-    def _look(self, known: KnownEvent | None, patience: float) -> Heard:
-        """Read the head. Return it with the hints that arrived before."""
-        hints = self._ears.take()
-        deadline = time.monotonic() + self._timeout
-        try:
-            seen = self._see(lambda c: self._reader.look(c, known, deadline), deadline, patience)
-        except StorageError:
-            self._away = True
-            raise
-        heard = Heard(
-            seen.head,
-            reconnected=self._anew,
-            touched=frozenset(hints.touched),
-            deaf=not self.listening,
-            newest=seen.newest,
-            deletion_no=seen.deletion_no,
-            holds=seen.holds,
-        )
-        self._note(heard)
-        return heard
-
-    def _note(self, heard: Heard) -> None:
-        """Draw the conclusions from a look that succeeded."""
-        self._anew = False
-        if (heard.head, heard.deletion_no) == (self._last.head, self._last.deletion_no):
-            self._rests_until = time.monotonic() + _REST
-        self._last = heard
-        if self._away:
-            # Most likely what failed while the server was away succeeds now.
-            self._away = False
-            for each in (self._eyes, self._line):
-                each.hurry()
-        else:
-            self._tell_of_deafness()
-
     def _see(self, work: Work[Result], deadline: float, patience: float | None = None) -> Result:
-        """Read over the own connection, else over a lent one.
-
-        Raises:
-            StorageUnavailableError: Not done before *deadline*, or not within *patience* seconds
-                over a lent connection.
-            StorageError: The database refused.
-        """
+        """Read over the own connection, else over a lent one."""
         connection = self._eyes.current
         if connection is not None:
             try:
@@ -239,6 +175,10 @@ class PostgresHeadListener:
                 self._anew = True
         until = deadline if patience is None else min(deadline, time.monotonic() + patience)
         return self._readers.run(work, until, "reading new events failed")
+
+    def _back(self) -> None:
+        for each in (self._eyes, self._line):
+            each.hurry()
 
     # ── the ears ─────────────────────────────────────────────────────────────────────────────────
 
@@ -283,7 +223,6 @@ class PostgresHeadListener:
             send(eyes)
 
     def _tell_of_deafness(self) -> None:
-        """Say once why new events are found by polling only, though they can be read."""
         if self.listening:
             self._deafness_told = False
             return

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
+from eventstore.model.event_filter import EventFilter
 from eventstore.model.events import StreamInfo
 from eventstore.model.stream_listing import StreamListing
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import Examined, ReadDirection
 from eventstore.ports.stored_events import StoredEvent
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.pool import Pool
-from eventstore.storages.postgres.connecting.service_pool import ServicePool
+from eventstore.storages.postgres.connecting.lender import Lender
+from eventstore.storages.postgres.matching_reader import MatchingReader
 from eventstore.storages.postgres.reader import Reader
 
 __all__ = ["LentReads"]
@@ -23,9 +24,10 @@ Result = TypeVar("Result")
 class LentReads:
     """Reads events and streams; see `Storage`."""
 
-    _readers: Pool | ServicePool
+    _readers: Lender
     """Lends the connections."""
     _reader: Reader
+    _matching: MatchingReader
 
     def read_stream(
         self,
@@ -67,6 +69,51 @@ class LentReads:
         return self._read(
             "reading for a subscription",
             lambda c: self._reader.after(c, stream_id, after, count, max_bytes, deadline),
+            deadline,
+        )
+
+    def read_matching(
+        self,
+        stream_id: str,
+        start: int,
+        count: int,
+        direction: ReadDirection,
+        event_filter: EventFilter,
+        deadline: float,
+        max_bytes: int | None = None,
+    ) -> Examined:
+        """Read a page of what matches a filter; see `Storage.read_matching`."""
+        return self._read(
+            "reading with a filter",
+            lambda c: self._matching.read(
+                c, stream_id, start, count, direction, event_filter, deadline, max_bytes
+            ),
+            deadline,
+        )
+
+    def read_matching_after(
+        self,
+        stream_id: str,
+        after: int,
+        count: int,
+        max_bytes: int,
+        event_filter: EventFilter,
+        deadline: float,
+    ) -> Examined:
+        """Read the next events of a subscription; see `Storage.read_matching_after`."""
+        return self._read(
+            "reading for a subscription",
+            lambda c: self._matching.after(
+                c, stream_id, after, count, max_bytes, event_filter, deadline
+            ),
+            deadline,
+        )
+
+    def end_after(self, stream_id: str, after: int, deadline: float) -> int:
+        """Find out whether all after a position was deleted; see `Storage.end_after`."""
+        return self._read(
+            "looking for the end of a stream",
+            lambda c: self._reader.end_after(c, stream_id, after, deadline),
             deadline,
         )
 

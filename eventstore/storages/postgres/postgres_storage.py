@@ -6,21 +6,24 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import count
 from typing import TypeVar
 from uuid import UUID
 
 import psycopg
 
 from eventstore.model.config import Config
-from eventstore.model.errors import StorageUnavailableError, SubscriptionNotFoundError
-from eventstore.model.subscription import SubscriptionInfo
-from eventstore.ports.ownership import Claim, Claimed, Held
-from eventstore.ports.storage import (
-    AnnounceSession,
-    AppendSession,
-    HeadListener,
-    KeeperSession,
+from eventstore.model.errors import (
+    StorageError,
+    StorageUnavailableError,
 )
+from eventstore.model.events import LinkResult
+from eventstore.ports.announcing import AnnounceSession
+from eventstore.ports.changes import Deletion, Link
+from eventstore.ports.listening import HeadListener
+from eventstore.ports.storage import AppendSession, KeeperSession
 from eventstore.storages.postgres.admin.connection_limits import warn_of_limits
 from eventstore.storages.postgres.admin.store_check import Checked, Finding, StoreCheck
 from eventstore.storages.postgres.admin.store_identity import StoreIdentity
@@ -35,31 +38,44 @@ from eventstore.storages.postgres.announce_session import (
     send_news,
 )
 from eventstore.storages.postgres.append_session import PostgresAppendSession
+from eventstore.storages.postgres.caller_transaction import Surroundings
 from eventstore.storages.postgres.connecting.connect_attempt import Revive
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.connector import Connector
+from eventstore.storages.postgres.connecting.handler_connections import HandlerConnections
 from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
-from eventstore.storages.postgres.connecting.pool import Pool
-from eventstore.storages.postgres.connecting.precedence import Precedence
-from eventstore.storages.postgres.connecting.service_pool import ServicePool
+from eventstore.storages.postgres.connecting.lender import Lender
+from eventstore.storages.postgres.connecting.reserve import Reserve
+from eventstore.storages.postgres.connecting.share import Share
 from eventstore.storages.postgres.connecting.sqlstates import at_once, refused
-from eventstore.storages.postgres.connecting.watchdog import Watchdog
+from eventstore.storages.postgres.erasing import Eraser
+from eventstore.storages.postgres.family import Family
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
-from eventstore.storages.postgres.lent_reads import LentReads
+from eventstore.storages.postgres.lent_parking import LentParking
+from eventstore.storages.postgres.lent_snapshots import LentSnapshots
+from eventstore.storages.postgres.lent_subscriptions import LentSubscriptions
+from eventstore.storages.postgres.matching_reader import MatchingReader
 from eventstore.storages.postgres.open_sessions import OpenSessions
+from eventstore.storages.postgres.parked_rows import ParkedRows
+from eventstore.storages.postgres.processing_transactions import ProcessingTransactions
+from eventstore.storages.postgres.projection_transactions import ProjectionTransactions
 from eventstore.storages.postgres.reader import Reader
+from eventstore.storages.postgres.shared_head_listener import SharedHeadListener
+from eventstore.storages.postgres.snapshot_rows import SnapshotRows
 from eventstore.storages.postgres.statements import Statements
+from eventstore.storages.postgres.stream_changes import StreamChanges
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession, SubscriptionRows
+from eventstore.storages.postgres.write_lock import held_by
 
 __all__ = ["PostgresStorage"]
 
 _OWN_CONNECTIONS = 4  # of writer, keeper, listener and announcer
 
 Result = TypeVar("Result")
-Changed = TypeVar("Changed", int, int | None)
 
 
-class PostgresStorage(LentReads):
+class PostgresStorage(
+    LentSubscriptions, LentParking, LentSnapshots, ProcessingTransactions, ProjectionTransactions
+):
     """A store in one schema of a PostgreSQL database; see `Storage`."""
 
     def __init__(
@@ -69,6 +85,7 @@ class PostgresStorage(LentReads):
         *,
         pool: object | None = None,
         revive: Revive | None = None,
+        family: Family | None = None,
     ) -> None:
         """Prepare; `open` connects.
 
@@ -78,33 +95,52 @@ class PostgresStorage(LentReads):
             pool: A `psycopg_pool.ConnectionPool` of the service for reads; it stays open.
                 Defaults to one of our own.
             revive: Called when `dsn` cannot be connected to; see `Connector`.
+            family: The stores whose connections it shares, and which it has joined. None: it is
+                the first one, to which the arguments before belong.
 
         Raises:
             ValueError: A connection string cannot be read.
             TypeError: *pool* is not a `psycopg_pool.ConnectionPool`.
         """
         self._config = config
-        self._on_close = on_close
         self._pid = os.getpid()
         self._closed = False
-        self._watchdog = Watchdog()
-        self._precedence = Precedence()
-        self._revive = revive
-        connector = self._connector = self._connector_to(config.dsn, self._precedence)
-        if config.listen_dsn:
-            self._listen_connector()  # refuses what is no connection string
+        self._is_first = family is None
+        self._family = family or Family(config, on_close, pool=pool, revive=revive)
+        self._connector = self._family.connector.sibling(counted=self._is_first)
         self._statements = Statements(config.schema)
         self._schema = StoreSchema(config.schema)
         self._identity = StoreIdentity(self._statements)
         self._reader = Reader(self._statements)
+        self._matching = MatchingReader(self._statements)
+        self._snapshots = SnapshotRows(self._statements, self._reader)
         self._rows = SubscriptionRows(self._statements)
-        self._pool = Pool(connector, config.pool_size, self._precedence, config.connect_timeout)
-        self._service_pool = None if pool is None else ServicePool(pool, self._watchdog)
-        self._readers = self._service_pool or self._pool
-        self._own = OwnSessions()
+        self._parked = ParkedRows(self._statements)
+        self._changes = StreamChanges(self._statements)
+        self._pool = self._readers = Share(self._family.pool)
+        if self._family.service_pool is not None:
+            self._readers = Share(self._family.service_pool)
+        self._around = Surroundings(
+            self._statements,
+            self._family.watchdog,
+            partial(held_by, self._pool, self._statements),
+            config.caller_transaction_timeout,
+        )
+        self._handler_connections = HandlerConnections(self._connector, self._family.watchdog)
+        if not self._is_first:
+            self._family.unused.add(self._handler_connections)
+        self._patience = config.connect_timeout
+        self._own = OwnSessions(shared=self._family.own)
         self._audience = Audience(self._statements, self._own)
         self._crashed: Callable[[str, BaseException], object] = lambda _name, _error: None
         self._sessions = OpenSessions()
+
+    def beside(self, config: Config) -> PostgresStorage:
+        """Return the storage of another schema; see `Storage.beside`."""
+        if self._closed:
+            raise StorageUnavailableError("the storage is closed")
+        self._family.join()
+        return PostgresStorage(replace(config, dsn=self._config.dsn), family=self._family)
 
     @property
     def dsn(self) -> str:
@@ -129,16 +165,17 @@ class PostgresStorage(LentReads):
             self._schema.update(connection, lock_timeout, deadline)
         self._schema.check(connection, deadline)
         try:
-            warn_of_limits(connection, self._config.pool_size + _OWN_CONNECTIONS, deadline)
+            if self._is_first:
+                warn_of_limits(connection, self._config.pool_size + _OWN_CONNECTIONS, deadline)
             self._bind(self._identity.read(connection, deadline), deadline)
         except psycopg.Error as error:
             raise refused(error, "looking at the server failed") from error
 
     def _bind(self, store_id: UUID, deadline: float) -> None:
         """Use the store *store_id* from now on, and no other."""
-        if self._service_pool is not None:
+        if self._readers is not self._pool:
             prove = self._identity.prove
-            self._service_pool.run_once(lambda c: prove(c, store_id, deadline), deadline)
+            self._readers.run_once(lambda c: prove(c, store_id, deadline), deadline)
         self._statements.bind(store_id, unsafe=self._config.allow_unsafe_durability)
 
     def drop(self, deadline: float) -> Dropped | None:
@@ -157,164 +194,132 @@ class PostgresStorage(LentReads):
             raise refused(error, "verifying the store failed") from error
 
     def close(self) -> None:
-        """Close every connection. After a fork do nothing: they belong to the parent."""
+        """Close every connection of its own. After a fork do nothing: they belong to the parent."""
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
         self._sessions.refuse()
         self._connector.close()
+        is_last = self._family.leave(self._crashed)
         # Before the sessions: a listener may be waiting for a connection of theirs.
+        if is_last:
+            self._family.interrupt()
         self._pool.close()
         self._readers.close()
+        self._handler_connections.close()
         self._sessions.close()
-        self._watchdog.close()
-        if self._on_close is not None:
-            self._on_close()
+        if is_last:
+            self._family.close()
 
     def supervise(self, crashed: Callable[[str, BaseException], object]) -> None:
-        """Report crashes of watchdog and pool; see `Storage.supervise`."""
+        """Report crashes of shared threads; see `Storage.supervise`."""
         self._crashed = crashed
-        self._watchdog.crashed = lambda error: crashed("watchdog", error)
+        self._family.supervise(crashed)
 
     def check_threads(self) -> None:
-        """Replace watchdog and pool if they are dead; see `Storage.check_threads`."""
-        if self._watchdog.replace_if_dead():
-            self._crashed("watchdog", RuntimeError("its thread is dead"))
-        if (thread := self._pool.replace_if_dead()) is not None:
-            self._crashed("pool", RuntimeError(f"the thread {thread} is dead"))
+        """Replace shared threads that are dead; see `Storage.check_threads`."""
+        self._family.check_threads()
 
     def overdue(self) -> float:
         """Return how late the watchdog is; see `Storage.overdue`."""
-        return self._watchdog.overdue()
+        return self._family.watchdog.overdue()
 
     # ── sessions ─────────────────────────────────────────────────────────────────────────────────
 
     def append_session(self) -> AppendSession:
         """Return a session that appends, with a connection of its own."""
         connection = KeptConnection(self._connector)
+        if not self._is_first:
+            self._family.unused.add(connection)
         return self._sessions.add(
             PostgresAppendSession(connection, self._statements, self._audience)
         )
 
     def keeper_session(self) -> KeeperSession:
-        """Return a session that keeps subscriptions, with a connection of its own."""
+        """Return a session that keeps subscriptions."""
         return self._sessions.add(
-            PostgresKeeperSession(KeptConnection(self._connector), self._statements)
+            PostgresKeeperSession(self._background(self._family.keeping), self._statements)
         )
 
     def head_listener(self) -> HeadListener:
-        """Return a listener with a connection of its own, and one to `Config.listen_dsn` if set."""
-        config = self._config
+        """Return a listener."""
+        timeout = self._config.connect_timeout
+        if not self._is_first:
+            return self._sessions.add(
+                SharedHeadListener(
+                    self._statements,
+                    self._own,
+                    self._family.ears,
+                    Share(self._family.calling),
+                    timeout,
+                )
+            )
+        line = self._family.listen_connector
         return self._sessions.add(
             PostgresHeadListener(
                 self._statements,
                 self._own,
-                connector=self._connector_to(config.dsn, self._precedence),
-                listen_connector=self._listen_connector() if config.listen_dsn else None,
-                pool=self._pool,
+                connector=self._connector.sibling(),
+                listen_connector=line and line.sibling(),
+                pool=self._family.pool,
                 readers=self._readers,
-                connect_timeout=config.connect_timeout,
+                connect_timeout=timeout,
             )
         )
 
     def announce_session(self) -> AnnounceSession:
-        """Return a session that notifies other processes, with a connection of its own."""
+        """Return a session that notifies other processes."""
+        connection = self._background(self._family.calling)
         return self._sessions.add(
-            PostgresAnnounceSession(
-                KeptConnection(self._connector), self._statements, self._own, self._audience
-            )
+            PostgresAnnounceSession(connection, self._statements, self._own, self._audience)
         )
 
-    # ── subscriptions ────────────────────────────────────────────────────────────────────────────
+    def _background(self, reserve: Reserve) -> Lender:
+        """Return the first store's own connection, or what another one uses of *reserve*."""
+        return KeptConnection(self._connector) if self._is_first else Share(reserve)
 
-    def claim(self, claim: Claim, deadline: float) -> Claimed | Held:
-        """Take over a subscription if it is free; see `Storage.claim`."""
-        return self._run(
-            "claiming a subscription", lambda c: self._rows.claim(c, claim, deadline), deadline
-        )
+    # ── streams ──────────────────────────────────────────────────────────────────────────────────
 
-    def subscriptions(self, deadline: float) -> list[SubscriptionInfo]:
-        """Return every subscription, by stream and name."""
-        return self._run("listing subscriptions", lambda c: self._rows.all(c, deadline), deadline)
+    def link(self, link: Link, deadline: float) -> LinkResult:
+        """Link events to a stream, all or none; see `Storage.link`."""
 
-    def subscription_info(
-        self, stream_id: str, subscription_name: str, deadline: float
-    ) -> SubscriptionInfo:
-        """Return one subscription; see `Storage.subscription_info`."""
-        return self._run(
-            "reading a subscription",
-            lambda c: self._rows.one(c, stream_id, subscription_name, deadline),
-            deadline,
-        )
+        def send(connection: GuardedConnection) -> LinkResult:
+            linked = self._changes.link(connection, link, deadline)
+            self._announce(connection, "e", deadline)
+            return linked
 
-    def set_paused(
-        self, stream_id: str, subscription_name: str, *, paused: bool, deadline: float
-    ) -> None:
-        """Pause or resume a subscription; see `Storage.set_paused`."""
-        self._change(
-            "pausing a subscription",
-            lambda c: self._rows.set_paused(
-                c, stream_id, subscription_name, paused=paused, deadline=deadline
-            ),
-            deadline,
-        )
+        return self._run("linking events", send, deadline)
 
-    def reset_subscription(
-        self, stream_id: str, subscription_name: str, position: int, deadline: float
-    ) -> None:
-        """Set the checkpoint and fence the owner; see `Storage.reset_subscription`."""
-        self._change(
-            "resetting a subscription",
-            lambda c: self._rows.reset(c, stream_id, subscription_name, position, deadline),
-            deadline,
-        )
+    def delete_stream(self, deletion: Deletion, deadline: float) -> None:
+        """Delete a stream; see `Storage.delete_stream`."""
+        attempts = count(1)
 
-    def delete_subscription(self, stream_id: str, subscription_name: str, deadline: float) -> None:
-        """Delete a subscription and fence its owner; see `Storage.delete_subscription`."""
-        attempts = 0
+        def delete(connection: GuardedConnection) -> None:
+            again = next(attempts) > 1
+            touched = self._changes.delete(connection, deletion, deadline, again=again)
+            if deletion.hard:
+                for payload in payloads(events=True, subscriptions=touched):
+                    self._announce(connection, payload, deadline)
 
-        def delete(connection: GuardedConnection) -> int | None:
-            nonlocal attempts
-            attempts += 1
-            return self._rows.delete(connection, stream_id, subscription_name, deadline)
+        self._run("deleting a stream", delete, deadline)
+        if deletion.hard:
+            # If this fails, the keeper of any process goes on.
+            with contextlib.suppress(StorageError):
+                self._erase()
 
-        found = self._change("deleting a subscription", delete, deadline)
-        # On a retry it may be missing because the first attempt deleted it.
-        if found is None and attempts == 1:
-            raise SubscriptionNotFoundError(stream_id, subscription_name)
+    def _erase(self) -> None:
+        eraser, more = Eraser(self._statements), True
+        while more:
+            deadline = time.monotonic() + self._config.connect_timeout
+            more = self._run("erasing events", partial(eraser.erase, deadline=deadline), deadline)
 
-    def _change(
-        self, doing: str, work: Callable[[GuardedConnection], Changed], deadline: float
-    ) -> Changed:
-        """Do *work*, announce the changed subscription on the same connection, return its id."""
-
-        def change(connection: GuardedConnection) -> Changed:
-            changed = work(connection)
-            if changed is not None:
-                until = min(deadline, time.monotonic() + LONGEST_WAIT)
-                (payload,) = payloads(events=False, subscriptions=[changed])
-                # The change is committed. If the announcement fails, others find it by polling.
-                with contextlib.suppress(psycopg.Error, StorageUnavailableError):
-                    send_news(connection, self._statements, payload, until)
-            return changed
-
-        return self._run(doing, change, deadline)
+    def _announce(self, connection: GuardedConnection, payload: str, deadline: float) -> None:
+        """Announce what is committed. If that fails, others find it by polling."""
+        until = min(deadline, time.monotonic() + LONGEST_WAIT)
+        with contextlib.suppress(psycopg.Error, StorageUnavailableError):
+            send_news(connection, self._statements, payload, until)
 
     def _run(
         self, doing: str, work: Callable[[GuardedConnection], Result], deadline: float
     ) -> Result:
         return self._pool.run(work, deadline, f"{doing} failed")
-
-    def _listen_connector(self) -> Connector:
-        # With a precedence of its own: a failure to listen takes no connection from the readers.
-        return self._connector_to(self._config.listen_dsn or "", Precedence(), name="listen_dsn")
-
-    def _connector_to(self, dsn: str, precedence: Precedence, *, name: str = "dsn") -> Connector:
-        return Connector(
-            dsn,
-            self._watchdog,
-            precedence,
-            allow_unsafe_durability=self._config.allow_unsafe_durability,
-            name=name,
-            revive=self._revive if name == "dsn" else None,
-        )

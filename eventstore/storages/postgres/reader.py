@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -15,13 +15,28 @@ from eventstore.model.errors import StreamDeletedError, StreamNotFoundError
 from eventstore.model.events import StreamInfo
 from eventstore.model.names import ALL_STREAMS, MAX_POSITION
 from eventstore.model.stream_listing import StreamListing, StreamOrder
-from eventstore.ports.storage import KnownEvent, ReadDirection
+from eventstore.ports.listening import KnownEvent, LinkedStream
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import StoredEvent, payload_bytes
 from eventstore.storages.postgres.connecting.connection import GuardedConnection, Row, in_chunks
 from eventstore.storages.postgres.moments import utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
 
-__all__ = ["Look", "Reader"]
+__all__ = [
+    "LINKED",
+    "OF_ALL",
+    "OF_STREAM",
+    "OWN",
+    "PLACE_IN_ALL",
+    "Look",
+    "Reader",
+    "all_page",
+    "compiled",
+    "events_of_stream",
+    "int8",
+    "parked_events",
+    "stream_page",
+]
 
 
 _NO_EVENT = UUID(int=0)
@@ -56,22 +71,31 @@ class Reader:
         max_bytes: int | None,
     ) -> list[StoredEvent]:
         """Read a page of a stream; see `Storage.read_stream`."""
-        statement = self._statements.read_stream[direction, max_bytes is not None]
-        page = (stream_id, *_page(start, count, max_bytes))
+        key = direction, max_bytes is not None
+        plain, linked = self._statements.read_stream[key], self._statements.read_linked_stream[key]
 
-        def take(cursor: psycopg.Cursor[Row]) -> list[StoredEvent]:
+        def take_plain(cursor: psycopg.Cursor[Row]) -> list[StoredEvent] | None:
             first = cursor.fetchmany(1)
             if not first:
                 raise StreamNotFoundError(stream_id)
-            deleted_at, position = first[0][:2]
-            if deleted_at is not None:
-                raise StreamDeletedError(stream_id, utc(deleted_at))
+            is_other, position = first[0][:2]
+            if is_other:
+                return None
             if position is None:
                 return []
-            made_of = partial(_in_stream_or_deleted, stream_id)
+            made_of = partial(_in_plain_stream, stream_id)
             return made_of(first) + in_chunks(made_of, cursor)
 
-        return _page_of(connection, connection.fetch(statement, page, deadline, take))
+        def take(cursor: psycopg.Cursor[Row]) -> list[StoredEvent]:
+            first = events_of_stream(stream_id, cursor.fetchmany(1))
+            return first + in_chunks(partial(_in_stream_or_deleted, stream_id), cursor)
+
+        page = (stream_id, *_page(all_page(start, count), max_bytes))
+        events = connection.fetch(plain, page, deadline, take_plain)
+        if events is None:
+            page = (stream_id, *_page(stream_page(start, count), max_bytes))
+            events = connection.fetch(linked, page, deadline, take)
+        return _page_of(connection, events)
 
     def all(
         self,
@@ -84,7 +108,7 @@ class Reader:
     ) -> list[StoredEvent]:
         """Read a page of all streams; see `Storage.read_all`."""
         statement = self._statements.read_all[direction, max_bytes is not None]
-        page = _page(start, count, max_bytes)
+        page = _page(all_page(start, count), max_bytes)
         take = partial(in_chunks, partial(_in_all, ""))
         return _page_of(connection, connection.fetch(statement, page, deadline, take))
 
@@ -98,15 +122,29 @@ class Reader:
         deadline: float,
     ) -> list[StoredEvent]:
         """Read the next events of a subscription; see `Storage.read_after`."""
-        statement, made_of = self._statements.read_all_after, _in_all
         name: tuple[str, ...] = ()
-        if stream_id != ALL_STREAMS:
+        if stream_id == ALL_STREAMS:
+            statement, made_of = self._statements.read_all_after, _in_all
+            page = all_page(after, count)
+        else:
             statement, made_of = self._statements.read_stream_after, _in_stream
-            name = (stream_id,)
-        page, size = (*name, _int8(after), _int8(count)), _int8(max_bytes)
-        arguments = (*page, *page, size, *page, size)
+            page, name = stream_page(after, count), (stream_id,)
+        arguments = (*name, *_page(page, max_bytes))
         take = partial(in_chunks, partial(made_of, stream_id))
         return _page_of(connection, connection.fetch(statement, arguments, deadline, take))
+
+    def end_after(
+        self, connection: GuardedConnection, stream_id: str, after: int, deadline: float
+    ) -> int:
+        """Find out whether all after a position was deleted; see `Storage.end_after`."""
+        if stream_id == ALL_STREAMS:
+            statement, arguments = self._statements.end_of_all, all_page(after, 1)
+            rows = connection.execute(statement, arguments, deadline)
+        else:
+            place = (stream_id, *stream_page(after, 1))
+            rows = connection.execute(self._statements.end_of_stream, place, deadline)
+        ends: list[int] = [after, *(end for (end,) in rows if end is not None)]
+        return max(ends)
 
     def stream_info(
         self, connection: GuardedConnection, stream_id: str, deadline: float
@@ -133,7 +171,7 @@ class Reader:
         """Read a page of the streams; see `Storage.streams`."""
         statement = self._statements.streams[listing.order, listing.descending]
         start = self._start(connection, listing, after, deadline)
-        page = (start, listing.prefix, listing.end, listing.search, _int8(count))
+        page = (start, listing.prefix, listing.end, listing.search, int8(count))
         rows = connection.execute(statement, page, deadline)
         connection.forget_result()
         return [_info(*row) for row in rows]
@@ -178,10 +216,22 @@ class Reader:
     ) -> Look:
         """Read the head, and whether the event *known* is still at its position."""
         position, event_id = known or (0, _NO_EVENT)
-        arguments = (_int8(position), event_id)
+        arguments = (int8(position), event_id)
         row = connection.execute(self._statements.newest, arguments, deadline)[0]
-        head, newest, deletion_no, holds = row
-        return Look(head, newest, deletion_no, holds or known is None)
+        seen = Look(*row)
+        return seen if known is not None else seen._replace(holds=True)
+
+    def besides(self, connection: GuardedConnection, deadline: float) -> tuple[bool, int]:
+        """Read whether anything is to be erased, and the number of the newest link."""
+        ((unerased, link_no),) = connection.execute(self._statements.besides, (), deadline)
+        return unerased, link_no
+
+    def linked(
+        self, connection: GuardedConnection, after: int, count: int, deadline: float
+    ) -> list[LinkedStream]:
+        """Read what was linked; see `HeadListener.linked`."""
+        rows = connection.execute(self._statements.linked, (int8(after), int8(count)), deadline)
+        return [LinkedStream(*row) for row in rows]
 
     def history_holds(
         self,
@@ -191,22 +241,51 @@ class Reader:
         deadline: float,
     ) -> bool:
         """Return whether an event is still at its position, or was deleted there."""
-        arguments = (_int8(global_position), event_id)
+        arguments = (int8(global_position), event_id)
         holds: bool = connection.execute(self._statements.history_holds, arguments, deadline)[0][0]
         return holds
 
 
-def _int8(value: int) -> Int8:
+def events_of_stream(stream_id: str, rows: list[Row]) -> list[StoredEvent]:
+    """Return the events in the rows of `Statements.read_stream`.
+
+    Raises:
+        StreamNotFoundError, StreamDeletedError: There is nothing to read from.
+    """
+    if not rows:
+        raise StreamNotFoundError(stream_id)
+    deleted_at, _, _, position = rows[0][:4]
+    if deleted_at is not None:
+        raise StreamDeletedError(stream_id, utc(deleted_at))
+    return [] if position is None else _in_stream_or_deleted(stream_id, rows)
+
+
+def parked_events(rows: list[Row]) -> list[StoredEvent]:
+    """Return the events in the rows of `Statements.read_parked`."""
+    return _parked("", rows)
+
+
+def int8(value: int) -> Int8:
     """Return *value* as int8, always the same type, so that a statement is prepared once."""
     return Int8(min(value, MAX_POSITION))
 
 
-def _page(start: int, count: int, max_bytes: int | None) -> tuple[Int8, ...]:
-    """Return the parameters of a page; see `Statements.read_all`."""
-    page = (_int8(start), _int8(count))
+def all_page(start: int, count: int) -> tuple[Int8, ...]:
+    """Return the parameters of a page of ``$all``; see `Statements`."""
+    return int8(start), int8(count)
+
+
+def stream_page(start: int, count: int) -> tuple[Int8, ...]:
+    """Return the parameters of a page of a stream, after the stream's name; see `Statements`."""
+    first, most = int8(start), int8(count)
+    return first, most, first, most, most
+
+
+def _page(page: tuple[Int8, ...], max_bytes: int | None) -> tuple[Int8, ...]:
+    """Return the parameters of *page*, with those of its end by bytes if bytes can end it."""
     if max_bytes is None:
         return page
-    ended = (*page, _int8(max_bytes))
+    ended = (*page, int8(max_bytes))
     return (*page, *ended, *ended)
 
 
@@ -228,28 +307,40 @@ def _info(
     )
 
 
-_POSITION, *_REST = StoredEvent.__struct_fields__
-_REST_IN_STREAM = [column for column in _REST if column != "stream_id"]
+_REST = StoredEvent.__struct_fields__[4:]
+"""The fields after the four that say where an event is; the last one is its time."""
+
+_Made = Callable[[str, list[Row]], list[StoredEvent]]
 
 
-def _compiled(*columns: str, position: str) -> Callable[[str, list[Row]], list[StoredEvent]]:
-    """Return a function that makes events of rows with *columns*; *position* names their place.
+def compiled(columns: Sequence[str], place: str, linked: str | None = None) -> _Made:
+    """Return a function that makes events of rows with *columns* and those of `_REST`.
 
-    Its first argument is the stream's name, where that is not among the columns.
+    Its first argument is the name of the stream that is read. *place* gives the first four fields
+    of an event, and *linked* those of one that has a `source_id`.
 
-    It is compiled from the columns, of which `created_at` is the last, with the body of
-    `moments.utc`: a loop over names takes half the time of one over slices of rows, and this is
-    most of a read.
+    It is compiled from the columns, with the body of `moments.utc`: a loop over names takes half
+    the time of one over slices of rows, and this is most of a read.
     """
     *rest, time = _REST
-    values = ", ".join([position, *rest, f"combine({time}, {time}.time(), UTC)"])
-    made_of_row = f"StoredEvent({values}) for {', '.join(columns)} in rows"
-    source = f"lambda stream_id, rows: [{made_of_row}]"
+    values = ", ".join([*rest, f"combine({time}, {time}.time(), UTC)"])
+    made_of_row = f"StoredEvent({place}, {values})"
+    if linked is not None:
+        made_of_row += f" if source_id is None else StoredEvent({linked}, {values})"
+    source = f"lambda name, rows: [{made_of_row} for {', '.join([*columns, *_REST])} in rows]"
     names = {"StoredEvent": StoredEvent, "combine": datetime.combine, "UTC": UTC}
-    made: Callable[[str, list[Row]], list[StoredEvent]] = eval(source, names)  # noqa: S307 - names of fields
+    made: _Made = eval(source, names)  # noqa: S307 - names of fields
     return made
 
 
-_in_stream = _compiled(*_REST_IN_STREAM, position="stream_version")
-_in_stream_or_deleted = _compiled("_deleted_at", *_REST_IN_STREAM, position="stream_version")
-_in_all = _compiled(*_REST, position="global_position")
+OF_ALL = ["global_position", "stream_id", "stream_version"]
+PLACE_IN_ALL = "global_position, global_position, stream_id, stream_version"
+OF_STREAM = ["source_id", "source_version", "global_position", "place"]
+OWN = "place, global_position, name, place"
+LINKED = "place, global_position, source_id, source_version"
+
+_in_all = compiled(OF_ALL, PLACE_IN_ALL)
+_parked = compiled(["position", *OF_ALL], "position, global_position, stream_id, stream_version")
+_in_plain_stream = compiled(["_is_other", "global_position", "place"], OWN)
+_in_stream = compiled(OF_STREAM, OWN, LINKED)
+_in_stream_or_deleted = compiled(["_deleted_at", *OF_STREAM], OWN, LINKED)

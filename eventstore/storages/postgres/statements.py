@@ -11,19 +11,50 @@ through a pooler may have a foreign search path, with an operator ``=`` of its o
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
 from itertools import product
-from typing import get_args
 from uuid import UUID
 
-import msgspec
 from psycopg import sql
 
 from eventstore.model.stream_listing import StreamOrder
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import EncodedEvent
+from eventstore.storages.postgres.caller_statements import (
+    BOUND,
+    CALLER_TRANSACTION,
+    TRANSACTION_STATUS,
+    WRITE_LOCK_HOLDER,
+)
+from eventstore.storages.postgres.effect_statements import BEGIN_BATCH, LOOK_AT_HANDLED
+from eventstore.storages.postgres.matching_statements import (
+    Shape,
+    matching_in_all,
+    matching_in_stream,
+)
+from eventstore.storages.postgres.operators import AFTER, AT_LEAST, AT_MOST, BELOW, EQUALS
+from eventstore.storages.postgres.page_statements import (
+    ALL_COLUMNS,
+    END_OF_ALL,
+    END_OF_STREAM,
+    HEAD,
+    NOT_GONE,
+    PAGES,
+    READ_ALL_AFTER,
+    READ_PARKED,
+    READ_STREAM_AFTER,
+    read_all,
+    read_linked_stream,
+    read_stream,
+)
+from eventstore.storages.postgres.projection_statements import PROJECTIONS
+from eventstore.storages.postgres.subscription_statements import (
+    STORED_PROGRESS,
+    SUBSCRIPTION_INFO,
+    SUBSCRIPTIONS,
+)
 
-__all__ = ["NO_SEARCH_PATH", "Statements", "channel_of"]
+__all__ = ["LISTENS_TO_SEVERAL", "NO_SEARCH_PATH", "Channel", "Statements", "channel_of"]
 
 NO_SEARCH_PATH = "SET LOCAL search_path = pg_catalog, pg_temp"
 """For one transaction: unqualified names mean ``pg_catalog``, whatever the session has set."""
@@ -34,22 +65,28 @@ def channel_of(schema: str) -> str:
     return f"{schema}_events"
 
 
-class Statements:
-    """The statements of the store in one schema."""
+class Channel:
+    """The statements of one channel of notifications."""
+
+    def __init__(self, name: str) -> None:
+        self.channel = name
+        self.listen = _composed("LISTEN {channel}", channel=name)
+        self.unlisten = _composed("UNLISTEN {channel}", channel=name)
+        self.name_session = _NAME_SESSION
+        self.notify = _NOTIFY
+        self.queue_usage = b"SELECT pg_catalog.pg_notification_queue_usage()"
+
+
+class Statements(Channel):
+    """The statements of the store in one schema, and of its channel."""
 
     def __init__(self, schema: str) -> None:
         """Make the statements for whichever store is in *schema*."""
+        super().__init__(channel_of(schema))
         self._schema = schema
         self.identity = _composed(_IDENTITY, schema=schema)
-
-        self.channel = channel_of(schema)
-        self.listen = _composed("LISTEN {channel}", channel=self.channel)
-        self.unlisten = _composed("UNLISTEN {channel}", channel=self.channel)
         self.listener_mark = _composed(f"SELECT {_LISTENER_MARK}", schema=schema)
-        self.name_session = _NAME_SESSION
         self.others_listen = _composed(_OTHERS_LISTEN, schema=schema)
-        self.notify = _NOTIFY
-        self.queue_usage = b"SELECT pg_catalog.pg_notification_queue_usage()"
 
         self._make("true", "NULL, false")
 
@@ -74,39 +111,95 @@ class Statements:
             text = template.replace("{proven}", proven).replace("{proof}", proof)
             return _composed(text, schema=self._schema)
 
-        self.append = made(_APPEND)
+        self._made = made
+        self._matching: dict[tuple[ReadDirection, Shape, bool], bytes] = {}
 
-        self.read_stream = {key: made(_read_stream(*key)) for key in _PAGES}
-        self.read_all = {key: made(_read_all(*key)) for key in _PAGES}
-        self.read_stream_after = made(_read_after(_IN_STREAM, "stream_version", _OF_STREAM))
-        self.read_all_after = made(_read_after(_IN_ALL, "global_position"))
+        self.append = made(_APPEND)
+        self.append_in_transaction = made(_APPEND + BOUND)
+        self.link_in_transaction = made(_called("link_events", 4) + BOUND)
+        self.delete_in_transaction = made(_DELETE_STREAM + BOUND)
+        self.caller_transaction = made(CALLER_TRANSACTION)
+        self.write_lock_holder = made(WRITE_LOCK_HOLDER)
+        self.transaction_status = TRANSACTION_STATUS
+        self.link = made(_called("link_events", 4))
+        self.delete_stream = made(_DELETE_STREAM)
+        self.erase = made(_called("erase_events", 2))
+
+        self.read_stream = {key: made(read_stream(*key)) for key in PAGES}
+        self.read_linked_stream = {key: made(read_linked_stream(*key)) for key in PAGES}
+        self.read_all = {key: made(read_all(*key)) for key in PAGES}
+        self.read_stream_after = made(READ_STREAM_AFTER)
+        self.read_all_after = made(READ_ALL_AFTER)
+        self.end_of_all = made(END_OF_ALL)
+        self.end_of_stream = made(END_OF_STREAM)
         self.stream_info = made(_STREAM_INFO)
         self.streams = {key: made(_streams(*key)) for key in _LISTINGS}
         self.stream_no = made(
-            f"SELECT stream_no FROM {{schema}}.streams WHERE {{proven}} AND stream_id {_EQUALS} %b"
+            f"SELECT stream_no FROM {{schema}}.streams WHERE {{proven}} AND stream_id {EQUALS} %b"
         )
         self.find_event = made(
-            f"SELECT {_IN_ALL}, {_REST} FROM {{schema}}.events e"
-            f" WHERE {{proven}} AND e.event_id {_EQUALS} %b"
+            f"SELECT {ALL_COLUMNS} FROM {{schema}}.events e"
+            f" WHERE {{proven}} AND e.event_id {EQUALS} %b AND {NOT_GONE}"
         )
         self.stream_count = made(
             "SELECT pg_catalog.count(*) FROM {schema}.streams WHERE {proven} AND deleted_at IS NULL"
         )
-        self.head = made(f"SELECT {_HEAD} WHERE {{proven}}")
+        self.head = made(f"SELECT {HEAD} WHERE {{proven}}")
         self.newest = made(_NEWEST)
+        self.besides = made(_BESIDES)
+        self.linked = made(_LINKED)
         self.history_holds = made(f"SELECT {_HOLDS} FROM {_KNOWN} WHERE {{proven}}")
 
+        self.record_snapshot = made(_RECORD_SNAPSHOT)
+        self.read_snapshot = made(_READ_SNAPSHOT)
+        self.delete_snapshot = made(_called("delete_snapshot", 3))
+
+        self._make_subscriptions(made)
+        self._make_parking(made)
+        self._make_projecting(made)
+
+    def _make_subscriptions(self, made: Callable[[str], bytes]) -> None:
         self.claim = made(_CLAIM)
-        self.keep = made(_called("keep_subscriptions", 9))
-        self.release = made(_called("release_subscriptions", 8))
+        self.keep = made(_called("keep_subscriptions", 10))
+        self.release = made(_called("release_subscriptions", 9))
         self.look = made(_LOOK)
-        self.subscriptions = made(
-            f"{_STATUS} WHERE {{proven}} ORDER BY stream_id, subscription_name"
-        )
-        self.subscription_info = made(f"{_STATUS} {_OF_ONE}")
+        self.subscriptions = made(SUBSCRIPTIONS)
+        self.subscription_info = made(SUBSCRIPTION_INFO)
+        self.stored_progress = made(STORED_PROGRESS)
+        self.begin_batch = made(BEGIN_BATCH)
+        self.checkpoint_in_transaction = made(_called("checkpoint_in_transaction", 8))
+        self.checkpoint_or_abort = made(_called("checkpoint_or_abort", 7) + BOUND)
+        self.look_at_handled = made(LOOK_AT_HANDLED)
         self.pause = made(_called("pause_subscription", 4))
         self.reset = made(_called("reset_subscription", 4))
-        self.delete = made(_called("delete_subscription", 3))
+        self.delete = made(_called("delete_subscription", 4))
+
+    def _make_parking(self, made: Callable[[str], bytes]) -> None:
+        self.park = made(_called("park_events", 14))
+        self.unpark = made(_called("unpark_events", 7))
+        self.keep_parked = made(_called("keep_parked", 9))
+        self.skip_replayed = made(_called("skip_replayed", 6))
+        self.note_tries = made(_called("note_tries", 8))
+        self.choose_parked = made(_called("choose_parked", 7))
+        self.parked_keys = made(_PARKED_KEYS)
+        self.read_parked = made(READ_PARKED)
+        self.parked = made(_PARKED)
+
+    def _make_projecting(self, made: Callable[[str], bytes]) -> None:
+        self.projections = made(PROJECTIONS)
+        self.begin_projection = made(_called("begin_projection", 5))
+        self.create_projection = made(_called("create_projection", 7))
+        self.switch_projection = made(_called("switch_projection", 4))
+        self.rebuild_projection = made(_called("rebuild_projection", 6))
+        self.drop_projection = made(_called("drop_projection", 4))
+
+    def matching(self, direction: ReadDirection, shape: Shape, *, in_all: bool) -> bytes:
+        """Return the query for a page of what matches a filter, of ``$all`` or of a stream."""
+        key = direction, shape, in_all
+        if key not in self._matching:
+            query = matching_in_all if in_all else matching_in_stream
+            self._matching[key] = self._made(query(direction, shape))
+        return self._matching[key]
 
 
 def _composed(template: str, **names: str) -> bytes:
@@ -133,23 +226,11 @@ def _proof(store_id: UUID, *, unsafe: bool) -> tuple[str, str]:
     read.
     """
     store = f"'{store_id}'::pg_catalog.uuid"
-    found = f"SELECT FROM {{schema}}.store WHERE store_id {_EQUALS} {store}"
+    found = f"SELECT FROM {{schema}}.store WHERE store_id {EQUALS} {store}"
     refused = "{schema}.refuse_store()"
     proven = f"(SELECT CASE WHEN EXISTS ({found}) THEN true ELSE {refused} END)"
     return proven, f"{store}, {unsafe}"
 
-
-_EQUALS = "OPERATOR(pg_catalog.=)"
-_AT_LEAST = "OPERATOR(pg_catalog.>=)"
-_AT_MOST = "OPERATOR(pg_catalog.<=)"
-_AFTER = "OPERATOR(pg_catalog.>)"
-_BELOW = "OPERATOR(pg_catalog.<)"
-
-# Not by store_head(): what a statement names itself it locks before it takes its snapshot.
-_HEAD = """
-    greatest((SELECT pg_catalog.max(global_position) FROM {schema}.events),
-             (SELECT pg_catalog.max(last_position) FROM {schema}.tombstones), 0)
-"""
 
 _IDENTITY = "SELECT store_id, pg_catalog.pg_is_in_recovery() FROM {schema}.store"
 
@@ -159,128 +240,16 @@ _APPEND = f"""
         {_parameters(9 + len(EncodedEvent.__struct_fields__))}, {{proof}})
 """
 
-
-def _column(field: msgspec.structs.FieldInfo) -> str:
-    """Return the SQL for a column of an event; times in UTC, whatever the session's time zone."""
-    is_time = datetime in get_args(field.type)
-    return f"e.{field.name}" + (f" AT TIME ZONE 'UTC' AS {field.name}" if is_time else "")
-
-
-# The columns after the stream id in StoredEvent.
-_REST = ", ".join(["e.stream_version", *map(_column, msgspec.structs.fields(EncodedEvent))])
-
-_SIZE = """pg_catalog.octet_length(e.data)
-    OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length(e.metadata), 0)"""
-
-
-_PAGES = tuple(product(ReadDirection, (False, True)))
-"""Direction of a page, and whether bytes end it, too."""
-
-
-def _page(
-    position: str, direction: ReadDirection, *, by_bytes: bool, condition: str = "true"
-) -> str:
-    """Return the FROM clause and all after it for a page of events, named e.
-
-    The parameters are start and count. With *by_bytes*, start, count and a number of bytes follow
-    twice: the page ends with the event that reaches them. Few pages do, so their sum comes first.
-    """
-    compare, order = {
-        ReadDirection.FORWARD: (_AT_LEAST, "ASC"),
-        ReadDirection.BACKWARD: (_AT_MOST, "DESC"),
-    }[direction]
-    page = f"""
-          FROM {{schema}}.events e
-         WHERE {condition} AND e.{position} {compare} %b
-         ORDER BY e.{position} {order} LIMIT %b
-    """
-    if not by_bytes:
-        return page
-    sizes = f"(SELECT e.{position} AS position, {_SIZE} AS size {page}) s"
-    return f"""
-          FROM (SELECT e.* {page}) e
-         LIMIT CASE WHEN (SELECT pg_catalog.sum(s.size) FROM {sizes}) {_BELOW} %b THEN NULL ELSE (
-            SELECT pg_catalog.count(*)
-              FROM (SELECT pg_catalog.sum(s.size) OVER w OPERATOR(pg_catalog.-) s.size AS before
-                      FROM {sizes}
-                    WINDOW w AS (ORDER BY s.position {order} ROWS UNBOUNDED PRECEDING)) c
-             WHERE c.before {_BELOW} %b) END
-    """
-
-
-def _read_stream(direction: ReadDirection, by_bytes: bool) -> str:
-    """Return the query for a page of a stream.
-
-    The first column is the stream's time of deletion. A row of nulls is an empty page; no row means
-    that there is no stream. LATERAL ... LIMIT fixes the plan: events by the index, in order.
-    """
-    of_stream = f"e.stream_no {_EQUALS} s.stream_no AND s.deleted_at IS NULL"
-    page = _page("stream_version", direction, by_bytes=by_bytes, condition=of_stream)
-    return f"""
-        SELECT s.deleted_at AT TIME ZONE 'UTC', e.*
-          FROM (SELECT stream_no, stream_id, deleted_at FROM {{schema}}.streams
-                 WHERE {{proven}} AND stream_id {_EQUALS} %b LIMIT 1) s
-          LEFT JOIN LATERAL (
-            SELECT e.global_position, {_REST} {page}
-          ) e ON true
-    """
-
-
-# The scalar subquery fixes the plan: a join might hash all streams.
-_STREAM_ID = f"""
-    (SELECT s.stream_id FROM {{schema}}.streams s WHERE s.stream_no {_EQUALS} e.stream_no)
+_DELETE_STREAM = f"""
+    SELECT status, version, deleted_at AT TIME ZONE 'UTC', subscriptions
+      FROM {{schema}}.delete_stream({_parameters(4)}, {{proof}})
 """
 
-
-# The columns before those. A position that is sent anyway, and a name that is known, are not sent.
-_IN_ALL = f"e.global_position, {_STREAM_ID}"
-_IN_STREAM = "e.global_position"
-
-
-def _read_all(direction: ReadDirection, by_bytes: bool) -> str:
-    page = _page("global_position", direction, by_bytes=by_bytes, condition="{proven}")
-    return f"""
-        SELECT {_IN_ALL}, {_REST} {page}
-    """
-
-
-def _read_after(columns: str, position: str, condition: str = "true") -> str:
-    """Return the query for a page of limited size: the last parameter bounds its bytes.
-
-    The first event is read whatever its size. Sizes are known without reading the payloads, and are
-    summed over narrow rows. Few pages are too large, so their sum comes first. ROWS: positions
-    differ, so no peers need to be found.
-    """
-    page = f"""
-          FROM {{schema}}.events e
-         WHERE {condition} AND e.{position} {_AFTER} %b
-         ORDER BY e.{position} LIMIT %b
-    """
-    sizes = f"(SELECT e.{position} AS position, {_SIZE} AS size {page}) s"
-    return f"""
-        SELECT {columns}, {_REST}
-          FROM (SELECT e.* {page}) e
-         WHERE {{proven}}
-         LIMIT CASE WHEN (SELECT pg_catalog.sum(s.size) FROM {sizes}) {_AT_MOST} %b THEN NULL ELSE (
-            SELECT pg_catalog.max(c.number)
-              FROM (SELECT pg_catalog.row_number() OVER w AS number,
-                           pg_catalog.sum(s.size) OVER w AS total
-                      FROM {sizes}
-                    WINDOW w AS (ORDER BY s.position ROWS UNBOUNDED PRECEDING)) c
-             WHERE c.number {_EQUALS} 1 OR c.total {_AT_MOST} %b) END
-    """
-
-
-_OF_STREAM = f"""
-    e.stream_no {_EQUALS} (
-        SELECT s.stream_no FROM {{schema}}.streams s
-         WHERE s.stream_id {_EQUALS} %b AND s.deleted_at IS NULL)
-"""
 
 _STREAM_INFO = f"""
     SELECT s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
       FROM {{schema}}.streams s CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
-     WHERE {{proven}} AND s.stream_id {_EQUALS} %b
+     WHERE {{proven}} AND s.stream_id {EQUALS} %b
 """
 
 _LISTINGS = tuple(product(StreamOrder, (False, True)))
@@ -293,17 +262,36 @@ def _streams(order: StreamOrder, descending: bool) -> str:
     The parameters are what it begins behind, the first and the last id, a part of the id, a count.
     """
     key = {StreamOrder.STREAM_ID: "stream_id", StreamOrder.CREATION: "stream_no"}[order]
-    behind, way = (_BELOW, "DESC") if descending else (_AFTER, "ASC")
+    behind, way = (BELOW, "DESC") if descending else (AFTER, "ASC")
     return f"""
     SELECT s.stream_id, s.created_at AT TIME ZONE 'UTC', s.deleted_at AT TIME ZONE 'UTC', h.head
       FROM (SELECT stream_id, stream_no, created_at, deleted_at FROM {{schema}}.streams
              WHERE {{proven}} AND {key} {behind} %b
-               AND stream_id {_AT_LEAST} %b AND stream_id {_BELOW} %b
-               AND pg_catalog.strpos(stream_id, %b) {_AFTER} 0
+               AND stream_id {AT_LEAST} %b AND stream_id {BELOW} %b
+               AND pg_catalog.strpos(stream_id, %b) {AFTER} 0
              ORDER BY {key} {way} LIMIT %b) s
      CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
      ORDER BY s.{key} {way}
     """
+
+
+_RECORD_SNAPSHOT = f"""
+    SELECT deleted_at AT TIME ZONE 'UTC', head, newest
+      FROM {{schema}}.record_snapshot({_parameters(7)}, {{proof}})
+"""
+
+# As for a page of a stream, no row means that there is none; nulls, that it has no such snapshot.
+_READ_SNAPSHOT = f"""
+    SELECT s.deleted_at AT TIME ZONE 'UTC', s.stream_no, n.*
+      FROM (SELECT stream_no, deleted_at FROM {{schema}}.streams
+             WHERE {{proven}} AND stream_id {EQUALS} %b LIMIT 1) s
+      LEFT JOIN LATERAL (
+        SELECT n.stream_version, n.created_at AT TIME ZONE 'UTC' AS created_at, n.snapshot_type,
+               n.format, n.data, n.metadata
+          FROM {{schema}}.snapshots n
+         WHERE n.stream_no {EQUALS} s.stream_no AND s.deleted_at IS NULL
+           AND n.snapshot_type {EQUALS} %b LIMIT 1) n ON true
+"""
 
 
 # Sessions that listen to a store end their application name with this; every role can see it.
@@ -313,31 +301,50 @@ _LISTENER_MARK = """
 """
 _MARK_LENGTH = len(" listens:") + 13
 
+LISTENS_TO_SEVERAL = f" listens:{'several':*^13}"
+"""The same of sessions that listen to several stores of a database; it may be any of them."""
+
 _NAME_SESSION = b"SELECT pg_catalog.set_config('application_name', %b, false)"
 
 _KNOWN = "(SELECT %b::pg_catalog.int8 AS position, %b::pg_catalog.uuid AS event_id) k"
 
 _HOLDS = f"""
     EXISTS (SELECT FROM {{schema}}.events e
-             WHERE e.global_position {_EQUALS} k.position AND e.event_id {_EQUALS} k.event_id)
-        OR coalesce((SELECT t.first_position {_AT_MOST} k.position FROM {{schema}}.tombstones t
-                      WHERE t.last_position {_AT_LEAST} k.position
+             WHERE e.global_position {EQUALS} k.position AND e.event_id {EQUALS} k.event_id)
+        OR coalesce((SELECT t.first_position {AT_MOST} k.position FROM {{schema}}.tombstones t
+                      WHERE t.last_position {AT_LEAST} k.position
                       ORDER BY t.last_position LIMIT 1), false)
 """
 
 _NEWEST = f"""
     SELECT h.head, (SELECT e.event_id FROM {{schema}}.events e
-                     WHERE e.global_position {_EQUALS} h.head),
-           coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.tombstones), 0), {_HOLDS}
-      FROM {_KNOWN}, (SELECT {_HEAD} AS head WHERE {{proven}}) h
+                     WHERE e.global_position {EQUALS} h.head),
+           coalesce((SELECT pg_catalog.max(deletion_no) FROM {{schema}}.deletions), 0), {_HOLDS}
+      FROM {_KNOWN}, (SELECT {HEAD} AS head WHERE {{proven}}) h
+"""
+
+_LINKED = f"""
+    SELECT l.link_no, s.stream_id, l.stream_version
+      FROM (SELECT link_no, stream_no, stream_version FROM {{schema}}.links
+             WHERE {{proven}} AND link_no {AFTER} %b ORDER BY link_no LIMIT %b) l
+     CROSS JOIN LATERAL (SELECT stream_id FROM {{schema}}.streams s
+                          WHERE s.stream_no {EQUALS} l.stream_no LIMIT 1) s
+     ORDER BY l.link_no
+"""
+
+# Apart from the newest event, which is looked at after each commit.
+_BESIDES = """
+    SELECT EXISTS (SELECT FROM {schema}.deletions WHERE erased_at IS NULL),
+           coalesce((SELECT pg_catalog.max(link_no) FROM {schema}.links), 0)
+     WHERE {proven}
 """
 
 _OTHERS_LISTEN = f"""
     SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
-                    WHERE a.datname {_EQUALS} pg_catalog.current_database()
+                    WHERE a.datname {EQUALS} pg_catalog.current_database()
                       AND pg_catalog."right"(a.application_name, {_MARK_LENGTH})
-                          {_EQUALS} {_LISTENER_MARK}
-                      AND NOT a.pid {_EQUALS} ANY (%b))
+                          {EQUALS} ANY (ARRAY[{_LISTENER_MARK}, '{LISTENS_TO_SEVERAL}'])
+                      AND NOT a.pid {EQUALS} ANY (%b))
 """
 
 # A commit that only notifies need not wait for the disk. All notifying commits of a server take one
@@ -350,8 +357,8 @@ _NOTIFY = b"""
 _CLAIM = f"""
     SELECT granted, created, locked, subscription_id, position_id, owner, epoch, checkpoint, head,
            paused, owner_name, owned_since AT TIME ZONE 'UTC', renewed_at AT TIME ZONE 'UTC',
-           clock_set_back
-      FROM {{schema}}.claim_subscription({_parameters(12)}, {{proof}})
+           clock_set_back, other_options, owner_died, tried, tries, projected
+      FROM {{schema}}.claim_subscription({_parameters(13)}, {{proof}})
 """
 
 _LOOK = """
@@ -360,11 +367,21 @@ _LOOK = """
      WHERE {proven}
 """
 
-_STATUS = """
-    SELECT subscription_id, stream_id, subscription_name, owner,
-           owned_since AT TIME ZONE 'UTC', epoch, state, checkpoint, head, lag_events,
-           lag_seconds, paused, last_error, attempts, created_at AT TIME ZONE 'UTC'
-      FROM {schema}.subscription_status
+_PARKED_KEYS = f"""
+    SELECT key, pg_catalog.max(position) FILTER (WHERE is_marked), pg_catalog.count(*)
+      FROM {{schema}}.parked
+     WHERE {{proven}} AND subscription_id {EQUALS} %b AND skipped_at IS NULL
+     GROUP BY key ORDER BY pg_catalog.min(position)
 """
 
-_OF_ONE = f"WHERE {{proven}} AND stream_id {_EQUALS} %b AND subscription_name {_EQUALS} %b"
+# No row means that there is no such subscription; nulls, that nothing of it is parked.
+_PARKED = f"""
+    SELECT k.* FROM {{schema}}.subscriptions s LEFT JOIN LATERAL (
+      SELECT k.key, k.position, k.global_position, k.reason, k.error, k.attempts,
+             k.parked_at AT TIME ZONE 'UTC', k.failed_at AT TIME ZONE 'UTC', k.is_marked
+        FROM {{schema}}.parked k
+       WHERE k.subscription_id {EQUALS} s.subscription_id AND k.skipped_at IS NULL
+         AND k.position {AFTER} %b
+       ORDER BY k.position LIMIT %b) k ON true
+     WHERE {{proven}} AND s.stream_id {EQUALS} %b AND s.subscription_name {EQUALS} %b
+"""

@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int4, Int8
 
 from eventstore.model.checks import check_int, check_within
-from eventstore.model.errors import SubscriptionNotFoundError
-from eventstore.model.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
+from eventstore.model.errors import SubscriptionNotFoundError, SubscriptionOptionsError
+from eventstore.model.subscription import SubscriptionState
+from eventstore.model.subscription_info import SubscriptionInfo
+from eventstore.model.subscription_start import Origin, Start
 from eventstore.ports.ownership import (
     Claim,
     Claimed,
@@ -21,14 +24,19 @@ from eventstore.ports.ownership import (
     LeaseMark,
     Progress,
     Standing,
+    StoredProgress,
+    Tried,
 )
+from eventstore.ports.parking import Dropped, has_parked
+from eventstore.ports.projections import belongs_to_projection
 from eventstore.storages.postgres import arrays
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
+from eventstore.storages.postgres.connecting.lender import Lender
+from eventstore.storages.postgres.erasing import Eraser
 from eventstore.storages.postgres.moments import lock_wait, utc, utc_or_none
 from eventstore.storages.postgres.statements import Statements
 
-__all__ = ["PostgresKeeperSession", "SubscriptionRows"]
+__all__ = ["PostgresKeeperSession", "SubscriptionRows", "started", "storable"]
 
 
 class SubscriptionRows:
@@ -48,11 +56,12 @@ class SubscriptionRows:
             claim.subscription_name,
             known is None,
             None if known is None else Int8(known),
-            _started(claim.start),
+            started(claim.start),
             claim.owner,
             claim.owner_name,
             claim.lease,
             *mark,
+            Jsonb(claim.options),
         )
         rows = connection.execute(self._statements.claim, arguments, deadline)
         if not rows:
@@ -61,6 +70,16 @@ class SubscriptionRows:
         if row.subscription_id is None:
             assert isinstance(claim.start, int)
             check_within("start_from", claim.start, claim.stream_id, row.head)
+        if row.other_options is not None:
+            raise SubscriptionOptionsError(
+                claim.stream_id,
+                claim.subscription_name,
+                row.other_options,
+                claim.options,
+                of_projection=row.projected,
+            )
+        if row.projected and known is None:
+            raise belongs_to_projection(claim.stream_id, claim.subscription_name)
         return _claimed(row)
 
     def all(self, connection: GuardedConnection, deadline: float) -> list[SubscriptionInfo]:
@@ -77,6 +96,18 @@ class SubscriptionRows:
         if not rows:
             raise SubscriptionNotFoundError(stream_id, subscription_name)
         return _info(rows[0])
+
+    def progress(
+        self, connection: GuardedConnection, stream_id: str, subscription_name: str, deadline: float
+    ) -> StoredProgress:
+        """Return how far one subscription is."""
+        names = (stream_id, subscription_name)
+        rows = connection.execute(self._statements.stored_progress, names, deadline)
+        if not rows:
+            raise SubscriptionNotFoundError(stream_id, subscription_name)
+        subscription_id, epoch, checkpoint, has_parked, state, last_error = rows[0]
+        shown = SubscriptionState(state), last_error
+        return StoredProgress(subscription_id, epoch, checkpoint, has_parked, *shown)
 
     def set_paused(
         self,
@@ -101,17 +132,20 @@ class SubscriptionRows:
         subscription_name: str,
         position: int,
         deadline: float,
-    ) -> int:
-        """Set the checkpoint and fence the owner. Return the subscription's id."""
+    ) -> tuple[int, Dropped]:
+        """Set the checkpoint and fence the owner. Return its id and the parked events that went."""
         check_int("position", position, least=0)
         wait = Int4(lock_wait(deadline))
         arguments = (wait, stream_id, subscription_name, Int8(position))
+        [row] = connection.execute(self._statements.reset, arguments, deadline)
         found: int | None
-        found, head = connection.execute(self._statements.reset, arguments, deadline)[0]
+        found, head, is_projected, *dropped = row
         if found is None:
             raise SubscriptionNotFoundError(stream_id, subscription_name)
+        if is_projected:
+            raise belongs_to_projection(stream_id, subscription_name)
         check_within("position", position, stream_id, head)
-        return found
+        return found, Dropped(*dropped)
 
     def delete(
         self,
@@ -119,19 +153,32 @@ class SubscriptionRows:
         stream_id: str,
         subscription_name: str,
         deadline: float,
-    ) -> int | None:
-        """Delete a subscription and fence its owner. Return its id, or None if it is missing."""
-        arguments = (Int4(lock_wait(deadline)), stream_id, subscription_name)
-        found: int | None = connection.execute(self._statements.delete, arguments, deadline)[0][0]
-        return found
+        *,
+        drop_parked: bool,
+    ) -> tuple[int | None, Dropped]:
+        """Delete a subscription and fence its owner.
+
+        Returns:
+            Its id, or None if it is missing; and the parked events that went.
+        """
+        arguments = (Int4(lock_wait(deadline)), stream_id, subscription_name, drop_parked)
+        rows = connection.execute(self._statements.delete, arguments, deadline)
+        found: int | None
+        found, is_deleted, is_projected, *parked = rows[0]
+        if is_projected:
+            raise belongs_to_projection(stream_id, subscription_name)
+        if not is_deleted:
+            raise has_parked(stream_id, subscription_name, parked[0])
+        return found, Dropped(*parked)
 
 
 class PostgresKeeperSession:
-    """A connection that renews leases and stores checkpoints."""
+    """Renews leases and stores checkpoints over a connection, which is closed with the session."""
 
-    def __init__(self, connection: KeptConnection, statements: Statements) -> None:
+    def __init__(self, connection: Lender, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
+        self._eraser = Eraser(statements)
 
     def keep(self, progress: Sequence[Progress], lease: float, deadline: float) -> list[Kept]:
         """Renew and store, in one statement; see `KeeperSession.keep`."""
@@ -168,6 +215,12 @@ class PostgresKeeperSession:
         )
         return {row[0]: _standing(*row) for row in rows}
 
+    def erase(self, deadline: float) -> bool:
+        """Erase some of what was deleted for good; see `KeeperSession.erase`."""
+        return self._connection.run(
+            lambda c: self._eraser.erase(c, deadline), deadline, "erasing events failed"
+        )
+
     @property
     def closed(self) -> bool:
         return self._connection.closed
@@ -192,6 +245,11 @@ class _ClaimRow(NamedTuple):
     owned_since: datetime | None
     renewed_at: datetime | None
     clock_set_back: bool
+    other_options: dict[str, Any] | None
+    owner_died: bool
+    tried: int | None
+    tries: int
+    projected: bool
 
 
 def _claimed(row: _ClaimRow) -> Claimed | Held:
@@ -199,7 +257,14 @@ def _claimed(row: _ClaimRow) -> Claimed | Held:
         assert row.owner is not None
         fence = Fence(row.position_id, row.owner, row.epoch)
         return Claimed(
-            row.subscription_id, fence, row.checkpoint, row.head, row.paused, row.created
+            row.subscription_id,
+            fence,
+            row.checkpoint,
+            row.head,
+            row.paused,
+            row.created,
+            row.owner_died,
+            None if row.tried is None else Tried(row.tried, row.tries),
         )
     return Held(
         row.subscription_id,
@@ -228,7 +293,7 @@ def _mark(owner: UUID | None, epoch: int, renewed_at: datetime | None) -> LeaseM
     return LeaseMark(owner, epoch, utc(renewed_at))
 
 
-def _started(start: Start) -> Int8 | None:
+def started(start: Start) -> Int8 | None:
     """Return the position to start after; None: the head, as the claim finds it."""
     match start:
         case Origin.ORIGIN:
@@ -247,13 +312,14 @@ def _columns(progress: Sequence[Progress]) -> tuple[arrays.BinaryArray, ...]:
         arrays.uuid_array([each.fence.owner for each in progress]),
         arrays.int8_array([each.fence.epoch for each in progress]),
         arrays.int8_array([each.checkpoint for each in progress]),
+        arrays.int8_array([each.least for each in progress]),
         arrays.text_array([each.state.value for each in progress]),
-        arrays.text_array([_storable(each.last_error) for each in progress]),
+        arrays.text_array([storable(each.last_error) for each in progress]),
         arrays.int4_array([each.attempts for each in progress]),
     )
 
 
-def _storable(text: str | None) -> str | None:
+def storable(text: str | None) -> str | None:
     """Return an error's text without what no text column takes: NUL and lone surrogates."""
     if text is None:
         return None
@@ -273,7 +339,10 @@ def _info(row: tuple[Any, ...]) -> SubscriptionInfo:
         head,
         lag_events,
         lag_seconds,
+        parked,
+        parked_oldest_seconds,
         paused,
+        options,
         last_error,
         attempts,
         created_at,
@@ -290,7 +359,10 @@ def _info(row: tuple[Any, ...]) -> SubscriptionInfo:
         head=head,
         lag_events=lag_events,
         lag_seconds=lag_seconds,
+        parked=parked,
+        parked_oldest_seconds=parked_oldest_seconds,
         paused=paused,
+        options=options,
         last_error=last_error,
         attempts=attempts,
         created_at=utc(created_at),

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from eventstore import Config, EventData, EventStore, EventStoreError, ExpectedVersion
+from tests.support.waiting import PATIENCE
 
 READERS = 16
 
@@ -22,7 +23,7 @@ def burst(store: EventStore) -> None:
     together = threading.Barrier(READERS)
 
     def read(_: int) -> None:
-        together.wait(10)
+        together.wait(PATIENCE)
         for _ in range(30):
             store.read_all_streams_forward(1, 1000)
 

@@ -158,10 +158,10 @@ def test_a_function_that_returns_anything_but_none_does_not_acknowledge(
     wait_until(lambda: len(calls) >= 3)
     # How many come at once is open at first; each delivery starts at the first one.
     assert all(positions[0] == 1 for positions in calls)
+    wait_until(lambda: subscription.attempts >= 2)
     assert subscription.state is SubscriptionState.RETRYING
     assert subscription.checkpoint == 0
     assert subscription.last_error is not None
-    assert subscription.attempts >= 2
     assert stored_checkpoint(store) == 0
     wait_until(lambda: seen.positions == [1, 2, 3])
 

@@ -19,7 +19,8 @@ from eventstore import (
     SubscriptionInUseError,
     SubscriptionState,
 )
-from tests.acceptance.guarantees.conftest import Settings, Start, wait_for_checkpoint
+from tests.acceptance.guarantees.conftest import Settings, Start, sessions, wait_for_checkpoint
+from tests.support.processes import Service
 from tests.support.recorder import Seen
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -51,6 +52,23 @@ SELECT p.oid::regprocedure::text FROM pg_proc p
  WHERE p.pronamespace = %s::regnamespace AND p.prosrc LIKE '%%clock_timestamp()%%'
    AND p.proname <> 'clock_timestamp'
 """
+
+
+class Killer:
+    """Kills owners, and waits until the server has done what they had sent before.
+
+    A renewal that is still on its way would be dated by the clock that the test sets next.
+    """
+
+    def __init__(self, settings: Settings, observer: EventStore) -> None:
+        self._store = settings["dsn"], settings["schema"]
+        observer.subscriptions()  # all that the observer needs is connected by now
+        self._others = set(sessions(*self._store))
+
+    def kill(self, owner: Service) -> None:
+        own = set(sessions(*self._store)) - self._others
+        owner.kill9()
+        wait_until(lambda: not own & set(sessions(*self._store)))
 
 
 class Clock:
@@ -137,11 +155,12 @@ def test_an_owner_that_died_before_the_clock_went_back_is_not_shown_as_living(
 ) -> None:
     """F14, G16, G17: its lease ends in an hour by then, and nobody will renew it."""
     append(observer)
+    killer = Killer(settings, observer)
     (owner,) = start(1, lease=30.0)
     owner.do("subscribe", name=NAME).wait_delivered(NAME, 10)
     wait_for_checkpoint(observer, 10)
     assert observer.subscription_info("$all", NAME).owner is not None
-    owner.kill9()
+    killer.kill(owner)
 
     clock.set(hours=-1)
 
@@ -156,9 +175,10 @@ def test_whoever_will_not_wait_takes_over_from_an_owner_that_died_before_the_clo
 ) -> None:
     """F14, G16, G17: after a lease without a renewal, by its own clock."""
     append(observer)
+    killer = Killer(settings, observer)
     (owner,) = start(1)
     owner.do("subscribe", name=NAME, ack_every=0).wait_delivered(NAME, 10)
-    owner.kill9()
+    killer.kill(owner)
     clock.set(hours=-1)
     seen = Seen()
 

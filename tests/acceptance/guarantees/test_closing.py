@@ -89,16 +89,16 @@ def test_closing_waits_for_acks_in_flight_and_stores_them(
 ) -> None:
     """G26: the handler at work may finish; the next batch is not sent; the owner lets go."""
     stuck = Stuck()
-    store = EventStore.connect(Config(**{**settings, "stop_timeout": 10.0}))
+    store = EventStore.connect(Config(**{**settings, "stop_timeout": PATIENCE}))
     store.subscribe_to_all_streams("sub", stuck, max_batch_size=1)
     store.append_to_stream("s", 0, [EventData("X", number) for number in range(3)])
-    assert stuck.entered.wait(10)
+    assert stuck.entered.wait(PATIENCE)
     closing = threading.Thread(target=store.close)
     closing.start()
     closing.join(0.2)
     assert closing.is_alive()
     stuck.released.set()
-    closing.join(5)
+    closing.join(PATIENCE)
     assert not closing.is_alive()
     info = observer.subscription_info("$all", "sub")
     assert (info.checkpoint, info.owner) == (1, None)
@@ -113,7 +113,7 @@ def test_closing_is_bounded_by_a_handler_that_does_not_return(
     store = EventStore.connect(Config(**settings))
     subscription = store.subscribe_to_all_streams("sub", stuck)
     store.append_to_stream("s", 0, [EventData("X", 1)])
-    assert stuck.entered.wait(10)
+    assert stuck.entered.wait(PATIENCE)
     began = time.monotonic()
     store.close(timeout=0.5)
     assert time.monotonic() - began < PATIENCE
@@ -152,7 +152,7 @@ def test_sigterm_closes_a_service_that_joins_in_order(start: Start, observer: Ev
     service.do("join").wait("joining")
     service.wait("appended", count=len(service.reports("appended")) + 20)
     service.signal(signal.SIGTERM)
-    assert service.exit_code(timeout=10) == 0
+    assert service.exit_code(timeout=PATIENCE) == 0
     assert service.reports("joined")
     info = observer.subscription_info("$all", "sub")
     assert info.owner is None

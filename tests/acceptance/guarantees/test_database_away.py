@@ -80,8 +80,8 @@ def test_calls_end_at_their_deadlines_and_everything_resumes_when_the_server_is_
         wait_until(lambda: 2 in seen.positions and 2 in called.positions)
         assert time.monotonic() - back < PATIENCE
         result = store.append_to_stream("s", 1, [EventData("X", 2)])
-        actor.wait_for(result, timeout=10)
-        function.wait_for(result, timeout=10)
+        actor.wait_for(result, timeout=PATIENCE)
+        function.wait_for(result, timeout=PATIENCE)
         assert [event.data for event in store.read_all_streams_forward()] == [0, 1, 2]
         wait_until(lambda: store.health().running and store.health().database_reachable)
 

@@ -63,9 +63,9 @@ def test_a_version_whose_event_or_link_is_gone_is_never_given_out_again(
         with deleter.transaction():
             deleter("SELECT {}.lock_head(5000)")
             deleter(
-                "INSERT INTO {}.links SELECT s.stream_no, e.global_position + 1, e.global_position"
-                "  FROM {}.streams s, {}.events e"
-                " WHERE s.stream_id = 's' AND e.global_position <= 2"
+                "INSERT INTO {}.links (stream_no, stream_version, global_position)"
+                " SELECT s.stream_no, e.global_position + 1, e.global_position"
+                " FROM {}.streams s, {}.events e WHERE s.stream_id = 's' AND e.global_position <= 2"
             )
     assert store.stream_info("s").stream_version == 3
 
@@ -73,7 +73,7 @@ def test_a_version_whose_event_or_link_is_gone_is_never_given_out_again(
         deleter.permit_deletes()
         deleter("UPDATE {}.streams SET version_floor = 3 WHERE stream_id = 's'")
         if kind == "events":
-            deleter("INSERT INTO {}.tombstones VALUES (5, 4, 's', now())")
+            deleter.bury(4, 5)
             deleter("DELETE FROM {}.events WHERE global_position IN (4, 5)")
         else:
             deleter("DELETE FROM {}.links")

@@ -13,7 +13,7 @@ import pytest
 from eventstore import Config, EventData, Events, EventStore, ExpectedVersion, SubscriptionState
 from tests.acceptance.guarantees.conftest import Record, Settings
 from tests.support.recorder import Seen, Stuck
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "sub"
 
@@ -121,7 +121,7 @@ def test_a_function_that_hangs_is_stopped_never_run_twice_and_succeeded(
     subscription = store.subscribe_to_all_streams(NAME, stuck, ack_timeout=0.5)
     other.subscribe_to_all_streams(NAME, record(standby, acks=False), when_owned="wait")
     append(store, 3)
-    assert stuck.entered.wait(10)
+    assert stuck.entered.wait(PATIENCE)
     wait_until(lambda: standby.positions == [1, 2, 3])
     wait_until(lambda: subscription.state is SubscriptionState.STOPPED)
     assert subscription.last_error is not None
@@ -137,7 +137,7 @@ def test_a_slow_function_within_its_ack_timeout_keeps_everything(store: EventSto
     stuck = Stuck()
     subscription = store.subscribe_to_all_streams(NAME, stuck, ack_timeout=30)
     append(store, 1)
-    assert stuck.entered.wait(10)
+    assert stuck.entered.wait(PATIENCE)
     stuck.released.set()
     wait_until(lambda: subscription.checkpoint == 1)
     assert subscription.state is not SubscriptionState.STOPPED

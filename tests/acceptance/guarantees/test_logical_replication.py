@@ -13,7 +13,7 @@ from tests.acceptance.guarantees.conftest import Settings, installed
 from tests.support.cli import Shell
 from tests.support.pgserver import TestServer
 from tests.support.plain_sql import Sql
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def subscribe(settings: Settings, name: str) -> int:
         handle = store.subscribe_to_all_streams(
             name, lambda events: seen.extend(event.global_position for event in events)
         )
-        handle.wait_for(store.read_all_streams_backward(count=1)[0], timeout=20)
+        handle.wait_for(store.read_all_streams_backward(count=1)[0], timeout=PATIENCE)
     return len(seen)
 
 

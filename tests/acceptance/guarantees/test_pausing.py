@@ -57,7 +57,7 @@ def test_a_pause_cuts_a_stream_of_events_at_once(store: EventStore, record: Reco
         seen.wait(200 * round_)
         subscription.pause()
         # What it was told before, it has received when it answers.
-        recorder.ask("what was told before is here", timeout=10)
+        recorder.ask("what was told before is here", timeout=PATIENCE)
         sent = len(seen.events)
         append(store)
         witness.wait(3_000 + round_)
@@ -67,7 +67,7 @@ def test_a_pause_cuts_a_stream_of_events_at_once(store: EventStore, record: Reco
 
 
 def assert_nothing_was_sent(recorder: ActorRef[Recorder], seen: Seen, since: int) -> None:
-    recorder.ask("what was told before is here", timeout=10)
+    recorder.ask("what was told before is here", timeout=PATIENCE)
     assert len(seen.events) == since
 
 
@@ -76,7 +76,7 @@ def test_a_batch_that_was_sent_may_finish_and_counts(store: EventStore) -> None:
     stuck = Stuck()
     subscription = store.subscribe_to_all_streams(NAME, stuck)
     append(store)
-    assert stuck.entered.wait(10)
+    assert stuck.entered.wait(PATIENCE)
     subscription.pause()
     append(store, 3)
     stuck.released.set()

@@ -80,7 +80,7 @@ def ids_of(report: dict[str, dict[str, list[str]]]) -> list[str]:
 def test_a_direct_connection_for_listening_makes_deliveries_instant(
     behind: TestServer, pooler: Pooler, record: Record
 ) -> None:
-    """G23, G13: long before the next look."""
+    """CFG-07, G23, G13: long before the next look."""
     settings = {**installed(pooler.dsn, "direct"), "poll_interval": 60.0, "lease": 60.0}
     seen = Seen()
     with (
@@ -91,9 +91,31 @@ def test_a_direct_connection_for_listening_makes_deliveries_instant(
         for _ in range(10):
             append(store, "a", 2)
             append(others, "b")
-        assert seen.wait(30, timeout=10) == list(range(1, 31))
+        assert seen.wait(30) == list(range(1, 31))
         assert store.health().listening
         wait_for_checkpoint(store, 30)
+
+
+def test_stores_that_share_connections_work_behind_a_pooler(
+    behind: TestServer, pooler: Pooler, record: Record
+) -> None:
+    """G23, G13, G34: each is told of its own events long before the next look."""
+    settings = {**installed(pooler.dsn, "first"), "poll_interval": 60.0, "lease": 60.0}
+    with (
+        EventStore.connect(Config(**settings, listen_dsn=behind.dsn)) as first,
+        first.for_schema("beside", init=True) as beside,
+        EventStore.connect(Config(**settings), runtime=CallerRuntime) as others,
+    ):
+        seen = {store: Seen() for store in (first, beside)}
+        for store, each in seen.items():
+            store.subscribe_to_all_streams("sub", record(each))
+        for _ in range(10):
+            append(first, "a", 2)
+            append(others.for_schema("beside"), "b")
+        assert seen[first].wait(20) == list(range(1, 21))
+        assert seen[beside].wait(10) == list(range(1, 11))
+        assert beside.health().listening
+        wait_for_checkpoint(beside, 10)
 
 
 def test_without_one_deliveries_wait_for_the_next_look_and_the_log_says_so_once(
@@ -112,7 +134,7 @@ def test_without_one_deliveries_wait_for_the_next_look_and_the_log_says_so_once(
         assert not store.health().listening
         for number in range(1, 11):
             append(others, "a")
-            assert seen.wait(number, timeout=5) == list(range(1, number + 1))
+            assert seen.wait(number) == list(range(1, number + 1))
     said = [r.getMessage() for r in caplog.records if "LISTEN is deaf" in r.getMessage()]
     assert len(said) == 1
     assert "listen_dsn" in said[0]

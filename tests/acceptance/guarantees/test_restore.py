@@ -63,7 +63,7 @@ def acknowledge(settings: Settings, stream: str | None, name: str, event: Record
             handle = store.subscribe_to_all_streams(name, lambda events: None)
         else:
             handle = store.subscribe_to_stream(stream, name, lambda events: None)
-        handle.wait_for(event, timeout=10)
+        handle.wait_for(event, timeout=PATIENCE)
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def test_a_dump_holds_protection_and_ownership(
     with EventStore.connect(Config(**{**settings, "dsn": young.dsn})) as store:
         newest = append(store, "a", 1)
         seen = Seen()
-        store.subscribe_to_all_streams("all", seen.handle).wait_for(newest, timeout=10)
+        store.subscribe_to_all_streams("all", seen.handle).wait_for(newest, timeout=PATIENCE)
         assert seen.positions == [4]
         assert store.subscription_info("$all", "all").epoch > epoch
     with young.connect() as connection, pytest.raises(psycopg.Error, match="is refused"):
@@ -177,7 +177,7 @@ def test_an_earlier_state_under_a_live_runtime_stops_it(
         append(others, "a", 2)
 
         with pytest.raises(HistoryRewoundError):
-            store.join(timeout=10)
+            store.join(timeout=PATIENCE)
         wait_until(lambda: not store.health().running)
         with pytest.raises(HistoryRewoundError):
             append(store, "a", 1)

@@ -62,7 +62,7 @@ def role(dsn: str) -> Iterator[str]:
 def test_two_stores_in_one_database_never_mix_under_a_hostile_search_path(
     database: str, role: str, record: Record, bend: object
 ) -> None:
-    """G34, G13: same streams, same subscriptions; each path names the other store first."""
+    """DBS-11, MUL-05, G34, G13: same streams and subscriptions; each path names the other first."""
     assert callable(bend)
     for schema in ("left", "right"):
         installed(database, schema)

@@ -93,7 +93,7 @@ def test_a_standby_takes_over_soon_after_a_clean_stop(
 def test_a_standby_takes_over_within_lease_and_poll_interval_of_kill_9(
     start: Start, observer: EventStore
 ) -> None:
-    """G13, G16, G17, G27: right behind what was acknowledged."""
+    """LCK-04, G13, G16, G17, G27: right behind what was acknowledged."""
     lease, poll_interval = 1.2, 1.5
     owner, standby = start(2, lease=lease, poll_interval=poll_interval)
     owned(owner, observer)
@@ -104,6 +104,23 @@ def test_a_standby_takes_over_within_lease_and_poll_interval_of_kill_9(
     standby.wait_delivered(NAME, 4)
     assert standby.positions(NAME) == [7, 8, 9, 10]
     assert standby.wait("delivered")["at"] - killed < lease + poll_interval + PATIENCE
+
+
+def test_what_was_acknowledged_and_held_back_at_a_kill_9_comes_again(
+    start: Start, observer: EventStore
+) -> None:
+    """G13, G15, G27: all of it and nothing before it, from the stored checkpoint on."""
+    owner, standby = start(2, lease=1.2)
+    append(observer, 10)
+    owner.do("subscribe", name=NAME, ack_every=0, checkpoint_threshold=4)
+    owner.wait_delivered(NAME, 10)
+    owner.do("ack", name=NAME, position=4).wait("acked", position=4)
+    wait_for_checkpoint(observer, 4)
+    owner.do("ack", name=NAME, position=7).wait("acked", position=7)
+    standby.do("subscribe", name=NAME).wait("connected")
+    owner.kill9()
+    standby.wait_delivered(NAME, 6)
+    assert standby.positions(NAME) == [5, 6, 7, 8, 9, 10]
 
 
 def test_a_frozen_owner_is_fenced_and_told_and_its_acks_do_not_count(

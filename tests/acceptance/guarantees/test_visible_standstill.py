@@ -5,7 +5,7 @@ from __future__ import annotations
 from eventstore import EventData, EventStore, ExpectedVersion, SubscriptionHealth, SubscriptionState
 from tests.acceptance.guarantees.conftest import Record, Start, wait_for_checkpoint
 from tests.support.recorder import Seen, Stuck
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 NAME = "sub"
 
@@ -28,7 +28,7 @@ def test_a_handler_that_hangs_shows_in_lag_and_health_and_no_lag_shows_when_it_i
     subscription = store.subscribe_to_all_streams(NAME, stuck)
     store.subscribe_to_all_streams("quick", quick.handle)
     append(store, 5)
-    assert stuck.entered.wait(10)
+    assert stuck.entered.wait(PATIENCE)
     wait_until(lambda: observer.subscription_info("$all", NAME).lag_seconds > 0.3)
     info = observer.subscription_info("$all", NAME)
     assert (info.checkpoint, info.head, info.lag_events) == (0, 5, 5)

@@ -23,7 +23,7 @@ def append(store: EventStore, rounds: int) -> None:
 def test_an_ack_of_an_owner_whose_connections_were_cut_moves_nothing_after_a_takeover(
     observer: EventStore, start: Start, settings: Settings
 ) -> None:
-    """G16, G15: it believes in its ownership until it is let in again, and is told then."""
+    """LCK-05, G16, G15: it believes in its ownership until it is let in again, and is told then."""
     append(observer, 3)
     with Proxy(settings["dsn"]) as network:
         (first,) = start(dsn=network.dsn, lease=0.8)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from eventstore import EventData, EventStore, ExpectedVersion
 from tests.acceptance.guarantees.conftest import Settings, Start, wait_for_checkpoint
 from tests.support.plain_sql import Sql
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 WAITS_FOR_THE_LOCK = "SELECT FROM pg_locks WHERE NOT granted"
 
@@ -59,7 +59,7 @@ def test_an_event_appended_after_the_listening_backend_was_killed_needs_no_next_
         watching("SELECT pg_terminate_backend(%s)", pid)
         wait_until(lambda gone=pid: (gone,) not in watching(listens))  # type: ignore[misc]
         append(observer)
-        assert service.wait_delivered("sub", number, timeout=10) == list(range(1, number + 1))
+        assert service.wait_delivered("sub", number) == list(range(1, number + 1))
         wait_until(lambda: watching(listens))
 
 
@@ -79,7 +79,7 @@ def test_an_event_uncommitted_right_behind_the_checkpoint_is_waited_for(
             behind = threads.submit(append, store)
             wait_until(lambda: watching(WAITS_FOR_THE_LOCK))
             assert not behind.done()
-        behind.result(10)
+        behind.result(PATIENCE)
     assert service.wait_delivered("sub", 6) == [1, 2, 3, 4, 5, 6]
     assert [stream for _, stream, *_ in service.delivered("sub")[3:]] == ["held", "held", "s"]
 
@@ -100,7 +100,7 @@ def test_transactions_that_stay_open_for_long_neither_hide_nor_delay_an_event(
         failing.append("never")
         failing("ROLLBACK")
         append(observer)
-        assert service.wait_delivered("sub", number, timeout=5) == list(range(1, number + 1))
+        assert service.wait_delivered("sub", number) == list(range(1, number + 1))
     assert looking("SELECT count(*) FROM {}.events") == [(0,)]
     for each in (numbered, looking):
         each("ROLLBACK")

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator
 import pytest
 
 from eventstore.model.config import Config
-from eventstore.ports.storage import Announced
+from eventstore.ports.announcing import Announced
 from eventstore.storages.memory import MemoryStorage
 from eventstore_actors.announcing.announcer import Announcer
+from eventstore_actors.kernel.messages import LookForEvents
 from tests.actors.seated import let_pass
 from tests.support.rooms import Ear, Rooms, rooms_over
 from tests.support.waiting import AGES, PATIENCE, wait_until
@@ -22,6 +23,8 @@ class ScriptedAnnounceSession:
     def __init__(self) -> None:
         self.answer = Announced.SENT
         self.announced: queue.SimpleQueue[tuple[bool, set[int]]] = queue.SimpleQueue()
+        self.looked_at: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+        self.ended: dict[int, bool] = {}
         self.closed = False
 
     def announce(
@@ -29,6 +32,11 @@ class ScriptedAnnounceSession:
     ) -> Announced:
         self.announced.put((events, set(subscriptions)))
         return self.answer
+
+    def committed(self, transactions: Collection[int], deadline: float) -> dict[int, bool]:
+        ended = {each: self.ended[each] for each in transactions if each in self.ended}
+        self.looked_at.put(set(transactions))
+        return ended
 
     def next(self) -> tuple[bool, set[int]]:
         return self.announced.get(timeout=PATIENCE)
@@ -60,8 +68,13 @@ def session(rooms: Rooms) -> ScriptedAnnounceSession:
 
 
 @pytest.fixture
-def announcer(rooms: Rooms) -> Iterator[Announcer]:
-    announcer = Announcer(rooms.shared, Ear().ref)
+def publisher() -> Ear:
+    return Ear()
+
+
+@pytest.fixture
+def announcer(rooms: Rooms, publisher: Ear) -> Iterator[Announcer]:
+    announcer = Announcer(rooms.shared, publisher.ref)
     announcer.start()
     yield announcer
     announcer.end(PATIENCE)
@@ -119,3 +132,49 @@ def test_at_its_end_it_sends_what_is_left(
     announcer.join(PATIENCE)
     assert session.next() == (False, {7})
     assert session.closed
+
+
+def test_a_transaction_of_a_caller_is_news_once_it_has_committed(
+    rooms: Rooms, session: ScriptedAnnounceSession, publisher: Ear, announcer: Announcer
+) -> None:
+    """G37, G23: for this runtime and for others; until then it is looked at, again and again."""
+    rooms.shared.announcements.note_transaction(7)
+    for _ in range(3):
+        assert session.looked_at.get(timeout=PATIENCE) == {7}
+    assert session.announced.empty()
+    session.ended[7] = True
+    publisher.next(LookForEvents)
+    assert session.next() == (True, set())
+
+
+def test_a_transaction_that_was_rolled_back_is_no_news(
+    rooms: Rooms, session: ScriptedAnnounceSession, publisher: Ear, announcer: Announcer
+) -> None:
+    """G37, G22: nobody looks for its events, and it is looked at no more."""
+    announcements = rooms.shared.announcements
+    session.ended[7] = False
+    announcements.note_transaction(7)
+    assert session.looked_at.get(timeout=PATIENCE) == {7}
+    announcements.note_subscriptions([1])
+    assert session.next() == (False, {1})
+    assert publisher.so_far() == []
+    announcements.note_transaction(8)
+    assert session.looked_at.get(timeout=PATIENCE) == {8}
+
+
+def test_looks_wait_for_no_listener_and_make_none_wait(
+    rooms: Rooms,
+    session: ScriptedAnnounceSession,
+    announcer: Announcer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """G22, G37: events that wait because nobody listens still do."""
+    monkeypatch.setattr("eventstore_actors.announcing.announcer.QUIET", AGES)
+    session.answer = Announced.UNHEARD
+    rooms.shared.announcements.note_events()
+    assert session.next() == (True, set())
+    rooms.shared.announcements.note_events()
+    rooms.shared.announcements.note_transaction(7)
+    for _ in range(3):
+        assert session.looked_at.get(timeout=PATIENCE) == {7}
+    assert session.announced.empty()

@@ -29,7 +29,7 @@ from tests.support.heads import (
     touched,
 )
 from tests.support.rooms import ANY, Ear, Rooms, encoded, one, rooms_over, soon
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class DoubtfulStorage(ScriptedHeadsStorage):
@@ -168,7 +168,7 @@ def test_a_lost_history_is_told_to_the_supervisor_and_nothing_more(scene: Scene)
     scene.rooms.shared.recent.extend([lost])
     scene.heads.say(connected(1))
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
-    scene.listener.join(10)
+    scene.listener.join(PATIENCE)
     assert not scene.listener.is_alive()
     assert scene.publisher.so_far() == []
 
@@ -187,7 +187,7 @@ def test_a_head_that_falls_is_compared_with_the_history(scene: Scene) -> None:
     scene.heads.say(moved(3))
     scene.heads.say(moved(2))
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
-    scene.listener.join(10)
+    scene.listener.join(PATIENCE)
     assert not scene.listener.is_alive()
     assert scene.publisher.so_far() == []
 
@@ -206,7 +206,7 @@ def test_another_event_at_the_head_is_compared_with_the_history(scene: Scene) ->
     scene.rooms.shared.recent.extend([lost])
     scene.heads.say(looked(4, uuid4()))
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
-    scene.listener.join(10)
+    scene.listener.join(PATIENCE)
     assert scene.publisher.so_far() == []
 
 
@@ -221,7 +221,7 @@ def test_what_was_at_the_head_of_the_last_look_has_to_be_there_still(scene: Scen
     scene.rooms.shared.recent.extend([own])
     scene.heads.say(replace_heard(looked(4, own.event_id), holds=False))
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
-    scene.listener.join(10)
+    scene.listener.join(PATIENCE)
     assert scene.heads.known == (3, events[-1].event_id)
     assert scene.publisher.so_far() == []
 
@@ -245,7 +245,7 @@ def test_what_does_not_follow_the_newest_known_event_is_not_told(scene: Scene) -
     scene.rooms.shared.recent.extend([*events[:2], replace(events[2], event_id=uuid4())])
     scene.heads.say(moved(4))
     assert isinstance(scene.rooms.supervisor.next(), HistoryRewound)
-    scene.listener.join(10)
+    scene.listener.join(PATIENCE)
     assert scene.publisher.so_far() == []
 
 
@@ -263,7 +263,7 @@ def test_its_crash_is_told(scene: Scene) -> None:
     scene.heads.say(RuntimeError("broken"))
     failed = scene.publisher.next(ListenerFailed)
     assert str(failed.error) == "broken"
-    scene.listener.join(10)
+    scene.listener.join(PATIENCE)
     assert scene.heads.closed
 
 

@@ -13,7 +13,8 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import HistoryRewoundError
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import AppendSession, Heard
+from eventstore.ports.listening import Heard
+from eventstore.ports.storage import AppendSession
 from eventstore.ports.stored_events import Append, StoredEvent
 from eventstore_actors.kernel.messages import (
     Child,

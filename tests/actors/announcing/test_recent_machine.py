@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 from eventstore.client.targets import storage_for
 from eventstore.model.config import Config
 from eventstore.model.names import ALL_STREAMS
-from eventstore.ports.storage import AppendSession, Heard, Storage
+from eventstore.ports.listening import Heard
+from eventstore.ports.storage import AppendSession, Storage
 from eventstore.ports.stored_events import Committed, StoredEvent, StreamAppend
 from eventstore_actors.appending.commit_plan import stored_events
 from eventstore_actors.state.recent_events import RecentEvents

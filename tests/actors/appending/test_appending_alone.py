@@ -23,7 +23,7 @@ from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore_actors.kernel.messages import Child
 from tests.actors.application import Application, append_one
 from tests.support.recorder import Seen
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 ON_DISK = pytest.mark.parametrize("config", ["postgres"], indirect=True)
 
@@ -145,7 +145,7 @@ def test_a_killed_backend_costs_a_second_attempt_and_stores_nothing_twice(
         appended = threads.submit(append_one, store, 2)
         wait_until(lambda: _killed(config) == 1)
         other.rollback()
-        appended.result(timeout=10)
+        appended.result(timeout=PATIENCE)
     assert len(store.read_all_streams_forward()) == 2
     assert appending_threads[-1] == "eventstore-writer"
     assert store.health().queued_appends == 0
@@ -197,7 +197,7 @@ def test_a_writer_that_crashes_meanwhile_costs_a_second_attempt(
         application.find(Child.WRITER).tell("nonsense")
         wait_until(lambda: store.health().restarts == 1)
         other.rollback()
-        appended.result(timeout=10)
+        appended.result(timeout=PATIENCE)
     assert len(store.read_all_streams_forward()) == 2
 
 
@@ -214,8 +214,8 @@ def test_closing_waits_for_it(config: Config) -> None:
             closed = threads.submit(store.close, timeout=5)
             wait_until(lambda: not store.health().running)
             other.rollback()
-            appended.result(timeout=5)
-            closed.result(timeout=5)
+            appended.result(timeout=PATIENCE)
+            closed.result(timeout=PATIENCE)
 
 
 def _killed(config: Config) -> int:

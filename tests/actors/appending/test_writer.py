@@ -100,7 +100,7 @@ def test_what_waits_while_a_commit_runs_becomes_the_next_commit(
 ) -> None:
     gate = gated(session)
     first = rooms.send(one("first", 0))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     waiting = [rooms.send(one(f"s{n}", 0)) for n in range(20)]
     gate.opened.set()
     assert first.get().results[0].last_global_position == 1
@@ -118,7 +118,7 @@ def test_the_callers_of_a_small_commit_share_the_next_one_if_they_come_back_in_a
     monkeypatch.setattr("eventstore_actors.appending.writer.time", moment)
     gate = gated(session)
     first = rooms.send(one("first", 0))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     waiting = rooms.send(one("a", 0))
     gate.opened.set()
     first.get()
@@ -138,7 +138,7 @@ def test_appends_of_any_version_to_one_stream_share_an_item_and_keep_their_order
 ) -> None:
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     waiting = [rooms.send(one("hot", ANY, *several(n))) for n in (1, 3, 2)]
     gate.opened.set()
     results = [each.get().results[0] for each in waiting]
@@ -155,7 +155,7 @@ def test_a_refused_append_fails_no_neighbour(rooms: Rooms, session: ScriptedSess
     """G7: each append of a commit stands or falls on its own."""
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     good, bad, other = (
         rooms.send(one("a", 0)),
         rooms.send(one("b", 7)),
@@ -179,7 +179,7 @@ def test_a_refused_merged_item_is_decided_append_by_append(
     first = rooms.append(one("hot", ANY, repeated))
     gate = gated(session)
     rooms.send(one("busy"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     waiting = [
         rooms.send(append)
         for append in (
@@ -206,7 +206,7 @@ def test_later_appends_to_the_stream_wait_for_the_ones_that_are_sent_alone(
     rooms.append(one("elsewhere", 0, used))
     gate = gated(session)
     rooms.send(one("busy"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     merged = [rooms.send(one("hot")), rooms.send(one("hot", ANY, used)), rooms.send(one("hot"))]
     exact = rooms.send(one("hot", 2))
     gate.opened.set()
@@ -227,7 +227,7 @@ def test_a_poisonous_append_fails_alone(rooms: Rooms, session: ScriptedSession) 
 
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     waiting = [rooms.send(one(stream, 0)) for stream in ("a", "poison", "b")]
     for _ in range(4):
         session.steps.put(refuse_poison)
@@ -253,7 +253,7 @@ def test_an_unexpected_error_of_one_append_neither_crashes_nor_spreads(
 def test_a_large_append_goes_alone(rooms: Rooms, session: ScriptedSession) -> None:
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     large = [rooms.send(one(f"large-{n}", 0, encoded(b"x" * 1_001))) for n in range(3)]
     small = rooms.send(one("small", 0))
     gate.opened.set()
@@ -297,7 +297,7 @@ def test_a_merged_item_whose_answer_was_lost_is_split_like_any_other(
 
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     waiting = [rooms.send(one("hot", ANY, *several(n))) for n in (2, 1)]
     session.steps.put(store_and_lose)
     gate.opened.set()
@@ -333,7 +333,7 @@ def test_an_early_deadline_in_a_group_is_as_certain_as_the_others(
 
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     early, late = rooms.send(one("early"), timeout=0.5), rooms.send(one("late"))
     session.steps.put(away)
     gate.opened.set()
@@ -363,7 +363,7 @@ def test_at_the_deadline_it_may_be_stored(rooms: Rooms, session: ScriptedSession
 def test_what_expired_in_the_queue_is_never_sent(rooms: Rooms, session: ScriptedSession) -> None:
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     late = rooms.send(one("late"), timeout=0.05)
     with pytest.raises(StorageUnavailableError):
         late.get()
@@ -471,7 +471,7 @@ def test_stopping_stores_what_was_accepted(rooms: Rooms, session: ScriptedSessio
     assert writer is not None
     gate = gated(session)
     first = rooms.send(one("hot", 0))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     waiting = [rooms.send(one("hot", n)) for n in range(1, 6)]
     gate.opened.set()
     stop(writer)
@@ -501,7 +501,7 @@ def test_stop_all_answers_every_accepted_append(rooms: Rooms, session: ScriptedS
     session.steps.put(OutcomeUnknownError("lost"))
     gate = gated(session)
     lost = rooms.send(one("a"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     queued = [rooms.send(one(f"s{n}")) for n in range(5)]
     rooms.shared.directory.find(Child.WRITER).stop(block=False)  # type: ignore[union-attr]
     behind = [rooms.send(one(f"t{n}")) for n in range(5)]
@@ -524,7 +524,7 @@ def test_a_crash_says_which_appends_may_be_stored(rooms: Rooms, session: Scripte
     gate = Gate(return_nonsense)
     session.steps.put(gate)
     sent = rooms.send(one("a"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     queued = rooms.send(one("b"))
     gate.opened.set()
     with pytest.raises(OutcomeUnknownError):
@@ -548,7 +548,7 @@ def test_a_crash_answers_what_waited_behind_what_was_sent(
 
     gate = gated(session)
     rooms.send(one("first"))
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE)
     session.steps.put(return_nonsense)
     sent, behind = rooms.send(one("hot", 0), timeout=5), rooms.send(one("hot", 1), timeout=5)
     gate.opened.set()

@@ -110,14 +110,20 @@ class Ledger:
         assert claimed == len(stored)
 
 
+def kill_the_appending_session(dsn: str) -> None:
+    """Kill it in whatever it does; while it connects again, wait for it."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        wait_until(lambda: connection.execute(_KILL_APPENDING, ["%append%"]).fetchone() != (0,))
+
+
 def test_killed_backends_lose_nothing_and_store_nothing_twice(rooms: Rooms, dsn: str) -> None:
     """G5, G6, G7: appends go on through lost connections, with the same ids."""
     ledger = Ledger(rooms)
-    done = threading.Event()
-    kills = 0
 
     def append(number: int) -> None:
         for version in range(60):
+            if version % 30 == 2 * number:
+                kill_the_appending_session(dsn)
             shape = version % 3
             if shape == 0:
                 ledger.append(one(f"own-{number}", ANY, *several(2)))
@@ -127,26 +133,7 @@ def test_killed_backends_lose_nothing_and_store_nothing_twice(rooms: Rooms, dsn:
                 parts = (f"pair-{number}", f"other-{number}")
                 ledger.append(tuple(StreamAppend(s, ANY, (encoded(),)) for s in parts))
 
-    def kill() -> None:
-        nonlocal kills
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            before = -1
-            while not done.is_set():
-                # Only after some success, so that work gets through between two kills.
-                if ledger.successes > before + 20:
-                    before = ledger.successes
-                    row = connection.execute(_KILL_APPENDING, ["%append%"]).fetchone()
-                    kills += row[0] if row else 0
-                done.wait(0.005)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        in_threads(12, append)
-    finally:
-        done.set()
-        killer.join(LONG)
-    assert kills >= 5
+    in_threads(12, append)
     assert ledger.successes == 12 * 60
     ledger.check()
     assert (rooms.limit.queued_appends, rooms.limit.queued_bytes) == (0, 0)
@@ -197,11 +184,11 @@ def test_a_writer_without_the_lock_stores_nothing_and_knows_it(
     rooms: Rooms, dsn: str, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G25: a lock that is not had until the deadline is no reason for doubt."""
-    expect_late_answers(monkeypatch)
+    expect_late_answers(monkeypatch, margin=4.5)
     with psycopg.connect(dsn) as other:
         other.execute(f'SELECT 1 FROM "{schema}".write_lock FOR UPDATE')
         with pytest.raises(StorageUnavailableError):
-            rooms.append(one("a", 0), timeout=2.0)
+            rooms.append(one("a", 0), timeout=5.0)
     assert rooms.append(one("a", 0)).results[0].first_version == 1
 
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Set as AbstractSet
 
 import pytest
 
+from eventstore.model.names import MAX_POSITION
 from eventstore.model.subscription import BatchBy, SubscriptionState
-from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
+from eventstore_actors.delivering.delivery import Delivery, Limits
+from eventstore_actors.delivering.parcels import Parcel
+from eventstore_actors.delivering.undelivered_ack import UndeliveredAckError
 
 
 def delivery(
@@ -16,14 +20,19 @@ def delivery(
     max_batch_size: int = 100,
     buffer_size: int = 500,
     buffer_bytes: int = 1_000_000,
+    one_per_key: bool = False,
+    gathers: bool = False,
+    held: AbstractSet[str] = frozenset(),
 ) -> Delivery:
     limits = Limits(
         batch_by=batch_by,
         max_batch_size=max_batch_size,
         buffer_size=buffer_size,
         buffer_bytes=buffer_bytes,
+        one_per_key=one_per_key,
+        gathers=gathers,
     )
-    return Delivery(checkpoint, head, limits)
+    return Delivery(checkpoint, head, limits, held=held)
 
 
 def fill(subject: Delivery, *positions: int, stream: str = "s", size: int = 1) -> None:
@@ -274,6 +283,24 @@ def test_only_an_empty_read_at_the_announced_head_ends_the_catch_up() -> None:
     assert state(subject) is SubscriptionState.LIVE
 
 
+def test_what_nobody_was_sure_of_is_looked_for_beyond_what_was_announced() -> None:
+    """G13, G23: up to a read that finds nothing; an event may be linked and not announced."""
+    subject = delivery()
+    subject.announce(None)
+    for exhausted in (False, True):
+        wanted = subject.begin_read()
+        assert wanted is not None
+        assert wanted.announced == MAX_POSITION
+        subject.end_read(exhausted=exhausted)
+    assert state(subject) is SubscriptionState.LIVE
+
+    subject.announce(1)
+
+    wanted = subject.begin_read()
+    assert wanted is not None
+    assert wanted.announced == 1
+
+
 def test_an_announcement_of_nobody_knows_how_much_is_looked_for() -> None:
     """G23."""
     subject = delivery()
@@ -450,6 +477,95 @@ def test_a_redelivery_reads_again_though_it_had_caught_up() -> None:
     read = subject.begin_read()
     assert read is not None
     assert read.after == 0
+
+
+def test_what_nobody_was_handed_is_not_read_again() -> None:
+    """G22: the one that failed was given up, the rest is there."""
+    subject = delivery(max_batch_size=1)
+    fill(subject, 1, 2, 3)
+    batches(subject)
+    subject.acknowledge(1)
+    subject.take_back(1)
+
+    subject.redeliver()
+
+    assert batches(subject) == [[2], [3]]
+    read = subject.begin_read()
+    assert read is not None
+    assert (read.after, read.count) == (3, 500)
+
+
+def test_after_a_failure_it_reads_one_batch_until_something_is_acknowledged() -> None:
+    """G22: if that fails, too, no more has to be read again."""
+    subject = delivery(max_batch_size=2)
+    fill(subject, 1, 2, 3, 4)
+    subject.next_batch()
+
+    subject.redeliver()
+
+    read = subject.begin_read()
+    assert read is not None
+    assert (read.after, read.count) == (0, 2)
+    subject.put_in(1, "s", 1, 1)
+    subject.put_in(2, "s", 1, 2)
+    subject.end_read(exhausted=False)
+    assert subject.begin_read() is None
+    assert batches(subject) == [[1, 2]]
+    assert subject.begin_read() is None
+    subject.acknowledge(1)
+    read = subject.begin_read()
+    assert read is not None
+    assert (read.after, read.count) == (2, 500)
+
+
+def test_who_acknowledges_several_batches_at_once_gets_them_after_a_failure() -> None:
+    """G13: it acknowledges nothing before the last of them."""
+    subject = delivery(max_batch_size=2, gathers=True)
+    fill(subject, 1, 2, 3, 4)
+    subject.next_batch()
+
+    subject.redeliver()
+
+    fill(subject, 1, 2, 3, 4)
+    assert batches(subject) == [[1, 2], [3, 4]]
+    fill(subject, 5)
+    assert batches(subject) == [[5]]
+
+
+def test_the_next_batch_of_a_key_goes_on_when_it_is_let_go() -> None:
+    """G13, G38: until then it waits for the acknowledgement of the one before."""
+    subject = delivery(max_batch_size=2, one_per_key=True)
+    fill(subject, 1, 2, 3, 4, 5)
+    assert batches(subject) == [[1, 2]]
+
+    subject.lets_go = True
+
+    assert batches(subject) == [[3, 4], [5]]
+    subject.lets_go = False
+    fill(subject, 6)
+    subject.acknowledge(4)
+    assert batches(subject) == [], "5 is in flight"
+    subject.acknowledge(5)
+    assert batches(subject) == [[6]]
+
+
+def test_what_follows_a_parked_event_is_parked_when_it_is_let_go() -> None:
+    """G13, G38: the checkpoint stays before what is in flight."""
+    subject = delivery(held={"parked"})
+    fill(subject, 1)
+    fill(subject, 2, stream="parked")
+    fill(subject, 3)
+    assert batches(subject) == [[1]]
+    assert subject.held_up() == []
+
+    subject.lets_go = True
+    assert positions(subject.held_up()) == [2]
+    subject.drop_queued(2)
+
+    assert (subject.checkpoint, subject.acknowledged) == (0, 0)
+    assert batches(subject) == [[3]]
+    subject.acknowledge(3)
+    assert subject.checkpoint == 3
 
 
 def test_a_redelivery_in_a_read_is_a_mistake_of_its_caller() -> None:

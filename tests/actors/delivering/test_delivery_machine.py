@@ -17,7 +17,9 @@ from hypothesis.stateful import (
 
 from eventstore.model.subscription import BatchBy, SubscriptionState
 from eventstore_actors.delivering.batch_size import BatchSize
-from eventstore_actors.delivering.delivery import Delivery, Limits, Parcel, UndeliveredAckError
+from eventstore_actors.delivering.delivery import Delivery, Limits
+from eventstore_actors.delivering.parcels import Parcel
+from eventstore_actors.delivering.undelivered_ack import UndeliveredAckError
 from tests.support.effort import examples
 
 
@@ -45,7 +47,7 @@ stored_events = st.lists(
 
 
 class DeliveryMachine(RuleBasedStateMachine):
-    """G13, G14, G15, G18, G19, G20, G22."""
+    """G13, G14, G15, G18, G19, G20, G22, G38."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,6 +66,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         max_batch_size=st.integers(1, 4),
         buffer_size=st.integers(1, 6),
         buffer_bytes=st.integers(1, 12),
+        one_per_key=st.booleans(),
         events=stored_events,
     )
     def begin(
@@ -73,6 +76,8 @@ class DeliveryMachine(RuleBasedStateMachine):
         max_batch_size: int,
         buffer_size: int,
         buffer_bytes: int,
+        *,
+        one_per_key: bool,
         events: list[tuple[int, str, int, bool]],
     ) -> None:
         self.limits = Limits(
@@ -80,6 +85,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             max_batch_size=max_batch_size,
             buffer_size=buffer_size,
             buffer_bytes=buffer_bytes,
+            one_per_key=one_per_key,
         )
         self.batch_size = BatchSize(max_batch_size)
         self.start = self.acknowledged = self.highest_checkpoint = start
@@ -180,6 +186,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.last_batch = len(batch)
         if self.limits.batch_by is BatchBy.STREAM:
             assert len({parcel.stream_id for parcel in batch}) == 1, "G18"
+        if self.limits.one_per_key:
+            busy = {e.stream_id for e in self.sent if e.position > self.acknowledged}
+            assert not busy & {parcel.stream_id for parcel in batch}, "G38"
         self.sent += [parcel.event for parcel in batch]
         wanted = [e for e in self.store if e.wanted and e.position > self.run_start]
         assert self.sent == wanted[: len(self.sent)], "G13, G14: all of them, in order"
@@ -232,7 +241,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         """F22: a handler that raised; the batch comes again in smaller ones."""
         self.batch_size.failed(self.last_batch)
         assert self.batch_size.limit <= max(1, self.last_batch // 2)
-        self.run_start = self.put_in = self.delivery.checkpoint
+        self.run_start = self.delivery.checkpoint
+        if self.delivery.in_flight:
+            self.put_in = self.run_start
         self.sent = []
         self.delivery.redeliver()
         assert self.delivery.checkpoint == self.run_start, "G14"

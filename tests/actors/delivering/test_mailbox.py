@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from uuid import UUID
 
+from eventstore.ports.ownership import Fence
 from eventstore_actors.delivering.function_subscriber import Letter, Mailbox
+
+FENCE = Fence(1, UUID(int=1), 1)
 
 
 def letter(number: int) -> Letter:
     batch: Any = f"batch {number}"
-    return Letter(1, batch, number - 1)
+    return Letter(1, batch, number - 1, FENCE, 0)
 
 
 def filled(*numbers: int) -> Mailbox:

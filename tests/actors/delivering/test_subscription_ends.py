@@ -14,8 +14,10 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import DeliveryTimeoutError, SubscriptionLostError
 from eventstore.model.subscriber_messages import Events, SubscriptionLost
-from eventstore.model.subscription import SubscriptionInfo, SubscriptionState
+from eventstore.model.subscription import SubscriptionState
+from eventstore.model.subscription_info import SubscriptionInfo
 from eventstore.ports.ownership import Claimed
+from eventstore_actors.delivering.outlets import SLOW_LIVENESS
 from eventstore_actors.kernel.messages import Stop
 from tests.actors.seated import Seated, append, let_pass, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, claim, rooms_over, soon, stop
@@ -111,7 +113,7 @@ def test_a_subscriber_that_dies_frees_the_subscription_at_once(
     subscriber.ref.stop(timeout=LONG)
 
     with pytest.raises(SubscriptionLostError, match="its subscriber died"):
-        seated.handle.join(3)
+        seated.handle.join(SLOW_LIVENESS / 2)
 
     assert row(rooms).owner is None
     successor = Ear()
@@ -141,11 +143,11 @@ def test_an_actor_that_acknowledges_nothing_in_time_loses_the_subscription(
 def test_who_acknowledges_now_and_then_is_not_overdue(rooms: Rooms, subscriber: Ear) -> None:
     """The time without any acknowledgement counts, not that of one event."""
     append(rooms, 5)
-    seated = Seated(rooms, subscriber.ref, max_batch_size=1, ack_timeout=0.4)
+    seated = Seated(rooms, subscriber.ref, max_batch_size=1, ack_timeout=2.0)
 
     for position in range(1, 6):
         subscriber.next(Events)
-        let_pass(0.2)
+        let_pass(0.5)
         seated.handle.ack(position)
         seated.settle()
 

@@ -15,8 +15,9 @@ import pytest
 from eventstore.model.config import Config
 from eventstore.model.errors import SerializationError, SubscriptionLostError
 from eventstore.model.events import RecordedEvent
+from eventstore.model.retry import Retry
 from eventstore.model.subscriber_messages import Events
-from eventstore.model.subscription import Retry, SubscriptionState
+from eventstore.model.subscription import SubscriptionState
 from tests.actors.seated import Seated, append, numbers, start_keeper
 from tests.support.rooms import LONG, Ear, Rooms, encoded, one, rooms_over, soon
 from tests.support.waiting import wait_until

@@ -8,8 +8,10 @@ from typing import Any
 import pykka
 import pytest
 
+from eventstore_actors.kernel import inbox
 from eventstore_actors.kernel.actor import SupervisedActor, try_tell
 from eventstore_actors.kernel.messages import ChildFailed, ChildStopped, ChildUp, Ref, Stop
+from tests.support.waiting import PATIENCE
 
 Reports = queue.SimpleQueue[Any]
 
@@ -63,7 +65,7 @@ def notes() -> Reports:
 def supervisor(reports: Reports) -> Iterator[Ref]:
     ref = Listening.start(reports)
     yield ref
-    ref.stop(timeout=5)
+    ref.stop(timeout=PATIENCE)
 
 
 def _raising(error: BaseException) -> Callable[[Any], None]:
@@ -74,17 +76,18 @@ def _raising(error: BaseException) -> Callable[[Any], None]:
 
 
 def _next(messages: Reports) -> Any:
-    return messages.get(timeout=5)
+    return messages.get(timeout=PATIENCE)
 
 
 def test_it_reports_that_it_is_up_and_names_its_daemon_thread_after_its_role(
-    supervisor: Ref, reports: Reports, notes: Reports
+    supervisor: Ref, reports: Reports, notes: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(inbox, "LINGER", 3600.0)  # it keeps the thread while the test looks
     child = Obedient.start(supervisor, notes)
     assert _next(reports) == ChildUp(child.actor_urn)
     threads = [t for t in threading.enumerate() if t.name == "eventstore-obedient"]
     assert [t.daemon for t in threads] == [True]
-    child.stop(timeout=5)
+    child.stop(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), KeyboardInterrupt()], ids=repr)
@@ -121,7 +124,7 @@ def test_what_was_told_and_not_read_is_handed_back_at_the_end(
     supervisor: Ref, reports: Reports, notes: Reports
 ) -> None:
     go_on = threading.Event()
-    child = Obedient.start(supervisor, notes, lambda _: go_on.wait(5) and None)
+    child = Obedient.start(supervisor, notes, lambda _: go_on.wait(PATIENCE) and None)
     child.tell(_raising(ValueError("bad")))
     child.tell("one")
     asked = child.ask("two", block=False)
@@ -129,9 +132,9 @@ def test_what_was_told_and_not_read_is_handed_back_at_the_end(
     stopped = pykka.ThreadingFuture[None]()
     child.tell(Stop(0.0, stopped))
     go_on.set()
-    stopped.get(timeout=5)
+    stopped.get(timeout=PATIENCE)
     with pytest.raises(pykka.ActorDeadError):
-        asked.get(timeout=5)
+        asked.get(timeout=PATIENCE)
     assert _next(notes)[0] == "teardown"
     assert [_next(notes), _next(notes)] == [("undelivered", "one"), ("undelivered", "three")]
 
@@ -144,9 +147,9 @@ def test_an_orderly_end_is_reported_and_answered_after_the_teardown(
     if by_message:
         stopped = pykka.ThreadingFuture[None]()
         assert try_tell(child, Stop(0.0, stopped))
-        stopped.get(timeout=5)
+        stopped.get(timeout=PATIENCE)
     else:
-        assert child.stop(timeout=5)
+        assert child.stop(timeout=PATIENCE)
     assert notes.get_nowait() == ("teardown", None)
     assert _next(reports) == ChildUp(child.actor_urn)
     assert _next(reports) == ChildStopped(child.actor_urn)
@@ -161,7 +164,7 @@ def test_a_teardown_that_raises_comes_to_its_end_all_the_same(
             raise SystemExit(error)
 
     child = Clumsy.start(supervisor, queue.SimpleQueue())
-    assert child.stop(timeout=5)
+    assert child.stop(timeout=PATIENCE)
     assert _next(reports) == ChildUp(child.actor_urn)
     assert _next(reports) == ChildStopped(child.actor_urn)
     assert supervisor.is_alive()

@@ -9,9 +9,10 @@ from typing import Any
 import pykka
 import pytest
 
+from eventstore_actors.kernel.shared_timer import SharedTimer
 from eventstore_actors.kernel.timer import Alarm, Timer
 from tests.actors.application import raise_in_threads
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class Recorder(pykka.ThreadingActor):
@@ -34,7 +35,7 @@ def heard() -> SimpleQueue[Any]:
 def recorder(heard: SimpleQueue[Any]) -> Iterator[pykka.ActorRef[Recorder]]:
     ref = Recorder.start(heard)
     yield ref
-    ref.stop(timeout=5)
+    ref.stop(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_dead_actor_is_no_error(
     timer: Timer, recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
 ) -> None:
     dead = Recorder.start(heard)
-    dead.stop(timeout=5)
+    dead.stop(timeout=PATIENCE)
     timer.after(0, dead, "lost")
     timer.after(0.01, recorder, "kept")
 
@@ -153,3 +154,60 @@ def test_a_message_that_nobody_sends_is_seen(recorder: pykka.ActorRef[Recorder])
     assert timer.overdue() == 0.0
     timer.after(-1, recorder, "late")
     assert timer.overdue() >= 1
+
+
+# ── shared ───────────────────────────────────────────────────────────────────────────────────
+
+
+def timers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "eventstore-timer"]
+
+
+def test_all_stores_of_a_process_share_one_that_ends_with_the_last(
+    recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    """G26."""
+    shared, one, other = SharedTimer(), list[BaseException](), list[BaseException]()
+    timer = shared.join(one.append)
+    assert shared.join(other.append) is timer
+    shared.leave(one.append)
+    shared.leave(one.append)
+    timer.after(0, recorder, "kept")
+    assert heard.get(timeout=PATIENCE)[0] == "kept"
+    assert len(timers()) == 1
+    shared.leave(other.append)
+    assert timers() == []
+    assert shared.join(one.append) is not timer
+    shared.leave(one.append)
+
+
+def test_every_store_is_told_of_a_crash_of_the_shared_one(
+    recorder: pykka.ActorRef[Recorder],
+) -> None:
+    """F44, G24."""
+    shared, one, other = SharedTimer(), list[BaseException](), list[BaseException]()
+    shared.join(one.append)
+    timer = shared.join(other.append)
+    raise_in_threads("eventstore-timer", ZeroDivisionError)
+    timer.after(0, recorder, "waking")
+    wait_until(lambda: len(one) == len(other) == 1)
+    shared.leave(one.append)
+    shared.leave(other.append)
+
+
+def test_one_who_leaves_takes_the_messages_to_its_dead_actors_along(
+    recorder: pykka.ActorRef[Recorder], heard: SimpleQueue[Any]
+) -> None:
+    """Else the memory of a closed store stayed until the last of its deadlines."""
+    shared, crashes = SharedTimer(), list[BaseException]()
+    timer = shared.join(crashes.append)
+    shared.join(print)
+    dead = Recorder.start(heard)
+    timer.after(3600, dead, "dead")
+    timer.after(0.05, recorder, "kept")
+    timer.after(3600, recorder, "cancelled").cancel()
+    dead.stop(timeout=PATIENCE)
+    shared.leave(crashes.append)
+    assert len(timer._waiting) <= 1
+    assert heard.get(timeout=PATIENCE)[0] == "kept"
+    shared.leave(print)

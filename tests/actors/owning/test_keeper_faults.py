@@ -45,6 +45,9 @@ class FailingSession:
         self._check()
         return self._real.look(position_ids, deadline)
 
+    def erase(self, deadline: float) -> bool:
+        return self._real.erase(deadline)
+
     def close(self) -> None:
         self._real.close()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from uuid import UUID
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
 
 import pykka
 import pytest
@@ -16,10 +19,13 @@ from eventstore.model.errors import (
     SubscriptionNotFoundError,
 )
 from eventstore.model.subscriber_messages import Events, Subscribed
-from eventstore.model.subscription import SubscriptionState, WhenOwned
-from eventstore.ports.ownership import Claim, Claimed, Fence, Held, Progress
+from eventstore.model.subscription import SubscriptionOptions, SubscriptionState, WhenOwned
+from eventstore.ports.ownership import Claim, Claimed, Fence, Held, LeaseMark, Progress
 from eventstore_actors.kernel.messages import Child, ChildRestarted, Touched
+from eventstore_actors.owning.claim import Claimant
+from eventstore_actors.state.seat import Seat
 from tests.actors.seated import Seated, append, numbers, start_keeper
+from tests.support.clocks import Watch
 from tests.support.rooms import LONG, Ear, Rooms, rooms_over, soon, stop
 from tests.support.rooms import claim as claim_elsewhere
 from tests.support.waiting import AGES, PATIENCE, wait_until
@@ -183,21 +189,24 @@ def test_a_standby_that_starts_while_there_is_no_keeper_is_looked_after_by_the_n
         subscriber.next(Subscribed, timeout=PATIENCE)
 
 
-def test_an_owner_that_renews_is_not_followed(rooms: Rooms) -> None:
+def test_an_owner_that_renews_is_not_followed() -> None:
     """G16, G17."""
-    fence = claim(rooms, lease=LEASE)
-    session = rooms.storage.keeper_session()
-    subscriber = Ear()
-    seated = Seated(rooms, subscriber.ref)
+    lease = 2.0
+    with rooms_over(Config("memory:", lease=lease, poll_interval=POLL)) as rooms:
+        start_keeper(rooms)
+        fence = claim(rooms, lease=lease)
+        session = rooms.storage.keeper_session()
+        subscriber = Ear()
+        seated = Seated(rooms, subscriber.ref)
 
-    until = time.monotonic() + 3 * LEASE
-    while time.monotonic() < until:
-        progress = Progress(fence, 0, SubscriptionState.LIVE, None, 0)
-        assert session.keep([progress], LEASE, soon())[0].owned
-        seated.settle()
-    session.close()
+        until = time.monotonic() + 1.5 * lease
+        while time.monotonic() < until:
+            progress = Progress(fence, 0, SubscriptionState.LIVE, None, 0)
+            assert session.keep([progress], lease, soon())[0].owned
+            seated.settle()
+        session.close()
 
-    assert state(seated) is SubscriptionState.WAITING
+        assert state(seated) is SubscriptionState.WAITING
 
 
 def test_who_will_not_wait_is_refused(rooms: Rooms) -> None:
@@ -268,3 +277,40 @@ def test_a_restarted_actor_owns_it_at_once() -> None:
 
         subscriber.next(Subscribed, timeout=PATIENCE)
         assert numbers(subscriber.next(Events)) == [2]
+
+
+# ── after the clock went back ────────────────────────────────────────────────────────────────────
+
+
+class SilentOwner:
+    """Stands for the storage: another owner holds the lease, by a clock that was set back."""
+
+    def __init__(self) -> None:
+        self.mark = LeaseMark(uuid4(), 1, datetime.now(UTC))
+        self.claims: list[Claim] = []
+
+    def claim(self, claim: Claim, _: float) -> Held:
+        self.claims.append(claim)
+        return Held(1, 1, "elsewhere", datetime.now(UTC), self.mark, clock_set_back=True)
+
+
+def test_who_was_slow_after_the_claim_has_not_watched_the_owner(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F14, G17: a lease that passed after the claim was no part of it, so the next one decides."""
+    watch = Watch(monkeypatch, ["owning.claim"])
+    owner = SilentOwner()
+    handle: Any = SimpleNamespace(stream_id="$all", subscription_name="sub")
+    seat = Seat(handle, Ear().ref, SubscriptionOptions())
+    context: Any = SimpleNamespace(storage=owner, config=rooms.config)
+    claimant = Claimant(context, seat)
+    held = claimant.claim()
+    assert isinstance(held, Held)
+    watch.worn.now += 2 * LEASE
+    assert claimant.must_watch(held)
+
+    again = claimant.claim()
+
+    assert isinstance(again, Held)
+    assert [each.watched for each in owner.claims] == [None, owner.mark]
+    assert not claimant.must_watch(again)

@@ -17,6 +17,7 @@ from eventstore.model.errors import (
 from eventstore.ports.stored_events import Committed
 from eventstore.ports.waits import BLOCKING, run_blocking
 from eventstore_actors.state.append_queue import AppendReply, QueueLimit
+from tests.support.waiting import PATIENCE
 
 DONE = Committed((), datetime.now(UTC))
 
@@ -115,7 +116,7 @@ def test_a_waiting_caller_is_woken_by_its_answer(limit: QueueLimit) -> None:
     caller = threading.Thread(target=lambda: answers.append(run_blocking(reply.wait(soon()))))
     caller.start()
     reply.answer(DONE)
-    caller.join(10)
+    caller.join(PATIENCE)
     assert answers == [DONE]
 
 

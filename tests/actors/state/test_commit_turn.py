@@ -11,6 +11,7 @@ import pytest
 
 from eventstore.ports.storage import AppendSession
 from eventstore_actors.state.commit_turn import CommitTurn
+from tests.support.waiting import PATIENCE
 
 SESSION = cast(AppendSession, object())
 
@@ -37,13 +38,13 @@ def held_by_another_thread(turn: CommitTurn, stack: ExitStack) -> threading.Even
         with turn.caller_turn() as session:
             assert session is SESSION
             taken.set()
-            enough.wait(10)
+            enough.wait(PATIENCE)
 
     thread = threading.Thread(target=hold)
     thread.start()
     stack.callback(thread.join)
     stack.callback(enough.set)
-    assert taken.wait(10)
+    assert taken.wait(PATIENCE)
     return enough
 
 
@@ -75,10 +76,10 @@ def test_the_writer_waits_for_a_caller(turn: CommitTurn, elsewhere: ExitStack) -
     writer = threading.Thread(target=write)
     writer.start()
     elsewhere.callback(writer.join)
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     assert not done.wait(0.05)
     enough.set()
-    assert done.wait(10)
+    assert done.wait(PATIENCE)
 
 
 def test_what_was_withdrawn_is_not_lent(turn: CommitTurn) -> None:
@@ -102,7 +103,7 @@ def test_a_withdrawal_waits_for_the_caller_that_has_it(
     elsewhere.callback(withdrawal.join)
     assert not done.wait(0.05)
     enough.set()
-    assert done.wait(10)
+    assert done.wait(PATIENCE)
 
 
 def test_a_withdrawal_waits_no_longer_than_it_may(turn: CommitTurn, elsewhere: ExitStack) -> None:

@@ -42,7 +42,7 @@ def test_closing_an_attached_store_only_detaches(application: Application) -> No
     joined = threading.Thread(target=first.join)
     joined.start()
     first.close()
-    joined.join(5)
+    joined.join(PATIENCE)
     assert not joined.is_alive()
     with pytest.raises(NotRunningError):
         append_one(first, 1)
@@ -58,7 +58,7 @@ def test_a_supervisor_starts_without_a_database_and_keeps_trying(config: Config)
             EventStore.attach(application.supervisor, timeout=0.3)
         assert application.supervisor.is_alive()
         assert application.told.empty()
-        assert application.supervisor.stop(timeout=5)
+        assert application.supervisor.stop(timeout=PATIENCE)
         with pytest.raises(NotRunningError):
             EventStore.attach(application.supervisor, timeout=0.3)
 
@@ -74,12 +74,12 @@ def test_a_schema_that_is_missing_fails_at_once_and_says_so(dsn: str, schema: st
         with pytest.raises(SchemaVersionError):
             EventStore.attach(application.supervisor, timeout=AGES)
         assert time.monotonic() - before < PATIENCE
-        told = application.told.get(timeout=10)
+        told = application.told.get(timeout=PATIENCE)
         assert isinstance(told, StoreFailed)
         assert isinstance(told.error, SchemaVersionError)
         wait_until(lambda: not application.supervisor.is_alive())
         with pytest.raises(SchemaVersionError):
-            EventStore.attach(application.supervisor, timeout=10)
+            EventStore.attach(application.supervisor, timeout=PATIENCE)
 
 
 def test_a_subscriber_may_subscribe_when_it_starts_and_append_when_it_is_told(
@@ -112,7 +112,7 @@ def test_a_subscriber_may_subscribe_when_it_starts_and_append_when_it_is_told(
             append_one(store, number)
         wait_until(lambda: subscription.checkpoint == 3)
     assert [event.data["n"] for event in seen.events] == [1, 2, 3]
-    echo.stop(timeout=5)
+    echo.stop(timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(

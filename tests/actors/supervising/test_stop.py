@@ -24,6 +24,7 @@ from eventstore import (
 )
 from eventstore_actors.delivering.outlets import GRACE
 from eventstore_actors.kernel.messages import Child
+from eventstore_actors.kernel.workers import WORKERS
 from tests.actors.application import Application, Load, append_one
 from tests.actors.seated import let_pass
 from tests.support.pgserver import TestServer
@@ -56,12 +57,12 @@ def test_it_waits_for_acks_in_flight_and_stores_them(config: Config) -> None:
         stuck = Stuck()
         subscription = store.subscribe_to_all_streams("slow", stuck)
         append_one(store, 1)
-        assert stuck.entered.wait(10)
+        assert stuck.entered.wait(PATIENCE)
         stopping = application.supervisor.stop(block=False)
         wait_until(lambda: not application.supervisor.is_alive())
         let_pass(3 * GRACE)
         stuck.released.set()
-        assert stopping.get(timeout=10)
+        assert stopping.get(timeout=PATIENCE)
         assert subscription.state is SubscriptionState.STOPPED
         assert subscription.checkpoint == 1
 
@@ -72,17 +73,17 @@ def test_a_handler_that_is_waited_for_may_append(connected: EventStore) -> None:
 
     def echo(events: Events) -> None:
         entered.set()
-        released.wait(10)
+        released.wait(PATIENCE)
         append_one(connected, 2, "echoes")
 
     subscription = connected.subscribe_to_all_streams("echo", echo)
     append_one(connected, 1)
-    assert entered.wait(10)
+    assert entered.wait(PATIENCE)
     closing = threading.Thread(target=connected.close)
     closing.start()
     wait_until(lambda: not connected.health().running)
     released.set()
-    closing.join(10)
+    closing.join(PATIENCE)
     assert (subscription.checkpoint, subscription.last_error) == (1, None)
     with pytest.raises(NotRunningError):
         append_one(connected, 3)
@@ -111,24 +112,25 @@ def test_no_batch_is_sent_any_more_once_it_stops(config: Config) -> None:
         subscription: Any = store.subscribe_to_all_streams("slow", stuck, max_batch_size=1)
         for number in range(1, 11):
             append_one(store, number)
-        assert stuck.entered.wait(10)
+        assert stuck.entered.wait(PATIENCE)
         wait_until(lambda: subscription._sent == 10)
         stopping = application.supervisor.stop(block=False)
         wait_until(lambda: subscription._sent == 1)
         stuck.released.set()
-        stopping.get(timeout=10)
+        stopping.get(timeout=PATIENCE)
         assert stuck.positions == [1]
 
 
 def test_a_handler_that_does_not_return_is_named_and_the_close_is_in_time(
-    connected: EventStore, caplog: pytest.LogCaptureFixture
+    connected: EventStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """G26: nothing but its thread, a daemon, is left."""
+    monkeypatch.setattr(WORKERS, "_linger", 0.05)  # of the threads that are lent to its actors
     stuck = Stuck()
     with caplog.at_level(logging.WARNING, "eventstore"):
         connected.subscribe_to_all_streams("hangs", stuck)
         append_one(connected, 1)
-        assert stuck.entered.wait(10)
+        assert stuck.entered.wait(PATIENCE)
         before = time.monotonic()
         connected.close(timeout=1)
         assert time.monotonic() - before < PATIENCE
@@ -154,7 +156,7 @@ def test_a_subscriber_actor_that_never_acknowledges_delays_the_close_only_until_
     connected.close(timeout=1)
     assert time.monotonic() - before < PATIENCE
     wait_until(lambda: seen.lost)
-    recorder.stop(timeout=5)
+    recorder.stop(timeout=PATIENCE)
 
 
 def test_a_subscriber_actor_that_is_gone_is_not_waited_for(connected: EventStore) -> None:
@@ -164,7 +166,7 @@ def test_a_subscriber_actor_that_is_gone_is_not_waited_for(connected: EventStore
     connected.subscribe_to_all_streams("all", recorder)
     append_one(connected, 1)
     wait_until(lambda: seen.positions == [1])
-    recorder.stop(timeout=5)
+    recorder.stop(timeout=PATIENCE)
     before = time.monotonic()
     connected.close(timeout=AGES)
     assert time.monotonic() - before < PATIENCE
@@ -179,10 +181,10 @@ def test_a_subscriber_actor_that_ends_meanwhile_is_waited_for_no_longer(
     connected.subscribe_to_all_streams("all", recorder)
     append_one(connected, 1)
     wait_until(lambda: seen.positions == [1])
-    closing = threading.Thread(target=connected.close, kwargs={"timeout": 10})
+    closing = threading.Thread(target=connected.close, kwargs={"timeout": AGES})
     closing.start()
-    recorder.stop(timeout=5)
-    closing.join(timeout=5)
+    recorder.stop(timeout=PATIENCE)
+    closing.join(timeout=PATIENCE)
     assert not closing.is_alive()
 
 
@@ -215,7 +217,7 @@ def test_a_subscriber_may_close_the_store_and_its_own_acknowledgement_counts(
     assert took[0] < PATIENCE
     store.close()
     if isinstance(subscriber, pykka.ActorRef):
-        subscriber.stop(timeout=5)
+        subscriber.stop(timeout=PATIENCE)
     with EventStore.connect(config) as again:
         assert again.subscription_info("$all", "all").checkpoint == 2
 
@@ -239,7 +241,7 @@ def test_closing_again_and_from_many_threads_is_harmless(connected: EventStore) 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     connected.close()
     with pytest.raises(NotRunningError):
@@ -269,9 +271,9 @@ def test_a_store_whose_part_was_stopped_by_somebody_ends_instead_of_living_by_ha
 ) -> None:
     """G24: nothing is half alive."""
     store = application.attach()
-    application.find(child).stop(timeout=5)
+    application.find(child).stop(timeout=PATIENCE)
     wait_until(lambda: not application.supervisor.is_alive())
-    store.join(timeout=5)
+    store.join(timeout=PATIENCE)
     with pytest.raises(NotRunningError):
         append_one(store, 1)
 
@@ -282,7 +284,8 @@ def test_a_close_is_in_time_and_leaves_no_thread_though_the_database_is_away(
 ) -> None:
     """G25, G26: also on connections that neither answer nor end."""
     store = EventStore.connect(
-        Config(own_server.dsn, poll_interval=0.2, stop_timeout=AGES), init=True
+        Config(own_server.dsn, poll_interval=0.2, stop_timeout=AGES, append_timeout=AGES),
+        init=True,
     )
     subscription = store.subscribe_to_all_streams("all", Seen().handle)
     append_one(store, 1)
@@ -300,7 +303,7 @@ def test_a_close_is_in_time_and_leaves_no_thread_though_the_database_is_away(
         before = time.monotonic()
         store.close(timeout=2)
         assert time.monotonic() - before < PATIENCE
-        appending.join(2)
+        appending.join(PATIENCE)
         assert not appending.is_alive()
         wait_until(lambda: not _library_threads())
     if fault == "gone":

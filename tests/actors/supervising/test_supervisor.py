@@ -27,7 +27,7 @@ from tests.support.waiting import AGES, PATIENCE, wait_until
 def test_after_a_crash_everything_goes_on_where_the_storage_says(
     application: Application, store: EventStore, child: Child
 ) -> None:
-    """G24: nothing is lost or given out twice by the crash of a part."""
+    """OLD-01, OLD-04, G24: nothing is lost or given out twice by the crash of a part."""
     seen = Seen()
     subscription = store.subscribe_to_all_streams("all", seen.handle)
     append_one(store, 1)
@@ -89,7 +89,7 @@ def test_too_many_crashes_stop_everything_and_the_parent_and_all_callers_hear_wh
         subscription = store.subscribe_to_all_streams("all", seen.handle)
         application.crash(child)
         application.find(child).tell(NONSENSE)
-        told = application.told.get(timeout=10)
+        told = application.told.get(timeout=PATIENCE)
         assert isinstance(told, StoreFailed)
         assert told.supervisor == application.supervisor
         assert isinstance(told.error, NotRunningError)
@@ -115,7 +115,7 @@ def test_a_supervisor_that_crashes_itself_leaves_nothing_half_alive(config: Conf
     with Application(config) as application:
         store = application.attach()
         application.supervisor.tell(NONSENSE)
-        told = application.told.get(timeout=10)
+        told = application.told.get(timeout=PATIENCE)
         assert isinstance(told.error.__cause__, TypeError)
         with pytest.raises(NotRunningError, match="supervisor"):
             append_one(store, 1)
@@ -127,7 +127,7 @@ def test_history_that_went_back_stops_everything(
     """G31."""
     error = HistoryRewoundError("position 7 is gone")
     application.supervisor.tell(HistoryRewound(error))
-    assert application.told.get(timeout=10) == StoreFailed(application.supervisor, error)
+    assert application.told.get(timeout=PATIENCE) == StoreFailed(application.supervisor, error)
     with pytest.raises(HistoryRewoundError):
         append_one(store, 1)
 
@@ -169,11 +169,11 @@ def test_a_subscription_that_crashes_goes_on_with_handle_and_subscriber_at_its_c
     subscription.ack(3)
     wait_until(lambda: subscription.checkpoint == 3)
     assert store.health().restarts == 1
-    recorder.stop(timeout=5)
+    recorder.stop(timeout=PATIENCE)
 
 
 def test_a_subscription_that_crashes_too_often_stops_alone(config: Config) -> None:
-    """G24, G30: the runtime and the other subscriptions live on."""
+    """OLD-05, G24, G30: the runtime and the other subscriptions live on."""
     with Application(replace(config, max_restarts=0)) as application:
         store = application.attach()
         seen, other = Seen(), Seen()
@@ -184,14 +184,14 @@ def test_a_subscription_that_crashes_too_often_stops_alone(config: Config) -> No
         wait_until(lambda: subscription.state is SubscriptionState.STOPPED)
         assert isinstance(subscription.last_error, TypeError)
         with pytest.raises(SubscriptionLostError, match="crashed 1 times"):
-            subscription.join(timeout=5)
+            subscription.join(timeout=PATIENCE)
         wait_until(lambda: seen.lost)
         again = store.subscribe_to_all_streams("alive", other.handle)
         append_one(store, 1)
         wait_until(lambda: again.checkpoint == 1)
         assert other.positions == [1]
         assert application.told.empty()
-        recorder.stop(timeout=5)
+        recorder.stop(timeout=PATIENCE)
 
 
 def test_the_reason_of_a_failure_reaches_every_caller_at_once(
@@ -203,7 +203,7 @@ def test_the_reason_of_a_failure_reaches_every_caller_at_once(
     application.supervisor.tell(NONSENSE)
     answers = load.wait()
     assert [type(answer) for answer in answers if answer is not None] == [NotRunningError] * 8
-    assert application.told.get(timeout=10)
+    assert application.told.get(timeout=PATIENCE)
 
 
 def crash_subscriptions() -> None:

@@ -21,12 +21,13 @@ from eventstore import (
     SubscriptionState,
 )
 from eventstore.storages.postgres import PostgresStorage
+from eventstore_actors.kernel import inbox
 from eventstore_actors.kernel.messages import Child
 from tests.actors.application import Application, append_one, raise_in_threads
 from tests.support.recorder import Seen, Stuck
 from tests.support.waiting import PATIENCE, wait_until
 
-ACTORS = ["writer", "publisher", "keeper", "subscription all", "subscription all handler"]
+ACTORS = ["writer", "publisher", "keeper", "subscription all handler"]
 OTHERS = ["timer", "listener", "announcer"]
 WATCHDOG = "deadlines"
 
@@ -34,9 +35,12 @@ ON_DISK = pytest.mark.parametrize("config", ["postgres"], indirect=True)
 
 
 @pytest.fixture
-def config(config: Config) -> Config:
-    """Short bounds, so that what is late is so soon."""
-    return replace(config, connect_timeout=1.0)
+def config(
+    config: Config, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Config:
+    """Actors that keep their threads; and where threads freeze, what is late is so soon."""
+    monkeypatch.setattr(inbox, "LINGER", 3600.0)
+    return replace(config, connect_timeout=1.0) if "frozen" in request.node.name else config
 
 
 @pytest.fixture
@@ -112,7 +116,7 @@ def test_a_thread_of_the_pool_that_dies_is_replaced_with_its_pool(
         assert len(store.read_all_streams_forward()) == 1
         raise_in_threads(f"eventstore-reads-{thread}", SystemExit)
         assert isinstance(store._runtime.storage, PostgresStorage)
-        pool = store._runtime.storage._pool._pool
+        pool = store._runtime.storage._family.pool._pool
 
         def is_replaced() -> int:
             """Wake each of them, so that it is hit."""

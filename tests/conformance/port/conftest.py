@@ -8,17 +8,25 @@ from uuid import UUID, uuid4
 import pytest
 
 from eventstore.model.events import ExpectedVersion
-from eventstore.model.subscription import Origin, Start, SubscriptionInfo, SubscriptionState
-from eventstore.ports.ownership import Claim, Claimed, Fence, Held, Kept, LeaseMark, Progress
-from eventstore.ports.storage import (
-    AnnounceSession,
-    AppendSession,
-    HeadListener,
-    KeeperSession,
-    Storage,
+from eventstore.model.subscription import SubscriptionState
+from eventstore.model.subscription_info import SubscriptionInfo
+from eventstore.model.subscription_start import Origin, Start
+from eventstore.ports.announcing import AnnounceSession
+from eventstore.ports.listening import HeadListener
+from eventstore.ports.ownership import (
+    Claim,
+    Claimed,
+    Fence,
+    Held,
+    Kept,
+    LeaseMark,
+    Progress,
+    StoredProgress,
 )
+from eventstore.ports.storage import AppendSession, KeeperSession, Storage
 from eventstore.ports.stored_events import Append, Committed, EncodedEvent, Outcome, StreamAppend
 from tests.conformance.conftest import LEASE, soon
+from tests.support.waiting import PATIENCE
 
 ANY = ExpectedVersion.ANY
 
@@ -97,8 +105,10 @@ class User:
         state: SubscriptionState = SubscriptionState.LIVE,
         *,
         lease: float = LEASE,
+        least: int = 0,
     ) -> Kept:
-        return self.keeper.keep([Progress(fence, checkpoint, state, None, 0)], lease, soon())[0]
+        progress = Progress(fence, checkpoint, state, None, 0, least)
+        return self.keeper.keep([progress], lease, soon())[0]
 
     def release(
         self,
@@ -115,6 +125,9 @@ class User:
 
     def info(self, name: str = "shipping", stream_id: str = "$all") -> SubscriptionInfo:
         return self.storage.subscription_info(stream_id, name, soon())
+
+    def progress(self, name: str = "shipping", stream_id: str = "$all") -> StoredProgress:
+        return self.storage.stored_progress(stream_id, name, soon())
 
     def close(self) -> None:
         self.appender.close()
@@ -146,6 +159,6 @@ def other(open_storage: Callable[[], Storage]) -> Iterator[User]:
 def listener(storage: Storage) -> Iterator[HeadListener]:
     """A listener that is connected and has heard everything so far."""
     listener = storage.head_listener()
-    assert listener.wait(10).reconnected
+    assert listener.wait(PATIENCE).reconnected
     yield listener
     listener.close()

@@ -18,7 +18,8 @@ from eventstore.model.errors import (
     WrongExpectedVersionError,
 )
 from eventstore.model.events import AppendResult, ExpectedVersion
-from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import (
     Committed,
     EncodedEvent,

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
+from eventstore.model.config import Config
+from eventstore.ports.listening import HeadListener, Heard
 from eventstore.ports.ownership import Fence
-from eventstore.ports.storage import HeadListener, Heard, Storage
+from eventstore.ports.storage import Storage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.support.waiting import PATIENCE, wait_until
+
+
+@pytest.fixture(params=["alone", "beside"])
+def storage(
+    request: pytest.FixtureRequest, config: Config, open_storage: Callable[[], Storage]
+) -> Iterator[Storage]:
+    """A storage with connections of its own, or one that shares those of another."""
+    first = open_storage()
+    if request.param == "alone":
+        yield first
+        return
+    with closing(first.beside(config)) as storage:
+        storage.open(init=False, deadline=soon())
+        yield storage
 
 
 def hear(
@@ -34,7 +51,7 @@ def test_a_new_listener_reads_the_head_at_once(user: User, storage: Storage) -> 
     user.store("a", 3)
     listener = storage.head_listener()
 
-    heard = listener.wait(10)
+    heard = listener.wait(PATIENCE)
 
     assert (heard.head, heard.reconnected) == (3, True)
     listener.close()

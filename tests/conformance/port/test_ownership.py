@@ -9,10 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from eventstore.model.subscription import Origin, Start, SubscriptionState
-from eventstore.ports.ownership import Claimed, Fence, Held, Progress
+from eventstore.model.subscription import SubscriptionState
+from eventstore.model.subscription_start import Origin, Start
+from eventstore.ports.effects import Batch, HandledBeforeError
+from eventstore.ports.ownership import Claimed, Fence, Held, Progress, Tried
+from eventstore.ports.waits import BLOCKING, run_blocking
 from tests.conformance.conftest import soon
-from tests.conformance.port.conftest import User
+from tests.conformance.port.conftest import User, events, part
 from tests.support.waiting import wait_until
 
 
@@ -32,7 +35,7 @@ from tests.support.waiting import wait_until
 def test_a_new_subscription_starts_where_it_is_asked_to(
     user: User, stream_id: str, start: Start, checkpoint: int
 ) -> None:
-    """FSM-01, FSM-02, SUR-01: in positions of what is subscribed to."""
+    """LCK-01, FSM-01, FSM-02, SUR-01: in positions of what is subscribed to."""
     user.store("a", 3)
     user.store("b", 2)
 
@@ -77,7 +80,7 @@ def test_an_existing_subscription_goes_on_at_its_checkpoint(user: User) -> None:
 
 
 def test_who_holds_a_subscription_is_named(user: User, other: User) -> None:
-    """FSM-17, SLK-05, G16: the second gets no fence."""
+    """LCK-03, LCK-08, FSM-17, SLK-05, G16: the second gets no fence."""
     user.own()
 
     held = other.claim()
@@ -85,6 +88,57 @@ def test_who_holds_a_subscription_is_named(user: User, other: User) -> None:
     assert isinstance(held, Held)
     assert held.owner_name == "host:1"
     assert held.since == user.info().since
+
+
+def test_who_takes_over_from_a_dead_owner_hears_of_it(user: User, other: User) -> None:
+    """G38: and of the event that it had alone; also if the answer is lost, and it claims again."""
+    user.store("a", 3)
+    first = user.own(lease=0.0)
+    assert (first.owner_died, first.tried) == (False, None)
+    assert user.storage.note_tries(first.fence, 1, 0, Tried(2, 1), soon())
+
+    second = other.own(lease=0.0)
+    assert (second.owner_died, second.tried, second.checkpoint) == (True, Tried(2, 1), 1)
+    assert other.own(owner=second.fence.owner) == second
+
+
+def test_a_release_forgets_what_was_tried(user: User) -> None:
+    """G38: the event did no harm to who stops in time."""
+    user.store("a", 3)
+    for end in (
+        user.release,
+        lambda fence: user.storage.reset_subscription("$all", "shipping", 0, soon()),
+    ):
+        first = user.own()
+        assert user.storage.note_tries(first.fence, 1, 0, Tried(2, 1), soon())
+        end(first.fence)
+        second = user.own()
+        assert (second.owner_died, second.tried) == (False, None)
+        user.release(second.fence)
+
+
+def test_who_was_fenced_notes_nothing(user: User) -> None:
+    """G16, G38: nor does who has read what the database lost."""
+    user.store("a", 3)
+    first = user.own(lease=0.0)
+    second = user.own()
+
+    assert not user.storage.note_tries(first.fence, 1, 0, Tried(2, 1), soon())
+    assert not user.storage.note_tries(second.fence, 4, 0, Tried(5, 1), soon())
+    assert user.storage.note_tries(second.fence, 2, 0, Tried(3, 1), soon())
+    assert user.storage.note_tries(second.fence, 1, 0, None, soon())
+    assert user.info().checkpoint == 2
+
+
+def test_who_knows_of_a_lost_transaction_notes_nothing(user: User) -> None:
+    """G38, G39: the database has lost an effect together with its checkpoint."""
+    user.store("a", 3)
+    owned = user.own()
+    user.keep(owned.fence, 1)
+
+    assert not user.storage.note_tries(owned.fence, 2, 2, Tried(3, 1), soon())
+    assert user.info().checkpoint == 1
+    assert user.storage.note_tries(owned.fence, 2, 1, Tried(3, 1), soon())
 
 
 def test_the_same_name_of_another_stream_is_another_subscription(user: User) -> None:
@@ -110,7 +164,7 @@ def test_one_of_many_concurrent_claims_is_granted(user: User, other: User) -> No
 
 
 def test_an_owner_that_claims_again_keeps_its_fence(user: User) -> None:
-    """G16: a claim whose answer was lost can be repeated."""
+    """LCK-02, LCK-08, G16: a claim whose answer was lost can be repeated."""
     owner = uuid4()
     first = user.own(owner=owner)
 
@@ -121,8 +175,25 @@ def test_an_owner_that_claims_again_keeps_its_fence(user: User) -> None:
     assert user.keep(first.fence).owned
 
 
+def test_answers_of_one_renewal_describe_the_row_after_all_of_it(user: User) -> None:
+    """G16: also that for an earlier fence of the same owner, which has not heard of its end."""
+    owner = uuid4()
+    earlier = user.own(owner=owner)
+    user.store("order-1", 3)
+    user.storage.reset_subscription("$all", "shipping", 0, soon())
+    newest = user.own(owner=owner)
+    progress = [
+        Progress(fence, checkpoint, SubscriptionState.LIVE, None, 0)
+        for fence, checkpoint in [(earlier.fence, 1), (newest.fence, 2)]
+    ]
+
+    kept = user.keeper.keep(progress, 10.0, soon())
+
+    assert [(each.owned, each.checkpoint) for each in kept] == [(False, 2), (True, 2)]
+
+
 def test_a_lease_that_runs_out_frees_the_subscription(user: User, other: User) -> None:
-    """FSM-18, SLK-04, G16: by the storage's clock."""
+    """LCK-04, FSM-18, SLK-04, G16: by the storage's clock."""
     user.own(lease=0.05)
 
     wait_until(lambda: isinstance(other.claim(), Claimed))
@@ -156,7 +227,7 @@ def test_a_lease_that_nobody_renewed_is_taken_over_by_its_mark(user: User, other
 
 
 def test_a_release_frees_the_subscription_at_once(user: User, other: User) -> None:
-    """SLK-06, ACK-04, G16: with the last checkpoint stored."""
+    """LCK-08, SLK-06, ACK-04, G16: with the last checkpoint stored."""
     user.store("a", 3)
     owned = user.own(lease=60)
 
@@ -230,6 +301,22 @@ def test_a_checkpoint_that_comes_late_takes_back_nothing(user: User, stream_id: 
     assert user.info(stream_id=stream_id).checkpoint == 4
 
 
+@pytest.mark.parametrize(("least", "stored"), [(3, 5), (4, 3)])
+def test_a_checkpoint_below_what_a_handler_stored_stays(
+    user: User, least: int, stored: int
+) -> None:
+    """G39: it was set back together with the effects, which have to come again."""
+    user.store("a", 5)
+    fence = user.own().fence
+    user.keep(fence, checkpoint=3)
+
+    kept = user.keep(fence, checkpoint=5, least=least)
+
+    assert (kept.owned, kept.checkpoint) == (least <= 3, stored)
+    user.keeper.release([Progress(fence, 5, SubscriptionState.LIVE, None, 0, least)], soon())
+    assert user.info().checkpoint == stored
+
+
 def test_a_reset_fences_the_owner_and_sets_the_checkpoint(user: User, other: User) -> None:
     """G16: also backwards, which nobody else can."""
     user.store("a", 5)
@@ -290,3 +377,26 @@ def test_many_leases_are_renewed_in_one_call_in_order(user: User) -> None:
     assert [each.fence for each in kept] == asked
     assert [each.owned for each in kept] == [True, False, True, True]
     assert [each.checkpoint for each in kept] == [0, 0, 2, 3]
+
+
+@pytest.mark.parametrize("stream_id", ["$all", "a"])
+@pytest.mark.parametrize("appended", [0, 1])
+def test_events_beyond_the_head_are_not_processed(
+    user: User, stream_id: str, appended: int
+) -> None:
+    """G39, G15: the database has lost them; what is appended must not have their positions."""
+    user.store("a", 2)
+    fence = user.own("shipping", stream_id).fence
+
+    def process(last: int) -> None:
+        batch = Batch(fence, 0, 0, last)
+        change = (part("a", events(1)),) if appended else None
+        run_blocking(user.storage.process(batch, change, soon(), BLOCKING))
+
+    with pytest.raises(HandledBeforeError) as caught:
+        process(3)
+    assert caught.value.checkpoint is None
+    info = user.info("shipping", stream_id)
+    assert (info.checkpoint, info.head) == (0, 2)
+    process(2)
+    assert user.info("shipping", stream_id).checkpoint == 2

@@ -8,7 +8,7 @@ import pytest
 
 from eventstore.model.errors import StreamNotFoundError
 from eventstore.model.events import StreamInfo
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import EncodedEvent, StoredEvent
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, part
@@ -202,7 +202,7 @@ def test_what_a_subscription_reads_counts_in_its_own_positions(user: User) -> No
 
 
 def test_the_state_of_a_stream(user: User) -> None:
-    """INF-01, INF-02, INF-03, INF-08, INF-09, INF-10, SST-27: each its own version."""
+    """INF-11, INF-01, INF-02, INF-03, INF-08, INF-09, INF-10, SST-27: each its own version."""
     first = user.store("a", 3)
     user.store("b", 2)
     user.store("c", 1)

@@ -29,6 +29,7 @@ def test_streams_are_listed_in_byte_order_with_version_and_time(user: User) -> N
 
 
 def test_an_empty_store_has_no_streams(user: User) -> None:
+    """PAG-01."""
     assert user.storage.streams(StreamListing(), None, 10, soon()) == []
     assert user.storage.stream_count(soon()) == 0
 

@@ -9,7 +9,7 @@ import pytest
 
 from eventstore.model.errors import SubscriptionNotFoundError
 from eventstore.model.subscription import SubscriptionState
-from eventstore.ports.ownership import Progress
+from eventstore.ports.ownership import Progress, StoredProgress
 from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import EncodedEvent
 from tests.conformance.conftest import soon
@@ -38,6 +38,8 @@ def test_what_its_owner_stored_can_be_seen_by_everybody(user: User, other: User)
     assert info.since is not None
     assert now - timedelta(minutes=1) < info.created_at <= info.since
     assert info.since < now + timedelta(seconds=1)
+    whose = info.subscription_id, info.epoch
+    assert other.progress() == StoredProgress(*whose, 2, False, info.state, "ValueError: no")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,7 @@ def test_without_an_owner_it_is_waiting_or_stopped(
 
     info = user.info()
     assert (info.owner, info.since, info.state) == (None, None, shown)
+    assert user.progress().state is shown
 
 
 def test_an_owner_whose_lease_ran_out_is_no_owner(user: User) -> None:
@@ -131,12 +134,13 @@ def test_a_pause_is_stored_and_outlives_its_owner(user: User, other: User) -> No
     "use",
     [
         lambda storage: storage.subscription_info("a", "shipping", soon()),
+        lambda storage: storage.stored_progress("a", "shipping", soon()),
         lambda storage: storage.set_paused("a", "shipping", paused=True, deadline=soon()),
         lambda storage: storage.set_paused("a", "shipping", paused=False, deadline=soon()),
         lambda storage: storage.reset_subscription("a", "shipping", 0, soon()),
         lambda storage: storage.delete_subscription("a", "shipping", soon()),
     ],
-    ids=["info", "pause", "resume", "reset", "delete"],
+    ids=["info", "progress", "pause", "resume", "reset", "delete"],
 )
 def test_a_missing_subscription_is_an_error_that_names_it(
     user: User, use: Callable[[Storage], object]

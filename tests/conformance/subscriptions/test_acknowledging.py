@@ -19,7 +19,7 @@ from eventstore import (
 from tests.conformance.conftest import Connect, numbered
 from tests.conformance.subscriptions.conftest import NewSubscriber
 from tests.conformance.subscriptions.recording import Handler, Subscriber, numbers
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 ANY = ExpectedVersion.ANY
 
@@ -41,7 +41,7 @@ def stored_checkpoint(store: EventStore, stream_id: str = "$all") -> int:
 def test_an_acknowledgement_counts_up_to_what_it_names(
     store: EventStore, subscriber: Subscriber, up_to_second: Callable[[Events], Any]
 ) -> None:
-    """SUB-12, SUB-19, FSM-08, G19: an event, several, or a position; everything before it too."""
+    """CON-09, SUB-12, SUB-19, FSM-08, G19: an event, several, a position; all before it too."""
     store.append_to_stream("other", ANY, numbered(8, 9))
     store.append_to_stream("order-1", ANY, numbered(1, 3))
     subscription = store.subscribe_to_stream("order-1", "shipping", subscriber.ref)
@@ -67,7 +67,7 @@ def test_a_batch_acknowledges_all_of_it(store: EventStore, subscriber: Subscribe
 def test_events_come_one_at_a_time_if_only_one_may_be_in_flight(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """SUB-11, FSM-13, G18: each acknowledgement releases one more."""
+    """CON-22, SUB-11, FSM-13, G18: each acknowledgement releases one more."""
     store.append_to_stream("order-1", ANY, numbered(1, 3))
     store.subscribe_to_all_streams("shipping", subscriber.ref, buffer_size=1)
     subscriber.subscribed()
@@ -82,7 +82,7 @@ def test_events_come_one_at_a_time_if_only_one_may_be_in_flight(
 def test_an_acknowledgement_of_a_part_makes_room_for_as_much(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """SUB-18, G18: what is in flight never exceeds the buffer."""
+    """CON-18, SUB-18, G18: what is in flight never exceeds the buffer."""
     store.append_to_stream("order-1", ANY, numbered(1, 6))
     subscription = store.subscribe_to_all_streams("shipping", subscriber.ref, buffer_size=3)
     subscriber.subscribed()
@@ -232,9 +232,9 @@ def test_an_append_can_be_waited_for(connect: Connect, new_subscriber: NewSubscr
     subscription = store.subscribe_to_all_streams("shipping", subscriber.ref)
 
     placed = store.append_to_stream("order-1", ANY, numbered(1, 3))
-    subscription.wait_for(placed, timeout=10)
+    subscription.wait_for(placed, timeout=PATIENCE)
     assert subscription.checkpoint >= 3
     further = other.append_to_streams([("order-1", 3, numbered(4, 4)), ("b", 0, numbered(5, 5))])
-    other.wait_for("$all", "shipping", further, timeout=10)
+    other.wait_for("$all", "shipping", further, timeout=PATIENCE)
 
     assert stored_checkpoint(other) == 5

@@ -8,7 +8,7 @@ from eventstore import EventData, Events, EventStore, ExpectedVersion, Subscript
 from tests.conformance.conftest import Connect, numbered
 from tests.conformance.subscriptions.conftest import NewSubscriber
 from tests.conformance.subscriptions.recording import Handler, Subscriber, flat, numbers
-from tests.support.waiting import wait_until
+from tests.support.waiting import AGES, PATIENCE, wait_until
 
 ANY = ExpectedVersion.ANY
 KIB = 1024
@@ -37,7 +37,7 @@ def test_a_full_buffer_waits_for_acknowledgements(
 
 
 def test_events_that_wait_come_once_it_has_room(store: EventStore, subscriber: Subscriber) -> None:
-    """BPR-01: twenty old ones in fives."""
+    """CON-23, BPR-01: twenty old ones in fives."""
     store.append_to_stream("order-1", ANY, numbered(1, 20))
     store.subscribe_to_stream("order-1", "shipping", subscriber.ref, buffer_size=5)
     subscriber.subscribed()
@@ -135,7 +135,7 @@ def test_a_slow_subscriber_slows_nobody_else(
 
     def hang(events: Events) -> None:
         hanging.set()
-        ended.wait(30)
+        ended.wait(AGES)
 
     silent, quick = new_subscriber(), Handler()
     store.subscribe_to_all_streams("silent", silent.ref, buffer_size=1)
@@ -143,8 +143,8 @@ def test_a_slow_subscriber_slows_nobody_else(
     subscription = store.subscribe_to_all_streams("quick", quick)
     try:
         store.append_to_stream("order-1", ANY, numbered(1, 100))
-        assert hanging.wait(10)
+        assert hanging.wait(PATIENCE)
         placed = store.append_to_stream("order-1", ANY, numbered(101, 200))
-        subscription.wait_for(placed, timeout=10)
+        subscription.wait_for(placed, timeout=PATIENCE)
     finally:
         ended.set()

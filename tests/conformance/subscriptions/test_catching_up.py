@@ -15,12 +15,13 @@ ANY = ExpectedVersion.ANY
 def test_old_events_come_in_batches_of_the_buffers_size(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """SUB-13, FSM-07, G18: ten old in threes, then five new."""
+    """CON-16, SUB-13, FSM-07, G18: ten old in threes, then five new."""
     store.append_to_stream("order-1", ANY, numbered(1, 10))
-    store.subscribe_to_stream("order-1", "shipping", subscriber.ref, buffer_size=3)
+    subscription = store.subscribe_to_stream("order-1", "shipping", subscriber.ref, buffer_size=3)
     subscriber.subscribed()
 
     assert subscriber.acknowledged_batches(10) == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [10]]
+    wait_until(lambda: subscription.checkpoint == 10)
 
     store.append_to_stream("order-1", ANY, numbered(11, 15))
     assert subscriber.acknowledged_batches(5) == [[11, 12, 13], [14, 15]]

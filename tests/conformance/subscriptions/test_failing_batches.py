@@ -13,7 +13,11 @@ from eventstore import (
     ExpectedVersion,
     RecordedEvent,
     Retry,
+    StorageError,
+    SubscriptionHealth,
+    SubscriptionInfo,
     SubscriptionLostError,
+    SubscriptionState,
 )
 from tests.conformance.conftest import numbered
 from tests.conformance.subscriptions.recording import numbers
@@ -36,7 +40,12 @@ class Relay:
         for number in self.batches[-1]:
             self.posts.append(number)
             if self._refuses(number):
-                raise ConnectionError(f"no answer about {number}")
+                raise ValueError(f"no answer about {number}")
+
+
+def summary(failing: SubscriptionInfo | SubscriptionHealth) -> str | None:
+    """Return the first line of its last error: what is below is the traceback."""
+    return None if failing.last_error is None else failing.last_error.partition("\n")[0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -68,13 +77,13 @@ def test_an_event_that_always_fails_is_alone_in_the_end(store: EventStore) -> No
     wait_until(lambda: subscription.checkpoint == 56)
     wait_until(lambda: relay.batches[-1] == [57])
     named = (
-        "ConnectionError('no answer about 57') (batch of 1 event from position 57,"
+        "ValueError('no answer about 57') (batch of 1 event from position 57,"
         f" stream 'order-1', type 'Numbered', id {poison.event_id})"
     )
-    wait_until(lambda: store.subscription_info("order-1", "shipping").last_error == named)
+    wait_until(lambda: summary(store.subscription_info("order-1", "shipping")) == named)
     [health] = store.health().subscriptions
-    assert health.last_error == named
-    assert isinstance(subscription.last_error, ConnectionError)
+    assert summary(health) == named
+    assert isinstance(subscription.last_error, ValueError)
     assert len(relay.batches) < 100
 
 
@@ -89,9 +98,9 @@ def test_the_error_names_the_first_event_of_the_batch_in_what_is_subscribed_to(
 
     subscription = store.subscribe_to_all_streams("shipping", relay, on_error=Retry(first=30.0))
 
-    wait_until(lambda: subscription.attempts == 1)
-    assert store.health().subscriptions[0].last_error == (
-        "ConnectionError('no answer about 7') (batch of 10 events from position 5,"
+    wait_until(lambda: subscription.last_error is not None)
+    assert summary(store.health().subscriptions[0]) == (
+        "ValueError('no answer about 7') (batch of 10 events from position 5,"
         f" stream 'order-1', type 'Numbered', id {first.event_id})"
     )
 
@@ -106,7 +115,7 @@ def test_what_the_handler_acknowledged_itself_is_not_named(store: EventStore) ->
 
     subscription = store.subscribe_to_all_streams("shipping", handle, on_error=Retry(first=30.0))
 
-    wait_until(lambda: subscription.attempts == 1)
+    wait_until(lambda: subscription.last_error is not None)
     assert "(batch of 3 events from position 2," in str(store.health().subscriptions[0].last_error)
 
 
@@ -121,8 +130,8 @@ def test_a_mapped_batch_is_named_by_its_place(store: EventStore) -> None:
         "shipping", handle, mapper=lambda event: event.position, on_error=Retry(first=30.0)
     )
 
-    wait_until(lambda: subscription.attempts == 1)
-    assert store.health().subscriptions[0].last_error == (
+    wait_until(lambda: subscription.last_error is not None)
+    assert summary(store.health().subscriptions[0]) == (
         "ValueError([1, 2, 3]) (batch of 3 events from position 1, stream 'order-1')"
     )
 
@@ -143,7 +152,7 @@ def test_an_event_that_cannot_be_selected_is_named(store: EventStore) -> None:
     )
 
     wait_until(lambda: subscription.checkpoint == 2 and subscription.attempts > 1)
-    assert store.health().subscriptions[0].last_error == (
+    assert summary(store.health().subscriptions[0]) == (
         "LookupError('no rule') (position 3, stream 'order-1', type 'Numbered',"
         f" id {third.event_id})"
     )
@@ -167,10 +176,8 @@ def test_batches_grow_again_when_nothing_fails(store: EventStore) -> None:
     assert set(sizes[3:-1]) == {1, 2, 4, 8}
 
 
-def test_attempts_count_failures_in_a_row_whatever_the_size_of_the_batch(
-    store: EventStore,
-) -> None:
-    """F22, G30: an event acknowledged since ends the row."""
+def test_attempts_are_of_an_event_that_is_alone(store: EventStore) -> None:
+    """F22, G30: to find it costs none of them, and a pause of `first` each time."""
     store.append_to_stream("order-1", ANY, numbered(1, 8))
     relay = Relay(lambda number: number == 5)
 
@@ -181,8 +188,58 @@ def test_attempts_count_failures_in_a_row_whatever_the_size_of_the_batch(
     with pytest.raises(SubscriptionLostError, match=r"3 attempts: .* 1 event from position 5,"):
         subscription.join(PATIENCE)
     assert subscription.checkpoint == 4
-    assert relay.batches == [[*range(1, 9)], [1, 2, 3, 4], [5, 6, 7, 8], [5, 6], [5]]
+    assert relay.batches == [
+        [*range(1, 9)],
+        [1, 2, 3, 4],
+        [5, 6, 7, 8],
+        [5, 6],
+        *[[5]] * 3,
+    ]
     assert subscription.attempts == 3
+
+
+def test_what_looks_like_an_outage_uses_up_no_attempt(store: EventStore) -> None:
+    """G30: connections, timeouts, the storage, and what `outage` names."""
+
+    class TargetAwayError(Exception):
+        pass
+
+    away = [ConnectionResetError(), TimeoutError(), StorageError("away"), TargetAwayError()] * 2
+    store.append_to_stream("order-1", ANY, numbered(1, 1))
+    retry = Retry(first=0, longest=0, attempts=2, outage=(TargetAwayError,))
+
+    def handle(events: Events) -> None:
+        if away:
+            raise away.pop()
+
+    subscription = store.subscribe_to_all_streams("shipping", handle, on_error=retry)
+
+    wait_until(lambda: subscription.checkpoint == 1)
+    assert subscription.state is not SubscriptionState.STOPPED
+
+
+def test_the_last_error_keeps_the_traceback_of_the_newest_attempt(store: EventStore) -> None:
+    """F22, G30: below the summary, bounded, for every process."""
+    store.append_to_stream("order-1", ANY, numbered(1, 1))
+    calls: list[int] = []
+
+    def handle(events: Events) -> None:
+        calls.append(1)
+        raise ValueError("x" * 100_000 + str(len(calls)))
+
+    subscription = store.subscribe_to_all_streams(
+        "shipping", handle, on_error=Retry(first=0, longest=0, attempts=2)
+    )
+
+    with pytest.raises(SubscriptionLostError):
+        subscription.join(PATIENCE)
+    wait_until(lambda: store.subscription_info("$all", "shipping").owner is None)
+    stored, [health] = store.subscription_info("$all", "shipping"), store.health().subscriptions
+    for shown in (stored.last_error, health.last_error):
+        assert shown is not None
+        assert "Traceback (most recent call last)" in shown.splitlines()[1]
+        assert ", in handle" in shown
+        assert len(shown) < 15_000
 
 
 def test_once_recovered_nothing_is_named(store: EventStore) -> None:

@@ -117,6 +117,24 @@ def test_events_of_another_schema_are_not_told(
         drop(other_schema)
 
 
+def test_of_three_stores_those_of_one_schema_are_told(
+    connect: Connect, store: EventStore, neighbour: EventStore
+) -> None:
+    """DYN-04, G34: what the third one is told first is its own."""
+    first, second, third = Handler(), Handler(), Handler()
+    store.subscribe_to_stream("order-1", "first", first)
+    connect().subscribe_to_stream("order-1", "second", second)
+    neighbour.subscribe_to_stream("order-1", "first", third)
+
+    store.append_to_stream("order-1", ANY, numbered(1, 1))
+    assert first.call() == second.call() == [1]
+    neighbour.append_to_stream("order-1", ANY, numbered(7, 7))
+
+    assert third.call() == [7]
+    store.append_to_stream("order-1", ANY, numbered(2, 2))
+    assert first.call() == second.call() == [2]
+
+
 def drop(config: Config) -> None:
     with psycopg.connect(config.dsn, autocommit=True) as connection:
         name = psycopg.sql.Identifier(config.schema)

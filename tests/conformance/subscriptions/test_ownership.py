@@ -22,7 +22,7 @@ ANY = ExpectedVersion.ANY
 def test_a_second_subscriber_in_the_same_store_is_refused(
     store: EventStore, new_subscriber: NewSubscriber
 ) -> None:
-    """SUB-04, G17: the error says who has it, since when; the first notices nothing."""
+    """CON-04, SUB-04, G17: the error says who has it, since when; the first notices nothing."""
     first, second = new_subscriber(), new_subscriber()
     store.subscribe_to_stream("order-1", "shipping", first.ref)
     first.subscribed()
@@ -42,7 +42,7 @@ def test_a_second_subscriber_in_the_same_store_is_refused(
 def test_the_same_subscriber_is_refused_a_second_time(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """SUB-04, G17: it is connected already."""
+    """CON-06, SUB-04, G17: it is connected already."""
     store.subscribe_to_all_streams("shipping", subscriber.ref)
     subscriber.subscribed()
 
@@ -53,7 +53,7 @@ def test_the_same_subscriber_is_refused_a_second_time(
 def test_a_dead_subscriber_does_not_count_as_connected(
     store: EventStore, new_subscriber: NewSubscriber
 ) -> None:
-    """G17, G21, FSM-18: its successor is connected at once and is told what was in flight."""
+    """CON-10, G17, G21, FSM-18: its successor is connected at once and told what was in flight."""
     first, second = new_subscriber(), new_subscriber()
     store.append_to_stream("order-1", ANY, numbered(1, 3))
     store.subscribe_to_all_streams("shipping", first.ref)

@@ -99,7 +99,7 @@ def test_events_are_selected_first_and_changed_then(
 def test_when_nothing_is_selected_the_checkpoint_moves_on(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """SUB-08, G15, G32: and is stored, so that a restart does not look at them again."""
+    """CON-15, SUB-08, G15, G32: and is stored, so that a restart does not look at them again."""
     store.append_to_stream("order-1", ANY, numbered(1, 3))
     subscription = store.subscribe_to_all_streams("s", subscriber.ref, selector=lambda _: False)
     subscriber.subscribed()
@@ -113,7 +113,7 @@ def test_when_nothing_is_selected_the_checkpoint_moves_on(
 def test_filtered_events_are_not_acknowledged_before_those_in_front_of_them(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """G15: the checkpoint waits for the delivered ones."""
+    """CON-14, G15: the checkpoint waits for the delivered ones."""
     store.append_to_stream("order-1", ANY, numbered(1, 6))
     subscription = store.subscribe_to_all_streams("s", subscriber.ref, selector=even)
     subscriber.subscribed()

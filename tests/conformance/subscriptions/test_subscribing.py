@@ -15,7 +15,7 @@ from eventstore import (
 from tests.conformance.conftest import Connect, numbered
 from tests.conformance.subscriptions.conftest import NewSubscriber
 from tests.conformance.subscriptions.recording import Handler, Subscriber, numbers
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 ANY = ExpectedVersion.ANY
 
@@ -23,7 +23,7 @@ ANY = ExpectedVersion.ANY
 def test_a_subscriber_is_told_that_its_run_starts(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """SUB-01, API-29, FSM-01, FSM-06: before any event; without events it is live at once."""
+    """CON-02, SUB-01, API-29, FSM-01, FSM-06: before any event; without one it is live at once."""
     subscription = store.subscribe_to_stream("order-1", "shipping", subscriber.ref)
 
     assert subscription == subscriber.subscribed()
@@ -46,7 +46,7 @@ def test_new_events_are_told_as_they_come(store: EventStore, subscriber: Subscri
 
 
 def test_from_the_origin_everything_is_told(store: EventStore, subscriber: Subscriber) -> None:
-    """SST-24, SUB-02, FSM-07, G13: old events of one append in one batch, by their versions."""
+    """DBS-07, SST-24, SUB-02, FSM-07, G13: old events of one append in a batch, by version."""
     store.append_to_stream("other", ANY, numbered(10, 12))
     store.append_to_stream("order-1", ANY, numbered(1, 3))
 
@@ -94,7 +94,7 @@ def test_from_the_current_position_only_new_events_are_told(
 def test_from_a_version_only_later_events_are_told(
     store: EventStore, subscriber: Subscriber
 ) -> None:
-    """SST-26, SUB-03, FSM-02: the given one counts as seen."""
+    """DBS-08, SST-26, SUB-03, FSM-02: the given one counts as seen."""
     store.append_to_stream("order-1", ANY, numbered(1, 3))
 
     subscription = store.subscribe_to_stream("order-1", "shipping", subscriber.ref, start_from=2)
@@ -221,7 +221,7 @@ def test_a_subscriber_may_subscribe_and_append_itself(
     first = store.subscribe_to_all_streams("first", forward)
     placed = store.append_to_stream("order-1", ANY, numbered(1, 1))
 
-    first.wait_for(placed, timeout=10)
+    first.wait_for(placed, timeout=PATIENCE)
     second.subscribed()
     assert second.numbers(1) == [7]
 
@@ -266,7 +266,7 @@ def test_what_was_acknowledged_is_not_told_again(connect: Connect) -> None:
 def test_what_was_not_acknowledged_is_told_again(
     connect: Connect, new_subscriber: NewSubscriber
 ) -> None:
-    """FSM-12, SUB-22, G13, G14: from right after the checkpoint on."""
+    """CON-13, FSM-12, SUB-22, G13, G14: from right after the checkpoint on."""
     store = connect()
     store.append_to_stream("order-1", ANY, numbered(1, 3))
     first, second = new_subscriber(), new_subscriber()
@@ -313,7 +313,7 @@ def test_what_is_not_subscribed_cannot_be_unsubscribed(store: EventStore) -> Non
 def test_a_deleted_subscription_starts_over(
     store: EventStore, new_subscriber: NewSubscriber
 ) -> None:
-    """SUB-28, SUR-04, G16: its subscriber is told, its row is gone."""
+    """DYN-05, SUB-28, SUR-04, G16: its subscriber is told, its row is gone."""
     first, second = new_subscriber(), new_subscriber()
     store.append_to_stream("order-1", ANY, numbered(1, 2))
     subscription = store.subscribe_to_stream("order-1", "shipping", first.ref)

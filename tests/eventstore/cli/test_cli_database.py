@@ -40,6 +40,7 @@ def version_row(dsn: str, schema: str, version: int, compatible_with: int) -> No
 
 
 def test_from_nothing_to_a_store_and_back(new_database: str) -> None:
+    """DBS-01, DBS-02, DBS-03, DBS-04, MIG-04."""
     shell = Shell(new_database)
     assert shell.refused("status", code=3).endswith("run: eventstore create")
     assert "created" in shell.run("create")

@@ -17,7 +17,7 @@ from eventstore import CallerRuntime, Config, EventStore
 from tests.support.cli import Shell
 from tests.support.forked import run_forked
 from tests.support.memory import MIB
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +106,7 @@ def test_an_import_that_was_interrupted_is_simply_run_again(
         interrupted.stdin.flush()
         wait_until(lambda: head(dsn, schema) > 500)
         interrupted.send_signal(number)
-        interrupted.wait(timeout=10)
+        interrupted.wait(timeout=PATIENCE)
         assert interrupted.stderr is not None
         assert interrupted.stderr.read() == b""
     assert interrupted.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]

@@ -14,6 +14,7 @@ import pytest
 
 from eventstore import CallerRuntime, Config, EventData, EventStore, JsonSerializer
 from tests.support.cli import SCRIPT, Shell
+from tests.support.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -32,6 +33,34 @@ def test_what_was_appended_is_read_as_text(shell: Shell) -> None:
     first, second = shell.run("read", "$all").splitlines()
     assert "order-1@1  OrderPlaced" in first
     assert second.endswith('order-2@1  OrderPlaced  "ü\\u001b[31m"')
+
+
+def test_a_linked_event_is_shown_with_its_stream(dsn: str, schema: str, shell: Shell) -> None:
+    """G35."""
+    shell.run("append", "order-1", "OrderPlaced", "1")
+    shell.run("append", "ada", "Registered", "2")
+    with EventStore.connect(Config(dsn, schema=schema), runtime=CallerRuntime) as store:
+        store.link_to_stream("ada", 1, store.read_stream_forward("order-1"))
+    own, linked = shell.run("read", "ada").splitlines()
+    assert own.endswith("Z  Registered  2")
+    assert linked.split()[0] == "2"
+    assert linked.endswith("Z  order-1@1  OrderPlaced  1")
+
+
+def test_it_prints_only_the_types_and_streams_that_are_named(shell: Shell) -> None:
+    for stream_id, kind in (("order-1", "Placed"), ("order-1", "Paid"), ("invoice-1", "Placed")):
+        shell.run("append", stream_id, kind, "1")
+
+    def printed(*options: str) -> list[str]:
+        return [line.split()[-2] for line in shell.run("read", *options).splitlines()]
+
+    assert printed("$all", "--type", "Placed") == ["Placed", "Placed"]
+    assert printed("$all", "--type", "Placed", "--prefix", "order-") == ["Placed"]
+    assert printed("$all", "--type", "Placed", "--type", "Paid", "--count", "2", "--backward") == [
+        "Placed",
+        "Paid",
+    ]
+    assert printed("order-1", "--type", "Paid") == ["Paid"]
 
 
 def test_json_holds_every_field_of_an_event(shell: Shell) -> None:
@@ -167,7 +196,7 @@ def test_tail_follows_new_events_until_ctrl_c(shell: Shell) -> None:
             shell.run("append", "s", "T", json.dumps(value))
             assert json.loads(tail.stdout.readline())["data"] == value
         tail.send_signal(signal.SIGINT)
-        assert tail.communicate(timeout=10) == (b"", b"")
+        assert tail.communicate(timeout=PATIENCE) == (b"", b"")
         assert tail.returncode == 0
 
 
@@ -180,7 +209,7 @@ def test_tail_starts_at_the_end_unless_told(shell: Shell) -> None:
             if b"after" in _first_bytes(tail):
                 break
         tail.send_signal(signal.SIGINT)
-        out, err = tail.communicate(timeout=10)
+        out, err = tail.communicate(timeout=PATIENCE)
     assert b"before" not in out
     assert (err, tail.returncode) == (b"", 0)
 
@@ -200,7 +229,7 @@ def test_ctrl_c_ends_a_read_quietly_with_130(shell: Shell) -> None:
         assert read.stdout is not None
         read.stdout.readline()
         read.send_signal(signal.SIGINT)
-        _, err = read.communicate(timeout=10)
+        _, err = read.communicate(timeout=PATIENCE)
     assert (err, read.returncode) == (b"", 130)
 
 

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventstore import Config, EventData, Events, EventStore, ExpectedVersion, SubscriptionState
+from eventstore import (
+    Config,
+    EventData,
+    Events,
+    EventStore,
+    ExpectedVersion,
+    Park,
+    SubscriptionState,
+)
 from tests.support.cli import Shell
 from tests.support.waiting import wait_until
 
@@ -91,6 +99,38 @@ def test_status_shows_owner_state_lag_and_the_last_error(shell: Shell, service: 
     assert "retrying" in text
     assert "no van for" in text
     assert info["owner"] in text
+
+
+def test_one_is_shown_with_its_options_and_what_it_has_parked(
+    shell: Shell, service: EventStore
+) -> None:
+    """G32, G38, G40."""
+
+    def ship(events: Events) -> None:
+        raise Park("no such product")
+
+    append(service, 1, 2)
+    running = service.subscribe_to_all_streams("shipping", ship, event_types=["T", "U"])
+    wait_until(lambda: running.checkpoint == 2)
+    wait_until(lambda: running.state is SubscriptionState.LIVE)
+    [info] = shell.json("subscriptions", "show", "shipping")
+    assert (info["parked"], info["lag_events"]) == (2, 0)
+    assert info["options"] == {"keep_order": True, "event_types": ["T", "U"]}
+    lines = shell.run("subscriptions", "show", "shipping").splitlines()
+    assert lines[0] == "subscription  shipping"
+    assert "checkpoint    2 of 2" in lines
+    assert "lag           0" in lines
+    assert any(line.startswith("parked        2, the oldest for ") for line in lines)
+    assert 'event_types   ["T", "U"]' in lines
+    [row] = [line for line in shell.run("status").splitlines() if line.startswith("shipping")]
+    assert row.split()[2:7] == ["live", "2", "0", "0", "s"]
+    assert row.split()[7] == "2"
+
+
+def test_an_unknown_one_cannot_be_shown(shell: Shell, service: EventStore) -> None:
+    service.subscribe_to_stream("s", "shipping", lambda events: None)
+    complaint = shell.refused("subscriptions", "show", "shipping", code=1)
+    assert complaint == "no subscription 'shipping' to '$all'; there is one to 's' (--stream)"
 
 
 @pytest.mark.parametrize("action", [["pause"], ["resume"], ["delete"], ["reset", "--to", "0"]])

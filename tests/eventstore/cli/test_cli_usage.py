@@ -83,6 +83,8 @@ def test_the_module_runs_like_the_script() -> None:
         (["subscriptions"], "required: COMMAND"),
         (["subscriptions", "reset", "n"], "required: --to"),
         (["subscriptions", "reset", "n", "--to", "-1"], "must be a number, 0 or more: '-1'"),
+        (["snapshots"], "required: COMMAND"),
+        (["snapshots", "read", "s"], "required: TYPE"),
         (["status", "--dsn"], "expected one argument"),
     ],
 )
@@ -131,6 +133,8 @@ def test_a_setting_of_the_environment_that_cannot_be_read_is_named(shell: Shell,
         ["import", "-"],
         ["subscriptions", "list"],
         ["subscriptions", "pause", "n"],
+        ["snapshots", "read", "s", "T"],
+        ["snapshots", "delete", "s", "T"],
     ],
 )
 def test_a_database_that_is_away_is_exit_code_3(shell: Shell, command: list[str]) -> None:

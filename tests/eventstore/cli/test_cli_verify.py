@@ -10,15 +10,32 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from eventstore import CallerRuntime, Config, EventData, EventStore
+from eventstore import CallerRuntime, Config, EventData, EventStore, Projection, SnapshotData
 from tests.support.cli import Shell
 from tests.support.unprotected import unprotected
+from tests.support.waiting import PATIENCE
 
 AN_EVENT = "'2026-01-01', NULL, gen_random_uuid(), NULL, NULL, 'json', 'T', '1', NULL"
 SAME_ID = """
     UPDATE events e SET event_id = o.event_id FROM events o
      WHERE (e.global_position, o.global_position) = (5, 2)
 """
+
+
+def link(*rows: tuple[int, int, int]) -> str:
+    """Return the statement that links: number of a stream, version in it, position."""
+    values = ", ".join(map(str, rows))
+    return f"INSERT INTO links (stream_no, stream_version, global_position) VALUES {values}"
+
+
+def bury(*ranges: tuple[int, int]) -> list[str]:
+    """Return the statements that record positions from the first to the last as deleted."""
+    values = ", ".join(str((last, first, 1)) for first, last in ranges)
+    return [
+        "INSERT INTO deletions VALUES (1, 99, 'gone', now(), now())",
+        f"INSERT INTO tombstones VALUES {values}",
+    ]
+
 
 SEQUENCES = (
     "streams_stream_no_seq",
@@ -55,7 +72,7 @@ def subscribed(dsn: str, schema: str, store: EventStore) -> None:
         service.subscribe_to_stream("later", "early", lambda events: None)
         service.subscribe_to_all_streams("future", lambda events: None, start_from=8)
         for handle, event in zip(handles, reversed(newest), strict=True):
-            handle.wait_for(event, timeout=10)
+            handle.wait_for(event, timeout=PATIENCE)
 
 
 def damage(dsn: str, schema: str, *statements: str) -> None:
@@ -92,7 +109,7 @@ def test_links_count_in_the_stream_they_are_in(
     dsn: str, schema: str, store: EventStore, shell: Shell
 ) -> None:
     """G3."""
-    damage(dsn, schema, "INSERT INTO links VALUES (1, 5, 8), (1, 6, 2)")
+    damage(dsn, schema, link((1, 5, 8), (1, 6, 2)))
     assert "no problem" in shell.run("verify")
 
 
@@ -104,8 +121,7 @@ def test_recorded_deletes_are_no_holes(
         dsn,
         schema,
         "DELETE FROM events WHERE stream_no = 2 OR global_position = 7",
-        "INSERT INTO tombstones SELECT p, p, 'b', now() FROM unnest('{2,4}'::bigint[]) p",
-        "INSERT INTO tombstones VALUES (8, 6, 'b', now())",
+        *bury((2, 2), (4, 4), (6, 8)),
     )
     assert "no problem" in shell.run("verify")
 
@@ -130,13 +146,13 @@ def test_recorded_deletes_are_no_holes(
         pytest.param(
             [
                 "DELETE FROM events WHERE global_position > 4",
-                "INSERT INTO tombstones VALUES (8, 7, 'a', now())",
+                *bury((7, 8)),
             ],
             [("positions_missing", "$all", 5, 6)],
             id="events before a recorded delete are missing",
         ),
         pytest.param(
-            ["INSERT INTO tombstones VALUES (9, 7, 'a', now())"],
+            bury((7, 9)),
             [("positions_repeated", "$all", 7, 7), ("positions_repeated", "$all", 8, 8)],
             id="deleted events are there",
         ),
@@ -155,7 +171,7 @@ def test_recorded_deletes_are_no_holes(
             id="a stream has a hole",
         ),
         pytest.param(
-            ["INSERT INTO links VALUES (1, 4, 2)"],
+            [link((1, 4, 2))],
             [("versions_repeated", "a", 4, 4)],
             id="an event and a link at one version",
         ),
@@ -174,7 +190,7 @@ def test_recorded_deletes_are_no_holes(
             id="a stream is missing",
         ),
         pytest.param(
-            ["INSERT INTO links VALUES (2, 5, 9)"],
+            [link((2, 5, 9))],
             [("event_missing", "b", 5, 5)],
             id="a link to nothing",
         ),
@@ -220,16 +236,61 @@ def test_checkpoints_beyond_what_is_subscribed_are_found(
 
 
 @pytest.mark.usefixtures("subscribed")
-def test_a_subscription_to_a_stream_that_is_another_one_now_starts_over(
-    dsn: str, schema: str, shell: Shell
-) -> None:
+def test_parked_events_that_cannot_be_are_found(dsn: str, schema: str, shell: Shell) -> None:
+    """G38: that do not exist, and beyond the checkpoint."""
     damage(
         dsn,
         schema,
-        "UPDATE positions p SET stream_no = 7, checkpoint = 99 FROM subscriptions s"
-        " WHERE s.subscription_id = p.subscription_id AND s.stream_id = 'a'",
+        "UPDATE positions SET checkpoint = 7",
+        "INSERT INTO parked SELECT subscription_id, 'a', n, n, 'no stock', NULL, 0, now()"
+        " FROM subscriptions, unnest(ARRAY[7, 8, 9]) n WHERE subscription_name = 'all'",
     )
+    lines = [line for line in shell.found("verify") if "parked" in line]
+    assert lines == [
+        "$all: the event parked at 9 does not exist, in subscription all",
+        "$all: the event parked at 8 is beyond the checkpoint 7, in subscription all",
+        "$all: the event parked at 9 is beyond the checkpoint 7, in subscription all",
+    ]
+
+
+def test_snapshots_of_nothing_are_found(
+    dsn: str, schema: str, store: EventStore, shell: Shell
+) -> None:
+    """G3: of a stream that does not exist, and beyond the version of one that does."""
+    for version, snapshot_type in ((4, "Sum"), (3, "Mean")):
+        store.record_snapshot("a", version, SnapshotData(snapshot_type, 1))
     assert "no problem" in shell.run("verify")
+    damage(
+        dsn,
+        schema,
+        "UPDATE snapshots SET stream_version = 5 WHERE snapshot_type = 'Sum'",
+        "INSERT INTO snapshots VALUES (7, 'Sum', 2, now(), 'json', 'unreadable', NULL)",
+    )
+    assert brief(shell) == [
+        ("snapshot_stream_missing", "stream number 7", 2, 2),
+        ("snapshot_ahead", "a", 5, 4),
+    ]
+    assert [finding["snapshot_type"] for finding in found(shell)] == ["Sum", "Sum"]
+    assert shell.found("verify") == [
+        "stream number 7: does not exist, but snapshot Sum of version 2 is of it",
+        "a: snapshot Sum of version 5 is beyond the version 4 of the stream",
+    ]
+
+
+def test_projections_without_a_subscription_are_found(
+    store: EventStore, dsn: str, schema: str, shell: Shell
+) -> None:
+    """G39: it was deleted by hand."""
+    with EventStore.connect(Config(dsn, schema=schema)) as running:
+        running.project(Projection("sums", 2, lambda _events, _connection: None))
+    with psycopg.connect(dsn) as connection:
+        delete = sql.SQL("DELETE FROM {} WHERE subscription_name = 'sums@2'")
+        connection.execute(delete.format(sql.Identifier(schema, "subscriptions")))
+
+    assert brief(shell) == [("projection_subscription_missing", "$all", 2, 2)]
+    [line] = shell.found("verify")
+    assert "nobody knows which events are in the tables of a projection" in line
+    assert line.endswith("rebuild it or drop it, in subscription sums@2")
 
 
 @pytest.mark.usefixtures("subscribed")
@@ -260,10 +321,10 @@ def test_every_kind_of_damage_is_said_in_one_line(dsn: str, schema: str, shell: 
         schema,
         "ALTER TABLE events DROP CONSTRAINT events_event_id_key",
         SAME_ID,
-        "INSERT INTO links VALUES (1, 4, 2), (1, 7, 12)",
+        link((1, 4, 2), (1, 7, 12)),
         "UPDATE events SET stream_version = 10 - stream_version WHERE stream_no = 2",
         f"INSERT INTO events VALUES (11, 7, 1, {AN_EVENT})",
-        "INSERT INTO tombstones VALUES (8, 8, 'b', now())",
+        *bury((8, 8)),
         "UPDATE positions p SET checkpoint = 12 FROM subscriptions s"
         " WHERE s.subscription_id = p.subscription_id AND s.subscription_name = 'all'",
     )

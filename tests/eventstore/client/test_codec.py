@@ -86,7 +86,7 @@ def test_an_event_of_64_mib_is_possible_and_one_more_byte_is_not() -> None:
     codec = Codec(JsonSerializer())
     largest = "x" * (MAX_EVENT_BYTES - 2)
     assert payload_bytes([codec.encode(EventData("big", largest))]) == MAX_EVENT_BYTES
-    with pytest.raises(SerializationError, match=r"'big': event of 67,108,865 bytes") as refusal:
+    with pytest.raises(SerializationError, match=r"'big': payloads of 67,108,865 bytes") as refusal:
         codec.encode(EventData("big", largest + "x"))
     assert refusal.value.event_type == "big"
 
@@ -232,8 +232,10 @@ def test_an_error_names_the_event() -> None:
         SerializationError, match="'OrderPlaced': data could not be read"
     ) as refused:
         codec.encode(event)
+    wrong = "Expected `str`, got `int` - at `$.sku`"
     assert vars(refused.value) == {
         "event_type": "OrderPlaced",
+        "reason": f"data could not be read again: {wrong}",
         "event_id": event.event_id,
         "stream_id": None,
         "position": None,
@@ -242,6 +244,7 @@ def test_an_error_names_the_event() -> None:
         codec.decode(stored(Codec(JsonSerializer()).encode(event)))
     assert vars(unread.value) == {
         "event_type": "OrderPlaced",
+        "reason": f"event at position 9: {wrong}",
         "event_id": event.event_id,
         "stream_id": "order-1",
         "position": 9,

@@ -20,10 +20,11 @@ from eventstore.client.paging import (
     check_start,
     iterated,
     listed,
+    unfiltered,
 )
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import Examined, ReadDirection
 from eventstore.ports.stored_events import StoredEvent
-from eventstore.storages.memory.event_log import ended_by_bytes
+from eventstore.storages.memory.event_pages import ended_by_bytes
 
 FORWARD, BACKWARD = ReadDirection.FORWARD, ReadDirection.BACKWARD
 
@@ -55,12 +56,12 @@ class Stream:
         self.read_events = 0
         self.read_pages = 0
 
-    def read(self, start: int, count: int, max_bytes: int | None) -> list[StoredEvent]:
+    def read(self, start: int, count: int, max_bytes: int | None) -> Examined:
         wanted = [p for p in self.positions if (p - start) * self.direction.value >= 0][:count]
         page = ended_by_bytes([event(p, self.sizes[p]) for p in wanted], max_bytes)
         self.read_events += len(page)
         self.read_pages += 1
-        return page
+        return unfiltered(page, start, count, max_bytes, self.direction)
 
     def after(self, start: int) -> list[int]:
         return [p for p in self.positions if (p - start) * self.direction.value >= 0]
@@ -118,11 +119,12 @@ def test_the_page_before_is_let_go_before_the_next_is_read() -> None:
     stream = Stream(dict.fromkeys(range(1, 31), 1), FORWARD)
     held: list[ref[Listing]] = []
 
-    def read(start: int, count: int, max_bytes: int | None) -> list[StoredEvent]:
+    def read(start: int, count: int, max_bytes: int | None) -> Examined:
         assert not any(page() for page in held)
-        page = Listing(stream.read(start, count, max_bytes))
-        held.append(ref(page))
-        return page
+        page = stream.read(start, count, max_bytes)
+        events = Listing(page.events)
+        held.append(ref(events))
+        return page._replace(events=events)
 
     events = iterated(Pages(read, 1, 10, None, FORWARD), as_stored_bytes)
     assert sum(1 for _ in events) == 30
@@ -160,7 +162,7 @@ def test_an_event_that_cannot_be_decoded_is_an_error_when_it_is_reached() -> Non
 def test_a_missing_stream_is_an_error_before_the_first_event() -> None:
     """G12, SST-11."""
 
-    def missing(_start: int, _count: int, _max_bytes: int | None) -> list[StoredEvent]:
+    def missing(_start: int, _count: int, _max_bytes: int | None) -> Examined:
         raise StreamNotFoundError("s")
 
     with pytest.raises(StreamNotFoundError, match="'s'"):

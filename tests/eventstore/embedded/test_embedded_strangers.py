@@ -113,7 +113,7 @@ def test_a_file_that_is_swapped_while_it_is_opened_is_never_followed(
             (file := tmp_path / "file").touch()
             file.replace(place)
 
-    def both_happened() -> bool:
+    def open_it() -> None:
         try:
             fd = open_own(place, os.O_RDWR | os.O_CREAT)
         except StorageError:
@@ -122,6 +122,12 @@ def test_a_file_that_is_swapped_while_it_is_opened_is_never_followed(
             tries["opened"] += 1
             assert not os.path.samestat(os.fstat(fd), victim.stat())
             os.close(fd)
+
+    def both_happened() -> bool:
+        # Several at a time: with one core, a link may be found once in 40 times.
+        for _ in range(20):
+            open_it()
+            stop.wait(0.001)  # while the other thread swaps
         return min(tries.values()) >= 20
 
     swapping = threading.Thread(target=swap)

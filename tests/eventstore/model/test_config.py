@@ -86,6 +86,7 @@ def test_types_can_be_given_as_any_iterable() -> None:
 
 
 def test_settings_come_from_the_environment() -> None:
+    """CFG-01, CFG-10, CFG-11, CFG-12, CFG-19."""
     environ = {
         "EVENTSTORE_DSN": "memory:",
         "EVENTSTORE_POOL_SIZE": "3",

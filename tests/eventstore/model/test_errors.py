@@ -32,8 +32,19 @@ ERRORS: list[tuple[EventStoreError, str]] = [
     ),
     (errors.SerializationError("Placed", "data: no"), "event type 'Placed': data: no"),
     (
+        errors.SerializationError("Sum", "data: no", kind="snapshot"),
+        "snapshot type 'Sum': data: no",
+    ),
+    (
         errors.SubscriptionInUseError("$all", "ship", "web-3:17", datetime(2026, 1, 2, tzinfo=UTC)),
         "subscription 'ship' to '$all' is held by web-3:17 since 2026-01-02T00:00:00+00:00",
+    ),
+    (
+        errors.SubscriptionOptionsError("$all", "ship", {"stream_prefix": "a"}, {}),
+        (
+            "subscription 'ship' to '$all' has the options {'stream_prefix': 'a'}, not {}:"
+            " give those, reset it, or use another name"
+        ),
     ),
     (errors.SubscriptionNotFoundError("$all", "ship"), "no subscription 'ship' to '$all'"),
     (

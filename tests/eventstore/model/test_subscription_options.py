@@ -20,26 +20,37 @@ from eventstore import (
     Retry,
     SubscriptionKeywords,
 )
-from eventstore.model.awaited import position_in
+from eventstore.model.awaited import last_of, positions_in
 from eventstore.model.subscription import (
     MIB,
     BatchBy,
-    Origin,
     SubscriptionOptions,
     WhenOwned,
-    parse_start,
 )
+from eventstore.model.subscription_start import Origin, parse_start
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"max_batch_size": 0}, "max_batch_size must be at least 1: 0"),
+        ({"transactional": "own"}, "transactional must be True, False or 'caller': 'own'"),
+        ({"transactional": 1}, "transactional must be a bool, not int: 1"),
+        (
+            {"transactional": True, "checkpoint_after": 1.0},
+            "checkpoint_after cannot be used with transactional,",
+        ),
         ({"buffer_size": -5}, "buffer_size must be at least 1: -5"),
         ({"buffer_bytes": 1.5}, "buffer_bytes must be an int, not float: 1.5"),
         ({"ack_timeout": "1"}, "ack_timeout must be seconds, not str: '1'"),
         ({"ack_timeout": 0}, "ack_timeout must be more than 0 seconds: 0"),
         ({"ack_timeout": float("nan")}, "ack_timeout must be more than 0 seconds: nan"),
+        ({"checkpoint_after": "1"}, "checkpoint_after must be seconds, not str: '1'"),
+        ({"checkpoint_after": 0}, "checkpoint_after must be 0.01 to 1,000,000 seconds: 0"),
+        ({"checkpoint_after": 1e7}, "checkpoint_after must be 0.01 to 1,000,000 seconds: 10000000"),
+        ({"checkpoint_threshold": 0}, "checkpoint_threshold must be at least 1: 0"),
+        ({"checkpoint_threshold": 2.0}, "checkpoint_threshold must be an int, not float: 2.0"),
+        ({"checkpoint_threshold": True}, "checkpoint_threshold must be an int, not bool: True"),
         ({"on_error": 3}, "on_error must be a Retry: 3"),
         ({"selector": "x"}, "selector must be callable: 'x'"),
         ({"mapper": 1}, "mapper must be callable: 1"),
@@ -84,6 +95,8 @@ def default_text(value: object) -> str:
             return f'"{value}"'
         case int() if value >= MIB:
             return f"{value // MIB} MiB"
+        case int() if not isinstance(value, bool):
+            return f"{value:,}"
     return str(value)
 
 
@@ -130,6 +143,9 @@ def test_retries_wait_longer_each_time_up_to_a_limit() -> None:
         ({"factor": float("nan")}, "factor must be at least 1: nan"),
         ({"attempts": 0}, "attempts must be at least 1: 0"),
         ({"attempts": True}, "attempts must be an int, not bool: True"),
+        ({"then": "forget"}, "then must be one of 'stop', 'park', 'skip': 'forget'"),
+        ({"outage": OSError}, "outage must be a tuple of exception classes: <class 'OSError'>"),
+        ({"outage": (1,)}, "outage must be a tuple of exception classes: (1,)"),
     ],
 )
 def test_a_bad_retry_is_named_and_shown(fields: dict[str, Any], message: str) -> None:
@@ -172,10 +188,12 @@ EVENT = RecordedEvent(
         ("$all", result("s", 4, 12), 12),
         ("$all", [result("s", 4, 12), result("t", 1, 13), result("u", 2, None)], 13),
         ("t", [result("s", 4, 12), result("t", 1, 13)], 1),
+        ("s", 7, 7),
+        ("$all", 0, 0),
     ],
 )
 def test_what_is_waited_for_has_a_position(stream_id: str, what: object, position: int) -> None:
-    assert position_in(stream_id, what) == position
+    assert last_of(positions_in(stream_id, what)) == position
 
 
 @pytest.mark.parametrize(
@@ -185,12 +203,17 @@ def test_what_is_waited_for_has_a_position(stream_id: str, what: object, positio
         ("t", result("s", 4, 12), "'s' is not the subscribed stream 't'"),
         ("t", [result("s", 4, 12)], "none of the results is of 't'"),
         ("$all", result("s", 4, None), "only checked"),
+        ("s", result("s", 4, None), "only checked"),
+        ("s", [result("s", 4, None)], "none of the results is of 's'"),
         ("$all", [], "wait for an AppendResult"),
-        ("$all", 3, "wait for an AppendResult"),
+        ("$all", "3", "wait for an AppendResult"),
+        ("$all", True, "wait for an AppendResult"),
+        ("$all", 3.0, "wait for an AppendResult"),
+        ("$all", -1, "position must be at least 0: -1"),
     ],
 )
 def test_what_has_no_place_in_the_stream_is_refused(
     stream_id: str, what: object, message: str
 ) -> None:
     with pytest.raises((ValueError, TypeError), match=message.replace("$", r"\$")):
-        position_in(stream_id, what)
+        positions_in(stream_id, what)

@@ -16,7 +16,6 @@ from psycopg.conninfo import make_conninfo
 from eventstore.model.config import Config
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.announce_session import OwnSessions
-from eventstore.storages.postgres.connecting.precedence import Precedence
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.statements import Statements
 from tests.conformance.conftest import soon
@@ -41,15 +40,14 @@ class Psql:
 
 def listener_with(statements: Statements, storage: PostgresStorage) -> PostgresHeadListener:
     """Return a listener of *storage* that runs *statements*; the test closes it."""
-    config = storage._config
     return PostgresHeadListener(
         statements,
         OwnSessions(),
-        connector=storage._connector_to(config.dsn, Precedence()),
+        connector=storage._connector.sibling(),
         listen_connector=None,
-        pool=storage._pool,
+        pool=storage._family.pool,
         readers=storage._readers,
-        connect_timeout=config.connect_timeout,
+        connect_timeout=storage._config.connect_timeout,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-from eventstore.ports.storage import Announced
+from eventstore.ports.announcing import Announced
 from eventstore.storages.postgres.statements import channel_of
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.eventstore.postgres.conftest import Psql
+from tests.support.waiting import PATIENCE
 
 
 def announce_events(user: User) -> Announced:
@@ -19,11 +20,11 @@ def test_where_nobody_else_listens_events_are_not_announced(user: User, other: U
     """G22: not to oneself, and not to somebody who is in no hurry."""
     assert announce_events(user) is Announced.UNHEARD
     ours, theirs = user.storage.head_listener(), other.storage.head_listener()
-    ours.wait(5)
+    ours.wait(PATIENCE)
     theirs.wait(5, prompt=False)
     assert announce_events(user) is Announced.UNHEARD
 
-    theirs.wait(5)
+    theirs.wait(PATIENCE)
 
     assert announce_events(user) is Announced.SENT
     ours.close()
@@ -33,14 +34,14 @@ def test_where_nobody_else_listens_events_are_not_announced(user: User, other: U
 def test_nobody_is_woken_by_what_he_announces_himself(user: User, other: User) -> None:
     """G22, G27: others are; a subscription is announced whoever listens."""
     ours, theirs = user.storage.head_listener(), other.storage.head_listener()
-    ours.wait(5)
-    theirs.wait(5)
+    ours.wait(PATIENCE)
+    theirs.wait(PATIENCE)
 
     assert user.announcer.announce(events=False, subscriptions=[7, 8], deadline=soon()) is (
         Announced.SENT
     )
 
-    assert theirs.wait(20).touched == {7, 8}
+    assert theirs.wait(PATIENCE).touched == {7, 8}
     assert ours.wait(0.05).touched == frozenset()
     ours.close()
     theirs.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from eventstore.ports.parking import Choice, ParkedPlace, Parking, Why
+from eventstore.ports.stored_snapshots import EncodedSnapshot
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon
@@ -11,7 +13,7 @@ from tests.conformance.port.conftest import User
 from tests.eventstore.postgres.conftest import Psql
 from tests.support.bent import WAYS, As, in_the_dsn, set_in_sessions
 
-TABLES = ("events", "subscriptions", "positions", "leases")
+TABLES = ("events", "snapshots", "subscriptions", "positions", "leases", "parked")
 
 # A deferred trigger runs in the commit, and sees the settings that the commit has.
 WITNESS = """
@@ -51,6 +53,8 @@ def commits(storage: PostgresStorage, psql: Psql) -> Commits:
 def change_everything(user: User) -> None:
     """Every call that commits something, at least once."""
     user.store("order-1", 2)
+    user.storage.record_snapshot("order-1", 1, EncodedSnapshot("T", "json", b"1", None), soon())
+    user.storage.delete_snapshot("order-1", "T", soon())
     owned = user.own()
     user.keep(owned.fence, 1)
     user.release(owned.fence, 2)
@@ -90,6 +94,32 @@ def test_whoever_accepts_it_commits_with_the_level_of_the_session(
     commits.levels()
     change_everything(user)
     assert commits.levels() == {level}
+
+
+def test_the_removal_that_frees_a_key_is_on_the_disk(user: User, commits: Commits) -> None:
+    """G38: its owner goes on with what comes after it; before, nobody needs to wait."""
+    user.store("a", 2)
+    owned = user.own()
+    events = [ParkedPlace("a", position, position) for position in (1, 2)]
+    parking = Parking(
+        fence=owned.fence, checkpoint=2, events=events, why=Why("x"), follows=False, most=None
+    )
+    user.storage.park(parking, soon())
+    choice = Choice(
+        stream_id="$all",
+        subscription_name="shipping",
+        key=None,
+        limit=None,
+        skip_reason=None,
+        dry_run=False,
+    )
+    user.storage.choose_parked(choice, soon())
+    commits.levels()
+
+    assert user.storage.unpark(owned.fence, {"a": 1}, (), soon()) == {"a"}
+    assert commits.levels() == {"off"}
+    assert user.storage.unpark(owned.fence, {"a": 2}, (), soon()) == set()
+    assert commits.levels() == {"on"}
 
 
 def test_the_level_of_the_session_is_there_again_after_the_commit(user: User) -> None:

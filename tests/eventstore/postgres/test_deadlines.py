@@ -16,8 +16,10 @@ from eventstore.model.config import Config
 from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
 from eventstore.model.subscription import SubscriptionState
 from eventstore.ports.ownership import Progress
-from eventstore.ports.storage import AppendSession, ReadDirection
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.storage import AppendSession
 from eventstore.ports.stored_events import Committed
+from eventstore.ports.stored_snapshots import EncodedSnapshot
 from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
@@ -127,6 +129,32 @@ def test_a_change_waits_for_a_row_until_its_deadline(
     assert not user.info("n").paused
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda s: s.record_snapshot("a", 1, snapshot(b"2"), shortly()), id="record"),
+        pytest.param(lambda s: s.delete_snapshot("a", "T", shortly()), id="delete"),
+    ],
+)
+def test_a_change_of_a_snapshot_waits_for_its_row_until_the_deadline(
+    user: User, psql: Psql, use: Callable[[PostgresStorage], bool]
+) -> None:
+    """G25: nothing was changed then."""
+    user.store("a")
+    user.storage.record_snapshot("a", 1, snapshot(b"1"), soon())
+    with (
+        held(psql, "SELECT FROM {}.snapshots FOR UPDATE"),
+        taking_about(SHORT),
+        pytest.raises(StorageUnavailableError),
+    ):
+        use(user.storage)  # type: ignore[arg-type]
+    assert psql("SELECT data FROM {}.snapshots") == [(b"1",)]
+
+
+def snapshot(data: bytes) -> EncodedSnapshot:
+    return EncodedSnapshot("T", "json", data, None)
+
+
 def test_a_lease_that_somebody_locked_costs_no_other_its_lease(user: User, psql: Psql) -> None:
     """G16, G22: it is left out of the answer, the others are renewed."""
     first, second, third = (user.own(name) for name in ("first", "second", "third"))
@@ -230,9 +258,33 @@ def test_nothing_else_blocks_in_a_black_hole(
     """G25: neither on a connection that is there already nor on a new one."""
     proxy.swallow()
     for _ in range(2):
-        with taking_about(SHORT), pytest.raises(StorageUnavailableError):
+        with (
+            taking_about(SHORT),
+            pytest.raises(StorageUnavailableError, match="before the deadline"),
+        ):
             use(far)
     proxy.pass_on()
+
+
+def test_a_pool_that_is_still_connecting_does_not_claim_to_be_in_use(
+    far: User, proxy: Proxy
+) -> None:
+    """G25: who waited less than connecting takes is told the truth."""
+    proxy.swallow()
+    with pytest.raises(StorageUnavailableError, match="before the deadline"):
+        far.storage.read_all(1, 9, ReadDirection.FORWARD, time.monotonic() + 0.05)
+    proxy.pass_on()
+
+
+def test_an_answer_that_came_as_the_deadline_passed_is_the_answer(storage: PostgresStorage) -> None:
+    """G25: a refused lock proves that nothing was written, though the socket was shut down."""
+    connection = storage._family.connector.connect(soon())
+    connection._guard.late = True
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        connection.execute(b"SELECT 1 / 0", (), soon())
+    with pytest.raises(psycopg.errors.DivisionByZero), connection.transaction(soon()) as raw:
+        raw.execute("SELECT 1 / 0")
+    connection.close()
 
 
 def test_connecting_into_a_black_hole_ends_at_the_deadline(
@@ -261,19 +313,19 @@ def test_closing_gives_up_connecting(
         wait_until(lambda: "eventstore-connect" in {t.name for t in threading.enumerate()})
         behind.close()
         with pytest.raises(StorageUnavailableError):
-            reading.result(5)
+            reading.result(PATIENCE)
     proxy.cut()
 
 
 def test_a_listener_in_a_black_hole_connects_anew(far: User, proxy: Proxy, user: User) -> None:
     """G23, G25: it cannot know that it is deaf, so it looks at every timeout."""
     listener = far.storage.head_listener()
-    assert listener.wait(5).head == 1
+    assert listener.wait(PATIENCE).head == 1
     proxy.swallow()
     user.store("order-1")
     with pytest.raises(StorageUnavailableError):
         listener.wait(0.1)
     proxy.pass_on()
-    heard = listener.wait(5)
+    heard = listener.wait(PATIENCE)
     assert (heard.head, heard.reconnected) == (2, True)
     listener.close()

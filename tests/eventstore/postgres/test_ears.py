@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool
 
 from eventstore.model.config import Config
-from eventstore.ports.storage import Heard
+from eventstore.model.errors import StorageUnavailableError
+from eventstore.ports.listening import Heard
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.statements import channel_of
@@ -82,8 +83,11 @@ def poll_until(
     heard: list[Heard] = []
 
     def heard_it() -> object:
-        heard.append(listener.wait(within))
-        return condition(heard[-1])
+        # On a busy machine a look may take longer than it may.
+        with suppress(StorageUnavailableError):
+            heard.append(listener.wait(within))
+            return condition(heard[-1])
+        return False
 
     wait_until(heard_it)
     return heard[-1]
@@ -106,7 +110,7 @@ def test_what_happens_in_the_database_of_listen_dsn_is_never_read(
 ) -> None:
     """F3, G34: heads, events and touched subscriptions are those of dsn."""
     listener = listen(listen_dsn=elsewhere)
-    assert listener.wait(5).head == 0
+    assert listener.wait(PATIENCE).head == 0
     old = PostgresStorage(replace(config, dsn=elsewhere))
     old_user = User(old)
     old_user.store("a", 3)
@@ -182,7 +186,7 @@ def test_a_pooler_is_heard_through_in_session_mode_alone(
             {"dsn": pooler.dsn, "listen_dsn": pooler.dsn},
         ):
             listener = listen(**settings)
-            listener.wait(5)
+            listener.wait(PATIENCE)
             heard = poll_until(listener, lambda _, each=listener: is_decided(each), within=1)  # type: ignore[misc]
             assert heard.deaf is (mode == "transaction")
             listener.close()
@@ -230,12 +234,12 @@ def test_polling_goes_on_where_nothing_can_be_listened_to(
     listen_dsn, mend = unreachable
     with caplog.at_level(logging.WARNING):
         listener = listen(listen_dsn=listen_dsn, connect_timeout=1.0)
-        heard = listener.wait(5)
+        heard = listener.wait(PATIENCE)
         assert (heard.head, heard.reconnected, heard.deaf) == (0, True, True)
         for number in range(1, 4):
             other.store("a")
             began = time.monotonic()
-            assert listener.wait(POLL).deaf
+            assert poll_until(listener, lambda _: True).deaf
             assert time.monotonic() - began < POLL + PATIENCE
             assert poll_until(listener, lambda heard, n=number: heard.head == n).head == number  # type: ignore[misc]
         poll_until(listener, lambda _: "LISTEN is deaf" in caplog.text)
@@ -262,11 +266,10 @@ def test_a_connection_of_its_own_is_no_condition_for_polling(
         psql(f"ALTER ROLE {name} CONNECTION LIMIT 1")
         listener = crowded.head_listener()
         assert isinstance(listener, PostgresHeadListener)
-        heard = listener.wait(5)
+        heard = listener.wait(PATIENCE)
         assert (heard.head, heard.reconnected, heard.deaf) == (0, True, True)
         user.store("a")
-        heard = listener.wait(POLL)
-        assert (heard.head, heard.deaf) == (1, True)
+        assert poll_until(listener, lambda heard: heard.head == 1).deaf
         assert [event.position for event in listener.read_all(0, 10, 10**6, soon())] == [1]
         psql(f"ALTER ROLE {name} CONNECTION LIMIT 2")
         poll_until(listener, lambda heard: not heard.deaf)
@@ -301,7 +304,7 @@ def test_a_look_may_take_as_long_as_a_connect(
     """G23, G25: a slow link is no dead one."""
     with Proxy(dsn) as network:
         listener = listen(dsn=network.dsn, connect_timeout=AGES)
-        assert listener.wait(5).reconnected
+        assert listener.wait(PATIENCE).reconnected
         other.store("a")
         network.delay(1.6)
         heard = listener.wait(POLL)
@@ -340,9 +343,9 @@ def test_what_is_forged_never_fills_the_memory(
 ) -> None:
     """F1, F2, G22: it costs a look, or nothing."""
     listener = listen()
-    listener.wait(5)
+    listener.wait(PATIENCE)
     psql("SELECT pg_notify(%s, %s || n) FROM generate_series(1, 2000) n", channel_of(schema), text)
-    heard = listener.wait(POLL)
+    heard = poll_until(listener, lambda _: True)
     assert len(heard.touched) <= 20_000
     assert heard.head == 0
 
@@ -352,7 +355,7 @@ def test_two_looks_for_nothing_have_a_pause_between_them(
 ) -> None:
     """F1, G22: whoever shouts takes no processor, neither ours nor the server's."""
     listener = listen()
-    listener.wait(5)
+    listener.wait(PATIENCE)
     announce(psql, schema)
     assert listener.wait(AGES).head == 0
     began = time.monotonic()
@@ -368,12 +371,12 @@ def test_a_process_id_given_to_another_backend_is_heard(
 ) -> None:
     """G23: a server that was restarted counts from the beginning again."""
     listener = storage.head_listener()
-    listener.wait(5)
+    listener.wait(PATIENCE)
     storage._own.announcing = {psql.connection.info.backend_pid}
     assert isinstance(listener, PostgresHeadListener)
     assert listener._ears.connection is not None
     psql("SELECT pg_terminate_backend(%s, 5000)", listener._ears.connection.raw.info.backend_pid)
-    assert listener.wait(5).reconnected
+    assert listener.wait(PATIENCE).reconnected
     announce(psql, schema, "s7")
     assert listener.wait(AGES).touched == {7}
     listener.close()
@@ -384,7 +387,7 @@ def test_a_text_in_another_encoding_is_a_hint_like_any_other(
 ) -> None:
     """F2, G23: what the session sends is no UTF-8."""
     listener = listen()
-    listener.wait(5)
+    listener.wait(PATIENCE)
     user.store("a")
     with psycopg.connect(dsn, autocommit=True, client_encoding="latin1") as stranger:
         channel = channel_of(schema).encode()

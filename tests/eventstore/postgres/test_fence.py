@@ -12,12 +12,15 @@ from uuid import uuid4
 
 import pytest
 
-from eventstore.model.errors import SubscriptionNotFoundError
-from eventstore.model.subscription import Origin, SubscriptionState
+from eventstore.model.errors import SubscriptionNotFoundError, SubscriptionOptionsError
+from eventstore.model.subscription import SubscriptionState
+from eventstore.model.subscription_start import Origin
+from eventstore.ports.changes import Deletion
 from eventstore.ports.ownership import Claimed, Fence, Held, Progress
 from tests.conformance.conftest import soon
-from tests.conformance.port.conftest import User
+from tests.conformance.port.conftest import ANY, User
 from tests.eventstore.postgres.conftest import Psql
+from tests.eventstore.postgres.test_parking_locks import until_it_waits
 from tests.support.waiting import PATIENCE
 
 TABLES = ("subscriptions", "positions", "leases")
@@ -27,69 +30,36 @@ def progress(fence: Fence, checkpoint: int, name: str = "") -> Progress:
     return Progress(fence, checkpoint, SubscriptionState.LIVE, name or None, 0)
 
 
-def delete_for_good(psql: Psql, schema: str, stream_id: str) -> None:
-    """What a hard delete will do."""
-    with psql.connection.transaction():
-        psql("SELECT {}.lock_head(1000)")
-        psql(
-            "SELECT set_config('eventstore.hard_delete', %s || ':' || pg_current_xact_id(), true)",
-            schema,
-        )
-        psql(
-            "INSERT INTO {}.tombstones"
-            " SELECT global_position, global_position, stream_id, now()"
-            " FROM {}.events JOIN {}.streams USING (stream_no) WHERE stream_id = %s",
-            stream_id,
-        )
-        psql(
-            "DELETE FROM {}.events WHERE stream_no ="
-            " (SELECT stream_no FROM {}.streams WHERE stream_id = %s)",
-            stream_id,
-        )
-        psql("DELETE FROM {}.streams WHERE stream_id = %s", stream_id)
+def delete_for_good(user: User, stream_id: str) -> None:
+    user.storage.delete_stream(Deletion(stream_id, ANY, hard=True), soon())
 
 
-def test_a_stream_created_again_is_another_one_to_its_owner(
-    user: User, psql: Psql, schema: str
-) -> None:
+def test_a_stream_created_again_is_another_one_to_its_owner(user: User) -> None:
     """G16: its subscription starts over, and who counted in the old one is fenced."""
     user.store("order-1", 5)
     owned = user.own("shipping", "order-1")
     assert user.keep(owned.fence, 5).checkpoint == 5
-    delete_for_good(psql, schema, "order-1")
-    assert user.keep(owned.fence, 5).owned
-    user.store("order-1", 3)
+    delete_for_good(user, "order-1")
     kept = user.keep(owned.fence, 5)
     assert (kept.owned, kept.checkpoint) == (False, 0)
+    user.store("order-1", 3)
     again = user.own("shipping", "order-1")
     assert (again.checkpoint, again.head, again.fence.epoch) == (0, 3, owned.fence.epoch + 2)
 
 
-def test_a_stream_created_again_is_another_one_to_a_standby(
-    user: User, psql: Psql, schema: str
-) -> None:
+def test_a_stream_created_again_is_another_one_to_a_standby(user: User) -> None:
     """G16: also when nobody owned it meanwhile; what is shown counts in the new stream."""
     user.store("order-1", 5)
     owned = user.own("shipping", "order-1")
     user.release(owned.fence, 5)
-    delete_for_good(psql, schema, "order-1")
+    delete_for_good(user, "order-1")
     user.store("order-1", 3)
     shown = user.info("shipping", "order-1")
     assert (shown.checkpoint, shown.head, shown.lag_events) == (0, 3, 3)
     assert user.own("shipping", "order-1").checkpoint == 0
 
 
-def test_a_stream_that_did_not_exist_is_adopted(user: User, psql: Psql, schema: str) -> None:
-    """G16: by the first renewal after its creation, so that the next incarnation is noticed."""
-    owned = user.own("shipping", "order-1")
-    user.store("order-1", 2)
-    assert user.keep(owned.fence, 2).checkpoint == 2
-    delete_for_good(psql, schema, "order-1")
-    user.store("order-1", 2)
-    assert not user.keep(owned.fence, 2).owned
-
-
-def test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it(user: User) -> None:
+def test_a_checkpoint_stays_within_the_stream(user: User) -> None:
     """F13, G15, G16: never beyond the head; a start beyond it is refused."""
     with pytest.raises(ValueError, match="start_from"):
         user.claim("shipping", "order-1", start=5)
@@ -97,14 +67,14 @@ def test_the_renewal_that_adopts_a_stream_keeps_the_checkpoint_within_it(user: U
     user.store("order-1", 2)
     assert user.keep(owned.fence, 9).checkpoint == 0
     assert user.keep(owned.fence, 2).checkpoint == 2
+    user.release(owned.fence, 9)
+    assert user.own("shipping", "order-1").checkpoint == 2
 
 
-def test_a_start_in_a_stream_that_was_created_again_is_one_of_its_versions(
-    user: User, psql: Psql, schema: str
-) -> None:
+def test_a_start_in_a_stream_that_was_created_again_is_one_of_its_versions(user: User) -> None:
     """F13, G16: what the name stood for before does not count."""
     user.store("order-1", 5)
-    delete_for_good(psql, schema, "order-1")
+    delete_for_good(user, "order-1")
     user.store("order-1", 3)
     with pytest.raises(ValueError, match=r"start_from .* 3: 4$"):
         user.claim("shipping", "order-1", start=4)
@@ -175,7 +145,8 @@ def test_an_owner_that_comes_back_has_a_new_fence(
 
 CLAIM = """
     SELECT granted FROM {}.claim_subscription(
-      1000, '$all', 'shipping', true, NULL, 0, gen_random_uuid(), 'psql', 60, NULL, NULL, NULL)
+      1000, '$all', 'shipping', true, NULL, 0, gen_random_uuid(), 'psql', 60, NULL, NULL, NULL,
+      jsonb_build_object())
 """
 
 
@@ -280,3 +251,19 @@ def test_a_paused_subscription_is_read_without_writing(user: User, psql: Psql) -
     seen = user.keeper.look([position, 999], soon())
     assert {key: standing.paused for key, standing in seen.items()} == {position: True}
     assert [psql(f"SELECT ctid FROM {{}}.{table}") for table in TABLES] == before
+
+
+def test_options_that_change_during_a_claim_are_seen(user: User, psql: Psql) -> None:
+    """G38, G40: after a reset, who claims first says; nobody else goes on with other ones."""
+    user.release(user.own().fence)
+
+    with ThreadPoolExecutor(1) as thread:
+        with psql.connection.transaction():
+            psql("LOCK TABLE {}.positions IN EXCLUSIVE MODE")
+            claiming = thread.submit(user.claim)
+            until_it_waits(psql, "claim_subscription", claiming)
+            psql("""UPDATE {}.subscriptions SET options = '{"keep_order": false}'""")
+        assert isinstance(claiming.result(), Held)
+
+    with pytest.raises(SubscriptionOptionsError):
+        user.claim()

@@ -11,6 +11,7 @@ from eventstore.client.caller_runtime import CallerRuntime
 from eventstore.client.store import EventStore
 from eventstore.model.config import Config
 from eventstore.model.events import EventData
+from eventstore.model.snapshots import SnapshotData
 from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 
@@ -48,3 +49,16 @@ def test_a_large_page_is_let_go_of(config: Config, storage: PostgresStorage, rea
         found = read(store)  # type: ignore[operator]
         assert len(found) == 1
         assert held_bytes() < len(LARGE) / 2
+
+
+def test_a_large_snapshot_is_let_go_of(config: Config, storage: PostgresStorage) -> None:
+    del storage
+    with EventStore.connect(config, runtime=CallerRuntime) as store:
+        store.append_to_stream("s", 0, [EventData("Small", 1)])
+        for use in (
+            lambda: store.record_snapshot("s", 1, SnapshotData("Large", LARGE)),
+            lambda: store.read_snapshot("s", "Large"),
+            lambda: store.read_stream_from_snapshot("s", "Large"),
+        ):
+            assert use()
+            assert held_bytes() < len(LARGE) / 2

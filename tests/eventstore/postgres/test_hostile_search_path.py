@@ -10,21 +10,49 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from msgspec.structs import replace as replaced
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 import eventstore.storages.postgres
 from eventstore.model.config import Config
+from eventstore.model.event_filter import EventFilter
 from eventstore.model.stream_listing import StreamListing, StreamOrder
-from eventstore.ports.storage import ReadDirection
+from eventstore.model.subscription import SubscriptionOptions
+from eventstore.ports.changes import Deletion, Link
+from eventstore.ports.effects import Batch, HandledBeforeError, Settled, Settlement
+from eventstore.ports.ownership import Claimed, Fence, Tried
+from eventstore.ports.parking import (
+    Choice,
+    Most,
+    ParkedKey,
+    ParkedPlace,
+    Parking,
+    ParkingOutcome,
+    Why,
+)
+from eventstore.ports.projections import (
+    Created,
+    Dropped,
+    Rebuilt,
+    StoredProjection,
+    Switched,
+    VersionChange,
+)
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.stored_events import Committed, EncodedEvent
+from eventstore.ports.stored_snapshots import EncodedSnapshot
+from eventstore.ports.waits import BLOCKING, run_blocking
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.admin.store_check import Finding
 from eventstore.storages.postgres.admin.store_schema import SchemaScripts
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
+from eventstore.storages.postgres.write_lock import held_by
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
+from tests.support.waiting import PATIENCE
 
 # Everything of the system that our texts could mean by one of their words, and every operator
 # between the types that we use: each raises when it is called.
@@ -74,6 +102,11 @@ TYPES = (
 )
 
 
+MATCHING = EventFilter(
+    event_types=("Happened",), stream_prefix="order-1", metadata=(("k", (1, "v")),)
+)
+
+
 def our_words() -> list[str]:
     """Return whatever could name something in the statements that we send."""
     files = [
@@ -103,7 +136,8 @@ def use_everything(storage: PostgresStorage, user: User) -> None:
     """Every statement of the storage at least once, refused and repeated appends among them."""
     stored = event()
     claimed = user.own(stream_id="$all")
-    user.append(part("order-1", (stored, *events(2))), part("order-2", events(1)))
+    tagged = replaced(event(), metadata=b'{"k": "v"}')
+    user.append(part("order-1", (stored, tagged, *events(1))), part("order-2", events(1)))
     user.append(part("order-1", events(1), expected=7))
     user.append(part("order-1", (stored,)))
     found = [e.event_id for e in storage.read_all(1, 10, ReadDirection.FORWARD, soon())]
@@ -117,8 +151,7 @@ def use_everything(storage: PostgresStorage, user: User) -> None:
         assert [
             e.position for e in storage.read_after(stream_id, 2, 10, 1 << 20, soon())
         ] == positions
-    assert storage.history_holds(1, stored.event_id, soon())
-    assert not storage.history_holds(2, stored.event_id, soon())
+    look_for(storage, stored, tagged)
     assert storage.stream_info("order-1", soon()).stream_version == 3
     assert storage.stream_info("$all", soon()).stream_version == 4
     assert [info.stream_id for info in storage.streams(StreamListing(), "order-1", 10, soon())] == [
@@ -130,17 +163,147 @@ def use_everything(storage: PostgresStorage, user: User) -> None:
     assert found_event is not None
     assert found_event.global_position == 1
     assert storage.stream_count(soon()) == 2
-    assert user.keep(claimed.fence, 3).checkpoint == 3
+    for version, data in ((1, b"1"), (2, b"2"), (2, b"3"), (1, b"4")):
+        snapshot = EncodedSnapshot("T", "json", data, None)
+        assert storage.record_snapshot("order-1", version, snapshot, soon()) == (data != b"4")
+    read = storage.read_snapshot("order-1", "T", soon())
+    assert read is not None
+    assert (read.stream_version, read.data) == (2, b"3")
+    read, after = storage.read_from_snapshot("order-1", "T", 10, soon())
+    assert read is not None
+    assert [e.stream_version for e in after] == [3]
+    assert storage.delete_snapshot("order-1", "T", soon())
+    assert (parked_once(storage, claimed), user.keep(claimed.fence, 3).checkpoint) == ([], 3)
     assert user.keeper.look([claimed.fence.position_id], soon())
     user.announce()
     user.announce(claimed.subscription_id)
     assert [info.lag_events for info in storage.subscriptions(soon())] == [1]
     storage.set_paused("$all", "shipping", paused=True, deadline=soon())
-    assert user.info().paused
+    assert (user.info().paused, user.progress().checkpoint) == (True, 3)
     storage.reset_subscription("$all", "shipping", 1, soon())
     user.release(user.own().fence)
     storage.delete_subscription("$all", "shipping", soon())
-    assert storage.verify(_complain, soon()).events == 4
+    assert storage.link(Link("linked", 0, (stored.event_id,)), soon()).last_version == 1
+    assert [each.stream_id for each in storage.head_listener().linked(0, 9, soon())] == ["linked"]
+    storage.delete_stream(Deletion("linked", 1, hard=False), soon())
+    storage.delete_stream(Deletion("order-2", -1, hard=True), soon())
+    assert not user.keeper.erase(soon())
+    assert [storage.end_after(name, 3, soon()) for name in ("$all", "order-1")] == [4, 3]
+    assert storage.verify(_complain, soon()).events == 3
+
+
+def look_for(storage: PostgresStorage, stored: EncodedEvent, tagged: EncodedEvent) -> None:
+    """Every kind of read with a filter, which the second event matches, and of the history."""
+    assert storage.history_holds(1, stored.event_id, soon())
+    assert not storage.history_holds(2, stored.event_id, soon())
+    for stream_id in ("$all", "order-1"):
+        for direction in ReadDirection:
+            page = storage.read_matching(stream_id, 3, 10, direction, MATCHING, soon())
+            assert [e.event_id for e in page.events] == [tagged.event_id] * (direction.value < 0)
+        following = storage.read_matching_after(stream_id, 0, 10, 1 << 20, MATCHING, soon())
+        assert [e.event_id for e in following.events] == [tagged.event_id]
+
+
+def parked_once(storage: PostgresStorage, claimed: Claimed) -> list[ParkedKey]:
+    """Park the first event, deliver it again, and skip it; return what is left."""
+    fence, subscription_id = claimed.fence, claimed.subscription_id
+    place = ParkedPlace("order-1", 1, 1)
+    parking = Parking(
+        fence=fence,
+        checkpoint=1,
+        events=[place],
+        why=Why("broken"),
+        follows=False,
+        most=Most(events=9, of_key=9),
+    )
+    choice = Choice(
+        stream_id="$all",
+        subscription_name="shipping",
+        key="order-1",
+        limit=9,
+        skip_reason=None,
+        dry_run=False,
+    )
+    assert storage.park(parking, soon()) is ParkingOutcome.DONE
+    assert (
+        storage.park(replace(parking, follows=True, most=Most(events=0, of_key=9)), soon())
+        is ParkingOutcome.TOO_MANY
+    )
+    assert storage.choose_parked(choice, soon()) == 1
+    assert storage.parked_keys(subscription_id, soon()) == [ParkedKey("order-1", 1, 1)]
+    found = storage.read_parked(subscription_id, ["order-1"], 0, 9, 99, soon())
+    assert [event.position for event in found] == [1]
+    assert storage.keep_parked(fence, place, Why("again", "error", 1), soon())
+    assert [event.attempts for event in storage.parked("$all", "shipping", 0, 9, soon())] == [1]
+    assert storage.unpark(fence, {"order-1": 1}, (), soon()) == {"order-1"}
+    assert storage.note_tries(fence, 1, 0, Tried(2, 1), soon())
+    assert storage.choose_parked(replace(choice, skip_reason="of no use"), soon()) == 1
+    assert storage.skip_replayed(fence, 1, "of no use", soon())
+    return storage.parked_keys(subscription_id, soon())
+
+
+def handle_in_transactions(storage: PostgresStorage, fence: Fence) -> None:
+    """Every statement of a transactional handler, also those after a failure."""
+
+    async def handle(connection: object) -> None: ...
+
+    async def fail(connection: object) -> None:
+        raise KeyError
+
+    batch = Batch(fence, 0, 0, 2)
+    with pytest.raises(KeyError):
+        run_blocking(storage.handle(batch, fail, 1.0, BLOCKING))
+    settled = run_blocking(storage.handle(batch, handle, 1.0, BLOCKING))
+    assert settled == Settled(Settlement.DONE, 2)
+    run_blocking(storage.process(Batch(fence, 2, 2, 3), None, soon(), BLOCKING))
+    with pytest.raises(HandledBeforeError):
+        run_blocking(storage.process(Batch(fence, 2, 2, 3), None, soon(), BLOCKING))
+    with psycopg.connect(storage.dsn) as connection:
+        assert not run_blocking(storage.checkpoint(batch, connection, soon(), BLOCKING))
+        connection.rollback()
+        later = Batch(fence, 3, 3, 4)
+        assert run_blocking(storage.checkpoint(later, connection, soon(), BLOCKING))
+
+
+def change_projections(storage: PostgresStorage) -> None:
+    """Every change of a projection, one after the other."""
+    changes: list[VersionChange | None] = [
+        Created(SubscriptionOptions(), False),
+        Switched(),
+        Rebuilt(SubscriptionOptions()),
+        None,
+        Dropped(),
+    ]
+    for change in changes:
+
+        async def decide(
+            stored: StoredProjection, _connection: object, change: VersionChange | None = change
+        ) -> VersionChange | None:
+            assert stored.is_there is not isinstance(change, Created)
+            return change
+
+        place = "sums", 1, decide, 1.0, soon(), BLOCKING
+        run_blocking(storage.change_projection(*place, alone=True))
+        found = [(info.name, info.is_current) for info in storage.projections(soon())]
+        gone = isinstance(change, Dropped)
+        assert found == ([] if gone else [("sums", not isinstance(change, Created))])
+
+
+def append_in_transaction(storage: PostgresStorage) -> None:
+    """Every statement in and about a transaction of a caller's, which is rolled back."""
+    with psycopg.connect(storage.dsn) as connection:
+        transaction = run_blocking(storage.join(connection, soon(), BLOCKING))
+        stored = (part("order-1", events(1)),)
+        assert isinstance(run_blocking(transaction.append(stored, soon())), Committed)
+        assert len(run_blocking(transaction.read_stream("order-1", 1, 9, soon()))) == 4
+        assert storage.in_progress(transaction.opened.transaction_id, soon())
+        pid = connection.info.backend_pid
+        assert f"process {pid} " in (held_by(storage._pool, storage._statements, soon()) or "")
+        connection.rollback()
+    announcer = storage.announce_session()
+    number = transaction.opened.transaction_id
+    assert announcer.committed([number], soon()) == {number: False}
+    announcer.close()
 
 
 def _complain(finding: Finding) -> None:
@@ -159,10 +322,13 @@ def test_no_function_operator_or_type_of_another_schema_is_used(
             closing.callback(storage.close)
             storage.open(init=True, deadline=soon())
         listener = storage.head_listener()
-        assert listener.wait(10).reconnected
+        assert listener.wait(PATIENCE).reconnected
         user = User(storage)
         use_everything(storage, user)
-        heard = listener.wait(10)
+        handle_in_transactions(storage, user.own("effects").fence)
+        change_projections(storage)
+        append_in_transaction(storage)
+        heard = listener.wait(PATIENCE)
         assert heard.head == 4
         assert heard.touched
         assert storage.drop(soon())

@@ -16,7 +16,8 @@ from psycopg.conninfo import make_conninfo
 
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageError
-from eventstore.ports.storage import ReadDirection, Storage
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Committed, EncodedEvent
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
@@ -86,7 +87,7 @@ def test_what_happens_in_another_schema_is_not_announced(
     """DBS-10, NOT-05, G34: each has its channel."""
     neighbour = User(opened(replace(config, schema=AWKWARD)))
     listener = user.storage.head_listener()
-    listener.wait(5)
+    listener.wait(PATIENCE)
     neighbour.announce(1)
     other.announce(2)
     assert listener.wait(AGES).touched == {2}
@@ -99,7 +100,7 @@ def test_an_embedded_schema_name_of_56_bytes_has_its_channel(
     """G34: the channel's name is cut nowhere."""
     long_name = replace(config, schema="s" * 56)
     listener = opened(long_name).head_listener()
-    listener.wait(5)
+    listener.wait(PATIENCE)
     user = User(joined(long_name))
     user.store("order-1")
     user.announce()

@@ -25,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 from eventstore.model.config import Config
 from eventstore.storages.memory import MemoryStorage
 from eventstore.storages.postgres import PostgresStorage
+from eventstore_actors.owning import keeper
 from tests.support.clocks import OF_LEASES, TimedMemory, TimedPostgres, TimedStore, Watch
 from tests.support.effort import examples
 from tests.support.lease_machine import LEASE, POLL, LeaseMachine
@@ -54,6 +55,8 @@ def leases_on(
     class Leases(LeaseMachine):
         pass
 
+    # No time passes in a step: what is released is so at once.
+    monkeypatch.setattr(keeper, "GATHERING", 0.0)
     Leases.config, Leases.store, Leases.watch = config, store, Watch(monkeypatch, OF_LEASES)
     Leases.keeper, Leases.appender = store.storage.keeper_session(), store.storage.append_session()
     yield Leases

@@ -34,7 +34,7 @@ CUT_LISTENER = """
 def listener(storage: PostgresStorage) -> Iterator[PostgresHeadListener]:
     listener = storage.head_listener()
     assert isinstance(listener, PostgresHeadListener)
-    assert listener.wait(5).reconnected
+    assert listener.wait(PATIENCE).reconnected
     yield listener
     listener.close()
 
@@ -45,7 +45,7 @@ def test_a_cut_listener_connects_anew_and_reads_the_head(
     """NOT-01, REC-01, G23: what was announced meanwhile is found, and the next is heard again."""
     psql(CUT_LISTENER)
     other.store("order-1")
-    heard = listener.wait(5)
+    heard = listener.wait(PATIENCE)
     assert (heard.head, heard.reconnected) == (1, True)
     assert listener.listening
     other.store("order-1")
@@ -79,7 +79,7 @@ def test_listening_that_does_not_hear_itself_is_no_listening(
     """G23: its own probe did not come back."""
     listener = listener_with(DeafStatements(schema), storage)
     try:
-        heard = listener.wait(5)
+        heard = listener.wait(PATIENCE)
         assert heard.reconnected
         assert heard.deaf
         assert not listener.listening
@@ -104,7 +104,7 @@ def test_a_deaf_store_says_so_and_still_delivers(
             wait_until(lambda: store.health().database_reachable)
             assert not store.health().listening
             another.append_to_stream("order-1", ExpectedVersion.ANY, [EventData("X", 1)])
-            assert received.get(timeout=5) == 1
+            assert received.get(timeout=PATIENCE) == 1
 
 
 def test_somebody_elses_probe_wakes_nobody(
@@ -112,9 +112,9 @@ def test_somebody_elses_probe_wakes_nobody(
 ) -> None:
     """G23: another process that starts to listen is no news."""
     listener.wake()
-    listener.wait(5)
+    listener.wait(PATIENCE)
     another = storage.head_listener()
-    another.wait(5)
+    another.wait(PATIENCE)
     another.close()
     started = time.monotonic()
     assert not listener.wait(0.2).touched
@@ -133,7 +133,7 @@ def test_closing_ends_a_wait(listener: PostgresHeadListener) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     listener.close()
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
     thread.join()
 
 
@@ -144,18 +144,18 @@ def test_a_listener_waits_for_a_server_that_is_away() -> None:
         storage.open(init=True, deadline=soon())
         user = User(storage)
         listener = storage.head_listener()
-        listener.wait(5)
+        listener.wait(PATIENCE)
         user.store("order-1")
         server.kill9_postmaster()
         with contextlib.suppress(StorageUnavailableError):  # heard of, or noticed the end first
-            listener.wait(5)
+            listener.wait(PATIENCE)
         with pytest.raises(StorageUnavailableError):
             listener.wait(0.1)
         server.start()
-        heard = listener.wait(10)
+        heard = listener.wait(PATIENCE)
         assert (heard.head, heard.reconnected) == (1, True)
         user.store("order-1")
-        assert listener.wait(5).head == 2
+        assert listener.wait(PATIENCE).head == 2
         storage.close()
 
 

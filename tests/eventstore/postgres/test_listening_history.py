@@ -7,21 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import ReadDirection
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.head_listener import PostgresHeadListener
 from eventstore.storages.postgres.statements import Statements, channel_of
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User
 from tests.eventstore.postgres.conftest import Psql, listener_with
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
 def listener(storage: PostgresStorage) -> Iterator[PostgresHeadListener]:
     listener = storage.head_listener()
     assert isinstance(listener, PostgresHeadListener)
-    assert listener.wait(5).reconnected
+    assert listener.wait(PATIENCE).reconnected
     yield listener
     listener.close()
 
@@ -48,7 +48,7 @@ def test_an_announcement_is_a_hint_to_look_and_nothing_else(
 
     psql("SELECT pg_notify(%s, %s)", channel_of(schema), payload)
 
-    heard = listener.wait(20)
+    heard = listener.wait(PATIENCE)
     assert (heard.head, heard.touched) == (2, frozenset())
 
 
@@ -67,11 +67,11 @@ def test_what_is_committed_while_a_new_connection_reads_the_head_is_heard(
     listener = listener_with(SlowLook(schema), storage)
     try:
         with ThreadPoolExecutor(1) as threads:
-            connecting = threads.submit(listener.wait, 5)
+            connecting = threads.submit(listener.wait, PATIENCE)
             wait_until(lambda: psql("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
             user.store("order-1")
             user.announce()
-            heard = connecting.result(10)
+            heard = connecting.result(PATIENCE)
         assert heard.reconnected
         assert heard.head == 1 or listener.wait(60).head == 1
     finally:

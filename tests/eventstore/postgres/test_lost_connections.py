@@ -18,7 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from eventstore.model.config import Config
 from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
-from eventstore.ports.storage import AppendSession, ReadDirection
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.storage import AppendSession
 from eventstore.ports.stored_events import Append, Committed
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
@@ -27,7 +28,7 @@ from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.eventstore.postgres.conftest import Psql
 from tests.support.pgserver import TestServer
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 KILL = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -252,7 +253,7 @@ def test_closing_ends_a_call_under_way(
         thread.start()
         wait_until(lambda: psql("SELECT 1 FROM pg_locks WHERE NOT granted"))
         storage.close()
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     assert isinstance(failures[0], OutcomeUnknownError)
     # The server does not know yet that nobody waits for the answer.

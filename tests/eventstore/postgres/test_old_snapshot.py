@@ -34,7 +34,7 @@ def blocks_read(psql: Psql, fence: Fence, position: int) -> int:
     [[[explained]]] = psql(
         "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {}.keep_subscriptions("
         "1000, 10, ARRAY[%s::bigint], ARRAY[%s::uuid], ARRAY[%s::bigint], ARRAY[%s::bigint],"
-        " ARRAY['live'], ARRAY[NULL], ARRAY[0])",
+        " ARRAY[0::bigint], ARRAY['live'], ARRAY[NULL], ARRAY[0])",
         fence.position_id,
         fence.owner,
         fence.epoch,

@@ -123,20 +123,14 @@ def test_another_isolation_than_read_committed_is_refused(
     assert refused.value.sqlstate == "ES010"
 
 
-def test_a_deleted_tail_is_never_given_out_again(user: User, psql: Psql, schema: str) -> None:
+def test_a_deleted_tail_is_never_given_out_again(user: User, psql: Psql) -> None:
     """G3, G31: tombstones are the floor of the head, and count as history that holds."""
     kept = user.store("kept").results[0]
     gone = events(2)
     user.append(part("gone", gone))
     with psql.connection.transaction():
-        psql("SELECT {}.lock_head(1000)")
-        psql(
-            "SELECT set_config('eventstore.hard_delete', %s || ':' || pg_current_xact_id(), true)",
-            schema,
-        )
-        psql("INSERT INTO {}.tombstones VALUES (3, 2, 'gone', now())")
-        psql("DELETE FROM {}.events WHERE global_position IN (2, 3)")
-        psql("DELETE FROM {}.streams WHERE stream_id = 'gone'")
+        psql("SELECT {}.delete_stream(1000, 'gone', -1, true)")
+        psql("SELECT {}.erase_events(1000, 10)")
     assert kept.last_global_position == 1
     assert user.storage.stream_info("$all", soon()).stream_version == 3
     assert user.storage.history_holds(3, gone[1].event_id, soon())

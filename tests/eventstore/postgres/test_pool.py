@@ -23,14 +23,14 @@ from eventstore.storages.postgres.connecting.pool import Pool
 from tests.conformance.conftest import soon
 from tests.eventstore.postgres.conftest import Psql
 from tests.support.proxy import Proxy
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 SIZE = 4
 
 
 @pytest.fixture
 def pool(storage: PostgresStorage) -> Pool:
-    return storage._pool
+    return storage._family.pool
 
 
 @pytest.fixture
@@ -77,16 +77,16 @@ class Holders:
         self._all_there = threading.Barrier(count + 1)
         self._enough = threading.Event()
         self.backends = [threads.submit(pool.run, self._hold, soon(), "held") for _ in range(count)]
-        self._all_there.wait(10)
+        self._all_there.wait(PATIENCE)
 
     def let_go(self) -> set[int]:
         """Return the backends that were held."""
         self._enough.set()
-        return {held.result(10) for held in self.backends}
+        return {held.result(PATIENCE) for held in self.backends}
 
     def _hold(self, connection: GuardedConnection) -> int:
-        self._all_there.wait(10)
-        assert self._enough.wait(10)
+        self._all_there.wait(PATIENCE)
+        assert self._enough.wait(PATIENCE)
         return asked(connection)
 
 
@@ -153,30 +153,32 @@ def test_a_connect_that_hangs_holds_others_up_for_one_attempt_at_most(
     """G25: the network is back, one connect still waits for an answer that was lost meanwhile."""
     proxy.swallow()
     with ThreadPoolExecutor(1) as threads:
-        patient = threads.submit(behind._pool.run, asked, time.monotonic() + 60, "asking")
+        patient = threads.submit(behind._family.pool.run, asked, time.monotonic() + 60, "asking")
         wait_until(lambda: proxy.lost_bytes)
         proxy.pass_on(cut=False)
-        assert behind._pool.run(asked, soon(), "asking")
-        assert patient.result(10)
+        assert behind._family.pool.run(asked, soon(), "asking")
+        assert patient.result(PATIENCE)
 
 
 def test_a_server_that_comes_back_serves_who_waits(behind: PostgresStorage, proxy: Proxy) -> None:
     """G25: also those who came while the pool had given up."""
-    assert behind._pool.run(asked, soon(), "asking")
+    assert behind._family.pool.run(asked, soon(), "asking")
     proxy.swallow()
     proxy.cut()
     with ThreadPoolExecutor(2 * SIZE) as threads:
-        calls = [threads.submit(behind._pool.run, asked, soon(), "x") for _ in range(2 * SIZE)]
-        wait_until(lambda: behind._pool._patience.pause > 0.1)
+        calls = [
+            threads.submit(behind._family.pool.run, asked, soon(), "x") for _ in range(2 * SIZE)
+        ]
+        wait_until(lambda: behind._family.pool._patience.pause > 0.1)
         proxy.pass_on()
-        assert all(call.result(10) for call in calls)
+        assert all(call.result(PATIENCE) for call in calls)
 
 
 def test_who_waits_in_vain_is_told_why(config: Config) -> None:
     """G25: the pool's threads met with the error; the caller gets it at the deadline."""
     storage = PostgresStorage(replace(config, dsn="host=127.0.0.1 port=1 dbname=none"))
     with pytest.raises(StorageUnavailableError, match=r"x: cannot connect.*refused"):
-        storage._pool.run(asked, time.monotonic() + 0.5, "x")
+        storage._family.pool.run(asked, time.monotonic() + 0.5, "x")
     storage.close()
 
 
@@ -184,7 +186,7 @@ def test_a_server_that_will_not_do_is_an_error_of_its_own(config: Config, dsn: s
     """G25: waiting does not help against a missing database, and the caller is told so."""
     storage = PostgresStorage(replace(config, dsn=make_conninfo(dsn, dbname="no_such_database")))
     with pytest.raises(StorageError, match="no_such_database"):
-        storage._pool.run(asked, time.monotonic() + 0.5, "x")
+        storage._family.pool.run(asked, time.monotonic() + 0.5, "x")
     storage.close()
 
 
@@ -200,7 +202,7 @@ def test_who_is_interrupted_costs_nobody_else_a_place(pool: Pool) -> None:
         interrupting = threads.submit(interrupt)
         with pytest.raises(KeyboardInterrupt):
             pool.run(asked, soon(), "asking")
-        interrupting.result(10)
+        interrupting.result(PATIENCE)
         holders.let_go()
         assert len(Holders(pool, SIZE, threads).let_go()) == SIZE
 
@@ -208,7 +210,7 @@ def test_who_is_interrupted_costs_nobody_else_a_place(pool: Pool) -> None:
 def test_nothing_runs_before_the_first_read(storage: PostgresStorage) -> None:
     """No thread and no connection for who only appends."""
     assert pool_threads() == []
-    storage._pool.run(asked, soon(), "asking")
+    storage._family.pool.run(asked, soon(), "asking")
     assert pool_threads()
     storage.close()
     assert pool_threads() == []
@@ -221,10 +223,10 @@ def test_idle_connections_are_closed_one_after_the_other(
     monkeypatch.setattr("eventstore.storages.postgres.connecting.pool._MAX_IDLE", 0.1)
     burst = PostgresStorage(config)
     with ThreadPoolExecutor(SIZE) as threads:
-        held = Holders(burst._pool, SIZE, threads).let_go()
+        held = Holders(burst._family.pool, SIZE, threads).let_go()
     assert len(held) == SIZE
-    wait_until(lambda: connections(burst._pool) == 0)
-    assert burst._pool.run(asked, soon(), "asking") not in held
+    wait_until(lambda: connections(burst._family.pool) == 0)
+    assert burst._family.pool.run(asked, soon(), "asking") not in held
     burst.close()
 
 
@@ -236,30 +238,30 @@ def test_a_writer_that_is_refused_gets_what_the_pool_can_spare(
 ) -> None:
     """G25: what is idle is closed at once, and not opened again for nobody."""
     with ThreadPoolExecutor(SIZE) as threads:
-        idle = Holders(storage._pool, SIZE, threads).let_go()
-    storage._precedence.refused()
+        idle = Holders(storage._family.pool, SIZE, threads).let_go()
+    storage._family.precedence.refused()
     wait_until(lambda: not psql("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", [*idle]))
-    wait_until(lambda: connections(storage._pool) == 0)
-    storage._precedence.granted()
-    assert storage._pool.run(asked, soon(), "asking") not in idle
+    wait_until(lambda: connections(storage._family.pool) == 0)
+    storage._family.precedence.granted()
+    assert storage._family.pool.run(asked, soon(), "asking") not in idle
 
 
 def test_readers_let_the_writer_connect_first(storage: PostgresStorage) -> None:
     """G25: a refused writer tries again before a reader takes the free connection."""
-    storage._precedence.refused()
+    storage._family.precedence.refused()
     with ThreadPoolExecutor(1) as threads:
-        reading = threads.submit(storage._pool.run, asked, soon(), "asking")
-        wait_until(lambda: storage._pool._waiting)
+        reading = threads.submit(storage._family.pool.run, asked, soon(), "asking")
+        wait_until(lambda: storage._family.pool._waiting)
         with pytest.raises(psycopg.OperationalError, match="connect first"):
-            storage._pool._connect()
-        storage._precedence.granted()
-        assert reading.result(10)
+            storage._family.pool._connect()
+        storage._family.precedence.granted()
+        assert reading.result(PATIENCE)
 
 
 def test_readers_wait_for_a_writer_no_longer_than_it_tries(storage: PostgresStorage) -> None:
     """G25: who gave up does not hold them back."""
-    storage._precedence.refused()
-    assert storage._pool.run(asked, soon(), "asking")
+    storage._family.precedence.refused()
+    assert storage._family.pool.run(asked, soon(), "asking")
 
 
 # ── saying so ────────────────────────────────────────────────────────────────────────────────────
@@ -271,7 +273,7 @@ def test_the_log_is_silent_until_it_is_asked(
     """What psycopg's pool warns of is said at debug level, by the library's own logger."""
     storage = PostgresStorage(replace(config, dsn="host=127.0.0.1 port=1 dbname=none"))
     with caplog.at_level("DEBUG"), pytest.raises(StorageUnavailableError):
-        storage._pool.run(asked, time.monotonic() + 0.3, "x")
+        storage._family.pool.run(asked, time.monotonic() + 0.3, "x")
     storage.close()
     assert {record.levelname for record in caplog.records if record.name == "eventstore"} == {
         "DEBUG"
@@ -325,14 +327,14 @@ def test_closing_gives_up_waiting_and_connecting(behind: PostgresStorage, proxy:
     proxy.swallow()
     with ThreadPoolExecutor(SIZE) as threads:
         calls = [
-            threads.submit(behind._pool.run, asked, time.monotonic() + 60, "asking")
+            threads.submit(behind._family.pool.run, asked, time.monotonic() + 60, "asking")
             for _ in range(SIZE)
         ]
-        wait_until(lambda: behind._pool._waiting == SIZE and proxy.lost_bytes)
+        wait_until(lambda: behind._family.pool._waiting == SIZE and proxy.lost_bytes)
         behind.close()
         for call in calls:
             with pytest.raises(StorageUnavailableError, match="closed"):
-                call.result(5)
+                call.result(PATIENCE)
 
 
 def test_closing_cuts_off_what_is_in_use(pool: Pool, psql: Psql) -> None:
@@ -344,7 +346,7 @@ def test_closing_cuts_off_what_is_in_use(pool: Pool, psql: Psql) -> None:
         )
         pool.close()
         with pytest.raises(StorageUnavailableError):
-            call.result(5)
+            call.result(PATIENCE)
     with pytest.raises(StorageUnavailableError, match="closed"):
         pool.run_once(asked, soon())
     assert not pool._lent

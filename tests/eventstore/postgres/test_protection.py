@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from eventstore.model.errors import StreamDeletedError
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import Committed
 from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon

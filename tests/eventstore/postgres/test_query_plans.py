@@ -12,8 +12,11 @@ import pytest
 from msgspec.structs import replace
 from psycopg import sql
 
-from eventstore.ports.storage import ReadDirection
+from eventstore.model.event_filter import EventFilter
+from eventstore.ports.parking import Most, ParkedPlace, Parking, ParkingOutcome, Why
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import EncodedEvent
+from eventstore.ports.stored_snapshots import EncodedSnapshot
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
@@ -30,12 +33,19 @@ EXPLAIN = [
 
 PLANS_BECOME_GENERIC_AFTER = 6
 
-BIG_TABLES = "events|streams|links|tombstones"
+BIG_TABLES = "events|streams|links|tombstones|snapshots"
 SLOW = re.compile(
     rf"Seq Scan on ({BIG_TABLES})\b|Bitmap Heap Scan on ({BIG_TABLES})\b"
     r"|-> +Sort .*\n +Sort Key: .*\b(e\.|position\b)|^Sort .*\n +Sort Key: .*\b(e\.|position\b)",
     re.MULTILINE,
 )
+
+
+FILTERS = [
+    EventFilter(event_types=("Happened",)),
+    EventFilter(stream_prefix="order"),
+    EventFilter(metadata=(("k", ("v",)),)),
+]
 
 
 class Spy:
@@ -81,7 +91,13 @@ def use_everything(user: User, fence: Any, stored: EncodedEvent) -> None:
             storage.read_all(3, 10, direction, soon(), max_bytes)
     for stream_id in ("$all", "order-1"):
         storage.read_after(stream_id, 1, 10, 1 << 20, soon())
+        for event_filter in FILTERS:
+            storage.read_matching_after(stream_id, 1, 10, 1 << 20, event_filter, soon())
+            for direction in ReadDirection:
+                storage.read_matching(stream_id, 3, 10, direction, event_filter, soon())
         storage.stream_info(stream_id, soon())
+    storage.record_snapshot("order-1", 1, EncodedSnapshot("T", "json", b"1", None), soon())
+    storage.read_from_snapshot("order-1", "T", 10, soon())
     storage.history_holds(1, stored.event_id, soon())
     storage.subscriptions(soon())
     user.keep(fence, 1)
@@ -123,6 +139,26 @@ def plans_after_growth(user: User, spy: Spy, fence: Any, stored: EncodedEvent) -
     spy.plans.clear()
     use_everything(user, fence, stored)
     return spy.slow()
+
+
+def test_what_is_parked_is_found_by_its_place(user: User) -> None:
+    """G22, G38: no event that is parked is compared with each that is parked already."""
+    user.append(part("order-1", events(9)))
+    fence = user.own().fence
+    with watched(user) as spy:
+        for position in range(1, 10):
+            place = ParkedPlace("order-1", position, position)
+            parking = Parking(
+                fence=fence,
+                checkpoint=position,
+                events=[place],
+                why=Why("no stock"),
+                follows=position > 1,
+                most=Most(events=9, of_key=9),
+            )
+            assert user.storage.park(parking, soon()) is ParkingOutcome.DONE
+        assert [plan for plan in spy.plans if "Join Filter" in plan] == []
+        assert any("parked_key_idx" in plan for plan in spy.plans)
 
 
 def vacuum_and_analyze(user: User) -> None:

@@ -15,10 +15,26 @@ from psycopg_pool import ConnectionPool
 
 from eventstore.model.config import Config
 from eventstore.model.errors import SchemaVersionError
+from eventstore.model.event_filter import EventFilter
 from eventstore.model.stream_listing import StreamListing, StreamOrder
-from eventstore.ports.ownership import Claimed
-from eventstore.ports.storage import ReadDirection
+from eventstore.model.subscription import SubscriptionOptions
+from eventstore.ports.changes import Deletion, Link
+from eventstore.ports.effects import Batch
+from eventstore.ports.ownership import Claimed, Fence
+from eventstore.ports.parking import Choice, Most, ParkedPlace, Parking, Why
+from eventstore.ports.projections import (
+    Created,
+    Dropped,
+    Rebuilt,
+    StoredProjection,
+    Switched,
+    VersionChange,
+)
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.storage import Storage
 from eventstore.ports.stored_events import Committed
+from eventstore.ports.stored_snapshots import EncodedSnapshot
+from eventstore.ports.waits import BLOCKING, run_blocking
 from eventstore.storages.postgres import PostgresStorage
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
@@ -31,11 +47,13 @@ from tests.support.waiting import wait_until
 Connect = Callable[..., User]
 Rename = Callable[[], object]
 
+MATCHING = EventFilter(event_types=("T",), stream_prefix="o", metadata=(("k", ("v",)),))
 ANOTHER = "is not the one that was connected to"
 ROWS = """
     SELECT (SELECT count(*) FROM {}.events), (SELECT count(*) FROM {}.streams),
            (SELECT count(*) FROM {}.subscriptions),
            (SELECT count(*) FROM {}.subscriptions WHERE paused),
+           (SELECT count(*) FROM {}.snapshots),
            (SELECT max(checkpoint) FROM {}.positions)
 """
 
@@ -69,6 +87,28 @@ def rename(psql: Psql, renamed: str) -> Rename:
     return partial(psql, f"ALTER SCHEMA {{}} RENAME TO {renamed}")
 
 
+PLACE = ParkedPlace("order-1", 1, 1)
+CHOICE = Choice(
+    stream_id="$all",
+    subscription_name="shipping",
+    key=None,
+    limit=None,
+    skip_reason=None,
+    dry_run=False,
+)
+
+
+def parking(fence: Fence) -> Parking:
+    return Parking(
+        fence=fence,
+        checkpoint=1,
+        events=[PLACE],
+        why=Why("broken"),
+        follows=False,
+        most=Most(events=9, of_key=9),
+    )
+
+
 def store(user: User, claimed: Claimed) -> dict[str, Callable[[], object]]:
     """Return every call by its name."""
     storage, fence = user.storage, claimed.fence
@@ -76,6 +116,7 @@ def store(user: User, claimed: Claimed) -> dict[str, Callable[[], object]]:
     return {
         "append": partial(user.append, part("order-1", events(1))),
         "append to a new stream": partial(user.append, part("order-9", events(1))),
+        "append in a transaction": partial(append_in_transaction, storage),
         "repeat": partial(user.append_all, (part("order-1", events(1), expected=7),)),
         "claim": partial(user.claim, "shipping"),
         "subscribe": partial(user.claim, "another"),
@@ -85,7 +126,19 @@ def store(user: User, claimed: Claimed) -> dict[str, Callable[[], object]]:
         "pause": partial(storage.set_paused, *names, paused=True, deadline=soon()),
         "reset": partial(storage.reset_subscription, *names, 0, soon()),
         "delete": partial(storage.delete_subscription, *names, soon()),
+        "park": partial(storage.park, parking(fence), soon()),
+        "unpark": partial(storage.unpark, fence, {"order-1": 1}, (), soon()),
+        "note tries": partial(storage.note_tries, fence, 0, 0, None, soon()),
+        "skip replayed": partial(storage.skip_replayed, fence, 1, "of no use", soon()),
+        "keep parked": partial(storage.keep_parked, fence, PLACE, Why("broken"), soon()),
+        "parked keys": partial(storage.parked_keys, claimed.subscription_id, soon()),
+        "parked events": partial(
+            storage.read_parked, claimed.subscription_id, ["order-1"], 0, 9, 99, soon()
+        ),
+        "parked": partial(storage.parked, *names, 0, 9, soon()),
+        "choose parked": partial(storage.choose_parked, CHOICE, soon()),
         "subscriptions": partial(storage.subscriptions, soon()),
+        "stored progress": partial(storage.stored_progress, *names, soon()),
         "subscription": partial(user.info),
         "stream": partial(storage.read_stream, "order-1", 1, 9, ReadDirection.FORWARD, soon()),
         "backward": partial(storage.read_stream, "order-1", 9, 9, ReadDirection.BACKWARD, soon()),
@@ -95,6 +148,20 @@ def store(user: User, claimed: Claimed) -> dict[str, Callable[[], object]]:
         "after the end": partial(storage.read_all, 100, 9, ReadDirection.FORWARD, soon()),
         "next of all": partial(storage.read_after, "$all", 0, 9, 1_000, soon()),
         "next of a stream": partial(storage.read_after, "order-1", 0, 9, 1_000, soon()),
+        "what matches": partial(
+            storage.read_matching, "$all", 1, 9, ReadDirection.FORWARD, MATCHING, soon()
+        ),
+        "what matches in a stream": partial(
+            storage.read_matching, "order-1", 9, 9, ReadDirection.BACKWARD, MATCHING, soon()
+        ),
+        "next that match": partial(
+            storage.read_matching_after, "$all", 0, 9, 1_000, MATCHING, soon()
+        ),
+        "next that match in a stream": partial(
+            storage.read_matching_after, "order-1", 0, 9, 1_000, MATCHING, soon()
+        ),
+        "end of all": partial(storage.end_after, "$all", 0, soon()),
+        "end of a stream": partial(storage.end_after, "order-1", 0, soon()),
         "stream info": partial(storage.stream_info, "order-1", soon()),
         "head": partial(storage.stream_info, "$all", soon()),
         "streams": partial(storage.streams, StreamListing(), None, 9, soon()),
@@ -106,15 +173,76 @@ def store(user: User, claimed: Claimed) -> dict[str, Callable[[], object]]:
             soon(),
         ),
         "event by id": partial(storage.find_event, uuid4(), soon()),
+        "link": partial(storage.link, Link("linked", 0, (uuid4(),)), soon()),
+        "delete a stream": partial(storage.delete_stream, Deletion("order-2", -1, False), soon()),
+        "delete it for good": partial(storage.delete_stream, Deletion("order-2", -1, True), soon()),
+        "erase": partial(user.keeper.erase, soon()),
+        "linked": partial(storage.head_listener().linked, 0, 9, soon()),
         "stream count": partial(storage.stream_count, soon()),
+        "record a snapshot": partial(
+            storage.record_snapshot, "order-1", 1, EncodedSnapshot("T", "json", b"1", None), soon()
+        ),
+        "read a snapshot": partial(storage.read_snapshot, "order-1", "T", soon()),
+        "read from a snapshot": partial(storage.read_from_snapshot, "order-1", "T", 9, soon()),
+        "delete a snapshot": partial(storage.delete_snapshot, "order-1", "T", soon()),
+        "handle": partial(handle_nothing, storage, fence),
+        "process": partial(process_nothing, storage, fence),
+        "checkpoint": partial(checkpoint_in_transaction, storage, fence),
+        "projections": partial(storage.projections, soon()),
+        "look at a projection": partial(change_projection, storage, None),
+        "create a projection": partial(
+            change_projection, storage, Created(SubscriptionOptions(), True)
+        ),
+        "switch a projection": partial(change_projection, storage, Switched()),
+        "rebuild a projection": partial(change_projection, storage, Rebuilt(SubscriptionOptions())),
+        "drop a projection": partial(change_projection, storage, Dropped()),
         "history": partial(storage.history_holds, 1, uuid4(), soon()),
         "listener": partial(storage.head_listener().wait, 5),
     }
 
 
+def append_in_transaction(storage: Storage) -> None:
+    """Append in a transaction of a caller's, which is rolled back."""
+    with psycopg.connect(storage.dsn) as connection:
+        transaction = run_blocking(storage.join(connection, soon(), BLOCKING))
+        run_blocking(transaction.append((part("order-1", events(1)),), soon()))
+        connection.rollback()
+
+
+def checkpoint_in_transaction(storage: Storage, fence: Fence) -> None:
+    """Store a checkpoint in a transaction of a caller's."""
+    batch = Batch(fence, 0, 0, 1)
+    with psycopg.connect(storage.dsn) as connection:
+        assert run_blocking(storage.checkpoint(batch, connection, soon(), BLOCKING))
+        connection.rollback()
+
+
+def process_nothing(storage: Storage, fence: Fence) -> None:
+    """Store a checkpoint, which is the present one."""
+    run_blocking(storage.process(Batch(fence, 0, 1, 1), None, soon(), BLOCKING))
+
+
+def change_projection(storage: Storage, change: VersionChange | None) -> None:
+    """Change a projection, together with nothing."""
+
+    async def decide(_stored: StoredProjection, _connection: object) -> VersionChange | None:
+        return change
+
+    run_blocking(storage.change_projection("orders", 1, decide, 1.0, soon(), BLOCKING, alone=True))
+
+
+def handle_nothing(storage: Storage, fence: Fence) -> None:
+    """Handle the first event in a transaction, without any effect."""
+
+    async def handle(connection: object) -> None: ...
+
+    run_blocking(storage.handle(Batch(fence, 0, 0, 1), handle, 1.0, BLOCKING))
+
+
 CALLS = [
     "append",
     "append to a new stream",
+    "append in a transaction",
     "repeat",
     "claim",
     "subscribe",
@@ -124,7 +252,17 @@ CALLS = [
     "pause",
     "reset",
     "delete",
+    "park",
+    "unpark",
+    "note tries",
+    "skip replayed",
+    "keep parked",
+    "parked keys",
+    "parked events",
+    "parked",
+    "choose parked",
     "subscriptions",
+    "stored progress",
     "subscription",
     "stream",
     "backward",
@@ -134,12 +272,36 @@ CALLS = [
     "after the end",
     "next of all",
     "next of a stream",
+    "what matches",
+    "what matches in a stream",
+    "next that match",
+    "next that match in a stream",
+    "end of all",
+    "end of a stream",
     "stream info",
     "head",
     "streams",
     "newest streams",
     "event by id",
+    "link",
+    "delete a stream",
+    "delete it for good",
+    "erase",
+    "linked",
     "stream count",
+    "record a snapshot",
+    "read a snapshot",
+    "read from a snapshot",
+    "delete a snapshot",
+    "handle",
+    "process",
+    "checkpoint",
+    "projections",
+    "look at a projection",
+    "create a projection",
+    "switch a projection",
+    "rebuild a projection",
+    "drop a projection",
     "history",
     "listener",
 ]
@@ -295,20 +457,6 @@ def test_a_copy_with_the_same_id_is_not_taken_for_the_store(
         connect(renamed)
     assert connect(renamed, init=True).store("order-1").results[0].last_version == 4
     assert connect(psql.schema).store("order-1").results[0].last_version == 1
-
-
-def test_deletions_in_a_renamed_schema_have_numbers_of_their_own(
-    user: User, psql: Psql, dsn: str, rename: Rename, renamed: str
-) -> None:
-    """F33, G34: a process that holds deleted events in memory learns of them by the number."""
-    user.store("order-1")
-    rename()
-    insert = "INSERT INTO {}.tombstones VALUES (%s, %s, 's', now())"
-    with psycopg.connect(dsn) as connection:
-        old = Sql(connection, renamed)
-        old(insert, 8, 8)
-        old(insert, 9, 9)
-        assert old("SELECT deletion_no FROM {}.tombstones ORDER BY 1") == [(1,), (2,)]
 
 
 def test_a_pool_of_the_service_reads_no_other_store(

@@ -13,9 +13,10 @@ import psycopg
 import pytest
 
 from eventstore.model.errors import WrongExpectedVersionError
-from eventstore.model.subscription import Origin
+from eventstore.model.subscription_start import Origin
 from eventstore.ports.ownership import Claimed
 from eventstore.ports.stored_events import Committed
+from eventstore.ports.stored_snapshots import EncodedSnapshot
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.eventstore.postgres.conftest import Psql
@@ -26,6 +27,7 @@ COUNT = 3
 REWRITE = {
     "events": "stored_at TYPE timestamptz USING stored_at + interval '0'",
     "streams": "deleted_at TYPE timestamptz USING deleted_at + interval '0'",
+    "snapshots": "created_at TYPE timestamptz USING created_at + interval '0'",
     "subscriptions": "start_from TYPE bigint USING start_from + 0",
     "positions": "owner TYPE uuid USING owner::text::uuid",
     "leases": "epoch TYPE bigint USING epoch + 0",
@@ -47,6 +49,8 @@ class Stored:
             self.stream_head()
             self.look()
             self.refused()
+            self.record()
+            self.read_snapshot()
 
     def head(self) -> object:
         return self.user.storage.stream_info("$all", soon()).stream_version
@@ -71,6 +75,14 @@ class Stored:
         assert isinstance(outcome, Committed)
         return outcome.results[0].first_version, outcome.results[0].first_global_position
 
+    def record(self) -> object:
+        snapshot = EncodedSnapshot("T", "json", b"1", None)
+        return self.user.storage.record_snapshot("order-1", COUNT, snapshot, soon())
+
+    def read_snapshot(self) -> object:
+        found, after = self.user.storage.read_from_snapshot("order-1", "T", 9, soon())
+        return found and found.stream_version, len(after)
+
     def keep(self) -> object:
         kept = self.user.keep(self.all, COUNT)
         return kept.checkpoint if kept.owned else None
@@ -92,6 +104,8 @@ CALLS: list[tuple[Callable[[Stored], object], object, tuple[str, ...]]] = [
     (Stored.lags, [(COUNT, COUNT), (COUNT, COUNT)], ("events", "streams", "positions", "leases")),
     (Stored.refused, COUNT, ("events", "streams")),
     (Stored.append, (COUNT + 1, COUNT + 1), ("events", "streams")),
+    (Stored.record, True, ("events", "streams", "snapshots")),
+    (Stored.read_snapshot, (COUNT, 0), ("events", "streams", "snapshots")),
     (Stored.keep, COUNT, ("events", "positions", "leases")),
     (Stored.subscribe, (COUNT, COUNT), ("events", "streams", "subscriptions", "positions")),
     (Stored.reset, COUNT, ("events", "subscriptions", "positions", "leases")),

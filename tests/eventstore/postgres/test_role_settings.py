@@ -16,13 +16,15 @@ from eventstore.model.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.stored_snapshots import EncodedSnapshot
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.append_session import PostgresAppendSession
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, event, events, part
 from tests.support.bent import As, in_the_dsn, of_the_database, of_the_role
 from tests.support.pooler import PROGRAM, Pooler
+from tests.support.waiting import PATIENCE
 
 WAYS = pytest.mark.parametrize(
     "bend", [in_the_dsn, of_the_role, of_the_database], ids=lambda f: f.__name__
@@ -30,20 +32,26 @@ WAYS = pytest.mark.parametrize(
 
 
 def use(user: User) -> None:
-    """Append, repeat, be refused, read, own, keep, verify, listen."""
+    """Append, repeat, be refused, read, record a snapshot, own, keep, verify, listen."""
     assert isinstance(user.storage, PostgresStorage)
     stored = event()
     user.append(part("order-1", (stored, *events(2))))
     user.append(part("order-1", events(1), expected=7))
     assert isinstance(user.append(part("order-2", (stored,))), DuplicateEventError)
     assert len(user.storage.read_all(1, 10, ReadDirection.FORWARD, soon())) == 3
+    for version in (1, 2):
+        snapshot = EncodedSnapshot("T", "json", b"%d" % version, None)
+        assert user.storage.record_snapshot("order-1", version, snapshot, soon())
+    found, after = user.storage.read_from_snapshot("order-1", "T", 9, soon())
+    assert found is not None
+    assert (found.data, len(after)) == (b"2", 1)
     owned = user.own()
     assert user.keep(owned.fence, 3).checkpoint == 3
     user.release(owned.fence, 3)
     user.storage.delete_subscription("$all", "shipping", soon())
     assert user.storage.verify(lambda finding: None, soon()).events == 3
     listener = user.storage.head_listener()
-    assert listener.wait(10).head == 3
+    assert listener.wait(PATIENCE).head == 3
     listener.close()
 
 

@@ -13,18 +13,22 @@ import pytest
 
 from eventstore.model.config import Config
 from eventstore.model.errors import SchemaVersionError, StorageError, StorageUnavailableError
+from eventstore.model.subscription_start import Origin
+from eventstore.ports.changes import Link
+from eventstore.ports.reads import ReadDirection
 from eventstore.ports.stored_events import Committed
+from eventstore.ports.stored_snapshots import EncodedSnapshot
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.admin.store_schema import SchemaScripts, StoreSchema
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from tests.conformance.conftest import soon
 from tests.conformance.port.conftest import User, events, part
 from tests.eventstore.postgres.conftest import Psql
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 SHIPPED = SchemaScripts.shipped()
 
-# What is foreseen: tables for parked events and snapshots, an index for filters by type.
+# What is foreseen: tables for parked events and members of a group, an index for filters by type.
 MIGRATION = """
     -- First the strongest lock of a table: to widen a weaker one may be a deadlock.
     ALTER TABLE :"schema".subscriptions ADD COLUMN partitions integer NOT NULL DEFAULT 1;
@@ -33,9 +37,9 @@ MIGRATION = """
       position        bigint NOT NULL,
       reason          text   NOT NULL,
       CONSTRAINT parked_events_pkey PRIMARY KEY (subscription_id, position));
-    CREATE TABLE :"schema".snapshots (
-      source_id  text COLLATE "C" CONSTRAINT snapshots_pkey PRIMARY KEY,
-      data       bytea NOT NULL);
+    CREATE TABLE :"schema".members (
+      name  text COLLATE "C" CONSTRAINT members_pkey PRIMARY KEY,
+      data  bytea NOT NULL);
     CREATE INDEX events_event_type_idx ON :"schema".events (event_type, global_position);
     CREATE FUNCTION :"schema".store_head_v2() RETURNS bigint LANGUAGE sql
       SET search_path = :"schema", pg_temp AS $$ SELECT store_head() $$;
@@ -205,6 +209,52 @@ def test_a_migrated_store_equals_a_fresh_one(
         bare.close()
 
 
+@pytest.mark.parametrize("stream_id", ["$all", "order-1"])
+@pytest.mark.parametrize(("start", "left"), [(Origin.ORIGIN, 10), (Origin.CURRENT, 0)])
+def test_a_subscription_goes_on_after_a_migration(
+    user: User, migrate: Migrate, stream_id: str, start: Origin, left: int
+) -> None:
+    """MIG-07, MIG-09, MIG-10, MIG-11, MIG-12, G33: as the one that it was, after its checkpoint."""
+    user.store("order-1", 10)
+    before = user.own(stream_id=stream_id, start=start)
+    user.release(before.fence, before.checkpoint)
+
+    migrate(NEXT)
+
+    after = user.own(stream_id=stream_id)
+    assert after.subscription_id == before.subscription_id
+    page = user.storage.read_after(stream_id, after.checkpoint, 100, 10**6, soon())
+    assert [stored.position for stored in page] == list(range(11 - left, 11))
+
+
+def test_links_are_read_after_a_migration(user: User, migrate: Migrate) -> None:
+    """MIG-08, G33, G35: in their own order, with the versions that they have in their stream."""
+    user.store("order-1", 10)
+    source = user.storage.read_stream("order-1", 10, 10, ReadDirection.BACKWARD, soon())
+    ids = tuple(stored.event_id for stored in source)
+    user.storage.link(Link("linked", 0, ids), soon())
+
+    migrate(NEXT)
+
+    page = user.storage.read_stream("linked", 1, 100, ReadDirection.FORWARD, soon())
+    assert [(each.position, each.stream_version) for each in page] == [
+        (position, 11 - position) for position in range(1, 11)
+    ]
+
+
+def test_a_snapshot_is_read_after_a_migration(user: User, migrate: Migrate) -> None:
+    """MIG-13, G33."""
+    user.store("order-1", 10)
+    snapshot = EncodedSnapshot("Order", "json", b"{}", None)
+    user.storage.record_snapshot("order-1", 10, snapshot, soon())
+    before = user.storage.read_snapshot("order-1", "Order", soon())
+
+    migrate(NEXT)
+
+    assert before is not None
+    assert user.storage.read_snapshot("order-1", "Order", soon()) == before
+
+
 def test_the_comparison_sees_every_difference(
     storage: PostgresStorage, migrate: Migrate, psql: Psql, schema: str
 ) -> None:
@@ -267,6 +317,6 @@ def test_a_migration_waits_for_a_lock_no_longer_than_it_may(
         wait_until(lambda: psql("SELECT 1 FROM pg_locks WHERE NOT granted"))
         appending = threads.submit(user.append, part("order-1", events(1)))
         with pytest.raises(StorageUnavailableError) as refused:
-            migrating.result(10)
+            migrating.result(PATIENCE)
         assert isinstance(refused.value.__cause__, psycopg.errors.LockNotAvailable)
-        assert isinstance(appending.result(10), Committed)
+        assert isinstance(appending.result(PATIENCE), Committed)

@@ -18,14 +18,16 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, NullConnectionPool
 from eventstore import CallerRuntime, EventData, EventStore, ExpectedVersion
 from eventstore.model.config import Config
 from eventstore.model.errors import StorageError, StorageUnavailableError
-from eventstore.ports.storage import ReadDirection
+from eventstore.ports.reads import ReadDirection
+from eventstore.ports.stored_snapshots import EncodedSnapshot
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
-from tests.conformance.conftest import soon
+from tests.conformance.conftest import numbered, soon
 from tests.conformance.port.conftest import User
+from tests.conformance.subscriptions.recording import Handler
 from tests.eventstore.postgres.conftest import Psql
 from tests.support.proxy import Proxy
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 AnyPool = ConnectionPool[psycopg.Connection[Any]]
 
@@ -110,6 +112,22 @@ def test_a_read_leaves_no_transaction_behind(
         storage.close()
 
 
+def test_a_stream_is_read_from_its_snapshot_on_over_the_pool(
+    reading: PostgresStorage, user: User, pool: AnyPool
+) -> None:
+    """G34, G5: whatever its connections are set to; recorded it is over one of the store's own."""
+    before = pool.get_stats()["requests_num"]
+    recorded = EncodedSnapshot("T", "json", b"1", None)
+    assert reading.record_snapshot("order-1", 2, recorded, soon())
+    assert pool.get_stats()["requests_num"] == before
+
+    found = reading.read_from_snapshot("order-1", "T", 10, soon())
+
+    assert found == user.storage.read_from_snapshot("order-1", "T", 10, soon())
+    assert [event.position for event in found[1]] == [3]
+    assert pool.get_stats()["requests_num"] == before + 1
+
+
 def test_claims_and_changes_go_over_connections_of_the_store(
     reading: PostgresStorage, pool: AnyPool
 ) -> None:
@@ -120,6 +138,7 @@ def test_claims_and_changes_go_over_connections_of_the_store(
 
 
 def test_the_facade_takes_a_pool_and_leaves_it_open(config: Config, pool: AnyPool) -> None:
+    """CFG-03, SHP-03."""
     for runtime in (CallerRuntime, None):
         with EventStore.connect(config, runtime=runtime, init=True, pool=pool) as store:
             before = pool.get_stats()["requests_num"]
@@ -127,6 +146,28 @@ def test_the_facade_takes_a_pool_and_leaves_it_open(config: Config, pool: AnyPoo
             assert store.read_stream_forward("order-1")
             assert pool.get_stats()["requests_num"] > before
         assert not pool.closed
+
+
+def test_two_stores_over_one_pool_read_and_deliver_each_its_own(
+    config: Config, pool: AnyPool
+) -> None:
+    """SHP-03, SHP-05, SHP-06, G34: and the pool is there for one when the other is closed."""
+    other = replace(config, schema=f"{config.schema}_2")
+    our_handler, their_handler = Handler(), Handler()
+    try:
+        with EventStore.connect(config, init=True, pool=pool) as ours:
+            with EventStore.connect(other, init=True, pool=pool) as theirs:
+                ours.subscribe_to_stream("order-1", "shipping", our_handler)
+                theirs.subscribe_to_stream("order-1", "shipping", their_handler)
+                ours.append_to_stream("order-1", 0, numbered(1, 1))
+                theirs.append_to_stream("order-1", 0, numbered(7, 7))
+                assert (our_handler.call(), their_handler.call()) == ([1], [7])
+                assert [e.data["event"] for e in theirs.read_all_streams_forward()] == [7]
+            assert [e.data["event"] for e in ours.read_all_streams_forward()] == [1]
+    finally:
+        storage = PostgresStorage(other)
+        storage.drop(soon())
+        storage.close()
 
 
 # ── refusing ─────────────────────────────────────────────────────────────────────────────────────
@@ -245,13 +286,15 @@ def test_closing_cuts_off_a_read_and_not_the_pool(
     reading: PostgresStorage, pool: AnyPool, psql: Psql
 ) -> None:
     """G26."""
-    assert reading._service_pool is not None
+    assert reading._family.service_pool is not None
     with ThreadPoolExecutor(1) as threads:
-        call = threads.submit(reading._service_pool.run, asleep, time.monotonic() + 60, "sleeping")
+        call = threads.submit(
+            reading._family.service_pool.run, asleep, time.monotonic() + 60, "sleeping"
+        )
         wait_until(lambda: psql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
         reading.close()
         with pytest.raises(StorageUnavailableError):
-            call.result(5)
+            call.result(PATIENCE)
     with pytest.raises(StorageUnavailableError, match="closed"):
         read(reading)
     with pool.connection() as connection:

@@ -46,6 +46,16 @@ class Problem(StrEnum):
     """The events at these two positions have the same id."""
     CHECKPOINT_AHEAD = "checkpoint_ahead"
     """The checkpoint of a subscription, *first*, is beyond its head, *last*."""
+    PARKED_EVENT_MISSING = "parked_event_missing"
+    """A subscription has parked an event that does not exist, at *first*."""
+    PARKED_AHEAD = "parked_ahead"
+    """A subscription has parked an event at *first*, beyond its checkpoint, *last*."""
+    PROJECTION_SUBSCRIPTION_MISSING = "projection_subscription_missing"
+    """The subscription of a projection, at version *first*, was deleted: its tables are stale."""
+    SNAPSHOT_STREAM_MISSING = "snapshot_stream_missing"
+    """The snapshot, of version *first*, is of a stream that does not exist."""
+    SNAPSHOT_AHEAD = "snapshot_ahead"
+    """The version of a snapshot, *first*, is beyond that of its stream, *last*."""
     SEQUENCE_BEHIND = "sequence_behind"
     """The sequence would give out *first*, but numbers up to *last* are in use."""
 
@@ -63,6 +73,7 @@ class Finding:
     event_id: UUID | None = None
     sequence: str | None = None
     """Name of the sequence with its schema, quoted for SQL."""
+    snapshot_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,12 @@ _NAME_OF_STREAM = """
              'stream number ' || f.stream_no)
 """
 
+# What is being erased is no damage.
+_NOT_GONE = """
+    NOT EXISTS (SELECT FROM {schema}.deletions d
+                 WHERE d.stream_no = f.stream_no AND d.erased_at IS NULL)
+"""
+
 # A recorded delete is a range of positions; an event is a range of one.
 _POSITIONS = """
     SELECT r.first, r.last, coalesce(max(r.last) OVER (
@@ -141,10 +158,13 @@ _SEQUENCES = " UNION ALL ".join(
     """
     for table, column in (
         ("streams", "stream_no"),
+        ("links", "link_no"),
         ("subscriptions", "subscription_id"),
         ("positions", "position_id"),
     )
 )
+
+_OF_SNAPSHOT = "NULL, NULL::uuid, NULL, f.snapshot_type"
 
 # The columns are those of Finding, after its problem.
 _CHECKS = {
@@ -161,6 +181,7 @@ _CHECKS = {
          WHERE f.stream_version > f.previous + 1
            AND f.stream_version > 1 + coalesce(
              (SELECT s.version_floor FROM {{schema}}.streams s WHERE s.stream_no = f.stream_no), 0)
+           AND {_NOT_GONE}
     """,
     Problem.VERSIONS_REPEATED: f"""
         SELECT f.stream_version, f.stream_version, {_NAME_OF_STREAM}
@@ -179,6 +200,7 @@ _CHECKS = {
           FROM (SELECT stream_no, global_position FROM {{schema}}.events
                 UNION ALL SELECT stream_no, global_position FROM {{schema}}.links) f
          WHERE NOT EXISTS (SELECT FROM {{schema}}.streams s WHERE s.stream_no = f.stream_no)
+           AND {_NOT_GONE}
     """,
     Problem.EVENT_MISSING: f"""
         SELECT f.stream_version, f.stream_version, {_NAME_OF_STREAM}
@@ -193,15 +215,45 @@ _CHECKS = {
                   FROM {schema}.events WINDOW w AS (ORDER BY event_id, global_position)) f
          WHERE f.event_id = f.previous_id
     """,
-    # After a hard delete the subscriptions of a stream start over, so their checkpoints may exceed
-    # its head.
     Problem.CHECKPOINT_AHEAD: """
         SELECT p.checkpoint, h.head, s.stream_id, s.subscription_name
           FROM {schema}.subscriptions s JOIN {schema}.positions p USING (subscription_id)
          CROSS JOIN LATERAL {schema}.stream_head(s.stream_id) h
          WHERE p.checkpoint > h.head
-           AND coalesce(p.stream_no, h.stream_no) IS NOT DISTINCT FROM h.stream_no
          ORDER BY s.stream_id, s.subscription_name
+    """,
+    Problem.PARKED_EVENT_MISSING: """
+        SELECT k.position, k.position, s.stream_id, s.subscription_name
+          FROM {schema}.subscriptions s JOIN {schema}.parked k USING (subscription_id)
+         WHERE NOT EXISTS (
+           SELECT FROM {schema}.events e WHERE e.global_position = k.global_position)
+         ORDER BY s.stream_id, s.subscription_name, k.position
+    """,
+    Problem.PARKED_AHEAD: """
+        SELECT k.position, p.checkpoint, s.stream_id, s.subscription_name
+          FROM {schema}.subscriptions s JOIN {schema}.parked k USING (subscription_id)
+         CROSS JOIN LATERAL (SELECT max(checkpoint) AS checkpoint FROM {schema}.positions
+                              WHERE subscription_id = s.subscription_id) p
+         WHERE k.position > p.checkpoint
+         ORDER BY s.stream_id, s.subscription_name, k.position
+    """,
+    Problem.PROJECTION_SUBSCRIPTION_MISSING: """
+        SELECT v.version, v.version, '$all', v.projection_name || '@' || v.version
+          FROM {schema}.projection_versions v WHERE v.subscription_id IS NULL
+         ORDER BY v.projection_name, v.version
+    """,
+    Problem.SNAPSHOT_STREAM_MISSING: f"""
+        SELECT f.stream_version, f.stream_version, {_NAME_OF_STREAM}, {_OF_SNAPSHOT}
+          FROM {{schema}}.snapshots f
+         WHERE NOT EXISTS (SELECT FROM {{schema}}.streams s WHERE s.stream_no = f.stream_no)
+         ORDER BY f.stream_no, f.snapshot_type
+    """,
+    Problem.SNAPSHOT_AHEAD: f"""
+        SELECT f.stream_version, h.head, s.stream_id, {_OF_SNAPSHOT}
+          FROM {{schema}}.snapshots f JOIN {{schema}}.streams s USING (stream_no)
+         CROSS JOIN LATERAL {{schema}}.stream_head(s.stream_id) h
+         WHERE f.stream_version > h.head
+         ORDER BY s.stream_id, f.snapshot_type
     """,
     Problem.SEQUENCE_BEHIND: f"""
         SELECT f.next, f.newest, '$all', NULL, NULL::uuid, f.sequence FROM ({_SEQUENCES}) f

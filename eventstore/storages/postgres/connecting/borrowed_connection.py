@@ -6,34 +6,14 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import postgres
-from psycopg.adapt import AdaptersMap
-from psycopg.pq import Format
-from psycopg.rows import tuple_row
 
 from eventstore.storages.postgres.connecting.connection import GuardedConnection, Take
+from eventstore.storages.postgres.connecting.plain_cursor import PlainCursor
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
 __all__ = ["BorrowedConnection"]
 
 T = TypeVar("T")
-
-
-def _standard_adapters() -> AdaptersMap:
-    adapters = AdaptersMap(types=postgres.types)
-    postgres.register_default_adapters(adapters)
-    return adapters
-
-
-_ADAPTERS = _standard_adapters()
-
-
-class _Cursor(psycopg.Cursor[tuple[Any, ...]]):
-    """Converts values as psycopg does by default, whatever the service has registered."""
-
-    @property
-    def adapters(self) -> AdaptersMap:
-        return _ADAPTERS
 
 
 class BorrowedConnection(GuardedConnection):
@@ -67,8 +47,7 @@ class BorrowedConnection(GuardedConnection):
         parameters: Sequence[object],
         take: Take[T],
     ) -> T:
-        cursor = _Cursor(self.raw, row_factory=tuple_row)
-        cursor.format = Format.BINARY
+        cursor = PlainCursor(self.raw)
         # A cached plan may scan a whole table; only our own sessions turn that off.
         cursor.execute(statement, parameters, prepare=False)
         return take(cursor)

@@ -73,8 +73,8 @@ class _Refusal:
 class Attempts:
     """What the attempts of one connector share."""
 
-    def __init__(self) -> None:
-        self.refusals = Refusals()
+    def __init__(self, refusals: Refusals | None = None) -> None:
+        self.refusals = refusals or Refusals()
         self._places = threading.Semaphore(_MOST)
 
     def enter(self) -> None:

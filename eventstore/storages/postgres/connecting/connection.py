@@ -13,10 +13,10 @@ from psycopg.pq import TransactionStatus
 
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.model.log import get_logger
-from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to
+from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, unanswered
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
-__all__ = ["GuardedConnection", "PooledConnection", "Row", "Take", "in_chunks"]
+__all__ = ["GuardedConnection", "PlainConnection", "PooledConnection", "Row", "Take", "in_chunks"]
 
 Row = tuple[Any, ...]
 
@@ -98,6 +98,9 @@ class GuardedConnection:
         try:
             return self._run(statement, parameters, deadline, take)
         except psycopg.Error as error:
+            if self._guard.late and error.sqlstate is None:
+                self.close()
+                raise unanswered() from error
             match reaction_to(error):
                 case Reaction.UNPREPARED if self.raw.prepare_threshold is not None:
                     self._stop_preparing(error)
@@ -115,6 +118,10 @@ class GuardedConnection:
         try:
             with self.raw.transaction():
                 yield self.raw
+        except psycopg.Error as error:
+            if self._guard.late and error.sqlstate is None:
+                raise unanswered() from error
+            raise
         finally:
             self._guard.disarm()
 
@@ -192,6 +199,13 @@ class PooledConnection(psycopg.Connection[tuple[Any, ...]]):
         if guarded is not None:
             guarded.unguard()
         super().close()
+
+
+class PlainConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection for the application. Another object may take over what it leads to."""
+
+    def __del__(self, *_: Any) -> None:
+        """Do not warn that it is open: whoever took it over closes it."""
 
 
 def in_chunks(made_of: Callable[[list[Row]], list[T]], cursor: psycopg.Cursor[Row]) -> list[T]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from eventstore.model.errors import StorageError, StorageUnavailableError
 from eventstore.storages.postgres.arrays import register_arrays
 from eventstore.storages.postgres.connecting.connect_attempt import Attempt, Attempts, Revive
-from eventstore.storages.postgres.connecting.connection import GuardedConnection, PooledConnection
+from eventstore.storages.postgres.connecting.connection import (
+    GuardedConnection,
+    PlainConnection,
+    PooledConnection,
+)
 from eventstore.storages.postgres.connecting.patience import Patience
 from eventstore.storages.postgres.connecting.precedence import Precedence
 from eventstore.storages.postgres.connecting.servers import check, servers
@@ -26,6 +31,8 @@ __all__ = ["Connector", "complete_dsn", "parsed"]
 OLDEST_SERVER = 15
 
 _PREPARE_THRESHOLD = 5
+_MOST_PREPARED = 2_000
+"""Statements of a session: those of many stores, which would else be prepared again and again."""
 _FIRST_ATTEMPT = 1.0
 """Seconds for the first attempt of a pool; without an answer the next one gets more."""
 
@@ -39,11 +46,13 @@ _CHECK = b"""
            pg_catalog.current_setting('transaction_isolation'), pg_catalog.pg_backend_pid()
 """
 
-# What a session of ours relies on, whatever role and database are set to. A prepared plan stays, so
-# it must not scan a table that was small when it was planned; without other plans the high cost
+# What a session of ours relies on, whatever role and database are set to. A prepared plan stays:
+# with a parameter as LIMIT the server would plan anew on each call, 0.2 us per event of a page.
+# So it must not scan a table that was small when it was planned; without other plans the high cost
 # estimate would switch jit on. Appends need read committed. Calls end by our deadlines.
 _SETTINGS = {
     "enable_seqscan": "off",
+    "plan_cache_mode": "force_generic_plan",
     "jit": "off",
     "default_transaction_isolation": "read committed",
     "statement_timeout": "0",
@@ -101,15 +110,31 @@ class Connector:
             ValueError: *dsn* is no connection string, or has a value that libpq does not know.
         """
         self._conninfo = complete_dsn(dsn, name)
-        self._attempts = Attempts()
         self._watchdog = watchdog
         self._precedence = precedence
         self._allow_unsafe_durability = allow_unsafe_durability
         self._revive = revive
         self._prepares = True
+        self._begin(Attempts())
+
+    def _begin(self, attempts: Attempts) -> None:
+        self._attempts = attempts
         self._lock = threading.Lock()
         self._stops: list[Callable[[], None]] = []
         self._closed = False
+
+    def sibling(self, *, counted: bool = False) -> Connector:
+        """Return a connector to the same servers that is closed by itself.
+
+        Both heed the refusals of both: a server may lock an account after a few.
+
+        Args:
+            counted: Whether the attempts of both together are bounded. Defaults to False.
+        """
+        other = copy.copy(self)
+        attempts = self._attempts if counted else Attempts(self._attempts.refusals)
+        other._begin(attempts)  # noqa: SLF001
+        return other
 
     def connect(self, deadline: float) -> GuardedConnection:
         """Return a new connection, with precedence over pools, to a server that passed the checks.
@@ -134,6 +159,16 @@ class Connector:
         """Do what `connect` does, for a pool."""
         raw = self._connect(PooledConnection, deadline)
         raw.guarded = self._guarded(raw, deadline)
+        return raw
+
+    def connect_plain(self, deadline: float) -> PlainConnection:
+        """Do what `connect` does, for the application: no setting of the session is ours."""
+        raw = self._connect(PlainConnection, deadline)
+        guarded = self._guarded(raw, deadline, ours=False)
+        if self._prepares and not guarded.pooled:
+            raw.prepare_threshold = _PREPARE_THRESHOLD
+        guarded.unguard()
+        raw.autocommit = False
         return raw
 
     def patience(self, connect_timeout: float) -> Patience:
@@ -161,11 +196,13 @@ class Connector:
         with self._stoppable(attempt.abandon):
             attempt.start()
             raw = attempt.result()
-        register_arrays(raw)
+        register_arrays(raw.adapters)
         return raw
 
-    def _guarded(self, raw: psycopg.Connection[Any], deadline: float) -> GuardedConnection:
-        """Check the server. Return the connection with deadlines."""
+    def _guarded(
+        self, raw: psycopg.Connection[Any], deadline: float, *, ours: bool = True
+    ) -> GuardedConnection:
+        """Check the server. Return the connection with deadlines, and set up for *ours* alone."""
         guard = self._watchdog.guard(raw.fileno())
         connection = GuardedConnection(raw, guard, self._never_prepare)
         try:
@@ -175,6 +212,8 @@ class Connector:
                 connection.pooled = session != raw.info.backend_pid
                 if connection.pooled:
                     _check_transactions(connection, deadline)
+                if not ours:
+                    return connection
                 if self._prepares and not connection.pooled:
                     self._set_up(connection, deadline)
                 else:
@@ -208,6 +247,7 @@ class Connector:
         """
         connection.execute(_SET_UP, (), deadline)
         connection.raw.prepare_threshold = _PREPARE_THRESHOLD
+        connection.raw.prepared_max = _MOST_PREPARED
 
     def _never_prepare(self) -> None:
         self._prepares = False

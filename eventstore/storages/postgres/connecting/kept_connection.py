@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from eventstore.model.errors import StorageUnavailableError
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
@@ -20,6 +21,7 @@ class KeptConnection(Lender):
         self._connector = connector
         self._in_use = threading.Lock()
         self._connection: GuardedConnection | None = None
+        self._used_at = 0.0
 
     def run_once(self, work: Work[Result], deadline: float) -> Result:
         """Return what *work* returns, given the connection.
@@ -42,9 +44,17 @@ class KeptConnection(Lender):
         with self._in_use:
             self._connected(deadline)
 
-    @property
-    def closed(self) -> bool:
-        return self._closed.is_set()
+    def close_unused(self, since: float) -> None:
+        """Close the connection if it has not been used since a moment. The next call reconnects.
+
+        From any thread. Never blocks.
+        """
+        if self._used_at < since and self._in_use.acquire(blocking=False):
+            try:
+                if self._used_at < since:
+                    self._drop()
+            finally:
+                self._in_use.release()
 
     def close(self) -> None:
         """Interrupt the running call, if any, and close."""
@@ -56,6 +66,7 @@ class KeptConnection(Lender):
             self._drop()
 
     def _connected(self, deadline: float) -> GuardedConnection:
+        self._used_at = time.monotonic()
         if self._connection is None or self._connection.is_stale():
             self._drop()
             if not self._closed.is_set():

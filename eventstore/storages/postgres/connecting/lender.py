@@ -38,6 +38,14 @@ class Lender(ABC):
     def __init__(self) -> None:
         self._closed = threading.Event()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Interrupt the running calls, and lend nothing any more."""
+
     @abstractmethod
     def run_once(self, work: Work[Result], deadline: float) -> Result:
         """Return what *work* returns, given a connection. Without retries.

@@ -172,9 +172,11 @@ class Pool(Lender):
     def _unserved(self) -> StorageError:
         """Return why there was no connection in time: the failure since the last success."""
         failure = self._failure
-        if failure is None:
-            return StorageUnavailableError(f"all {self._size} connections are in use")
-        return type(failure)(str(failure))
+        if failure is not None:
+            return type(failure)(str(failure))
+        if len(self._lent) < self._size:
+            return StorageUnavailableError("no connection was opened before the deadline")
+        return StorageUnavailableError(f"all {self._size} connections are in use")
 
     # ── connecting, in the pool's threads ────────────────────────────────────────────────────────
 

@@ -9,10 +9,21 @@ import psycopg
 from eventstore.model.dsn import scrubbed
 from eventstore.model.errors import SchemaVersionError, StorageError, StorageUnavailableError
 
-__all__ = ["LOCK_NOT_AVAILABLE", "Reaction", "at_once", "reaction_to", "refused", "translated"]
+__all__ = [
+    "FENCED",
+    "LOCK_NOT_AVAILABLE",
+    "Reaction",
+    "at_once",
+    "reaction_to",
+    "refused",
+    "translated",
+    "unanswered",
+]
 
 
 LOCK_NOT_AVAILABLE = "55P03"
+
+FENCED = "ES020"
 
 
 class Reaction(Enum):
@@ -54,6 +65,7 @@ _REACTIONS = {
     "ES011": Reaction.REFUSE,  # ours: the row of write_lock is missing
     "ES012": Reaction.REFUSE,  # ours: another store than the one that was connected to
     "ES013": Reaction.REFUSE,  # ours: fsync is off
+    FENCED: Reaction.REFUSE,  # ours: the fence of a checkpoint does not match
     "08": Reaction.LOST,  # connection exceptions
     "0P": Reaction.DENIED,  # invalid role specification
     "22": Reaction.SINGLY,  # data exceptions
@@ -92,6 +104,11 @@ def reaction_to(error: psycopg.Error) -> Reaction:
     if _lost_the_schema(error):
         return Reaction.DENIED
     return _REACTIONS.get(code) or _REACTIONS.get(code[:2]) or Reaction.REFUSE
+
+
+def unanswered() -> psycopg.Error:
+    """Say that a deadline closed a socket here. The driver blames the server for it."""
+    return psycopg.OperationalError("no answer came before the deadline")
 
 
 def translated(error: psycopg.Error, doing: str) -> StorageError:

@@ -15,18 +15,29 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from eventstore.model.log import get_logger
 
-__all__ = ["Guard", "Watchdog"]
+__all__ = ["Guard", "Watchdog", "Watched"]
 
 _log = get_logger()
+
+
+class Watched(Protocol):
+    """What the watchdog checks at a moment, in its thread."""
+
+    def check(self, now: float) -> float:
+        """Do what is due; never block. Return when to check again, or infinity."""
+
+    def scheduled_at(self, moment: float) -> None:
+        """Note when the next check is."""
 
 
 class Guard:
     """Watches one socket. It is armed around each call, for less than a microsecond."""
 
-    __slots__ = ("_deadline", "_lock", "_scheduled", "_socket", "_watchdog", "expired")
+    __slots__ = ("_deadline", "_lock", "_scheduled", "_socket", "_watchdog", "expired", "late")
 
     def __init__(self, watchdog: Watchdog, fileno: int) -> None:
         self._watchdog = watchdog
@@ -36,6 +47,8 @@ class Guard:
         self._scheduled = math.inf
         self.expired = False
         """Whether the socket was shut down."""
+        self.late = False
+        """Whether it was shut down because a call had not ended by its deadline."""
 
     def arm(self, deadline: float) -> None:
         """Shut down the socket at *deadline* unless `disarm` is called before."""
@@ -78,6 +91,7 @@ class Guard:
                 return math.inf
             if now < self._deadline:
                 return self._deadline
+            self.late = not self.expired
             self._shut_down()
             return math.inf
 
@@ -115,7 +129,7 @@ class Watchdog:
         self.crashed: Callable[[BaseException], object] = _log_crash
         """Called in its thread, with an exception of that."""
         self._changed = threading.Condition()
-        self._moments: list[tuple[float, int, Guard]] = []
+        self._moments: list[tuple[float, int, Watched]] = []
         self._tie = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -123,15 +137,15 @@ class Watchdog:
     def guard(self, fileno: int) -> Guard:
         return Guard(self, fileno)
 
-    def schedule(self, guard: Guard, moment: float) -> None:
-        """Check *guard* at *moment*."""
+    def schedule(self, watched: Watched, moment: float) -> None:
+        """Check *watched* at *moment*."""
         with self._changed:
             if self._closed:
                 return
-            self._push(guard, moment)
+            self._push(watched, moment)
             if self._thread is None:
                 self._start()
-            elif self._moments[0][2] is guard:
+            elif self._moments[0][2] is watched:
                 self._changed.notify()
 
     def overdue(self) -> float:
@@ -170,20 +184,20 @@ class Watchdog:
                 self.crashed(error)
 
     def _check_due(self, now: float) -> float | None:
-        """Check every guard that is due. Return the seconds until the next one."""
+        """Check all that is due. Return the seconds until the next check."""
         while self._moments and self._moments[0][0] <= now:
-            guard = self._moments[0][2]
+            watched = self._moments[0][2]
             # First unscheduled, then checked: a concurrent `arm` then schedules it again.
-            guard.scheduled_at(math.inf)
-            again = guard.check(now)
+            watched.scheduled_at(math.inf)
+            again = watched.check(now)
             # Not before the check: an exception leaves it to the next turn.
             heapq.heappop(self._moments)
             if again < math.inf:
-                self._push(guard, again)
+                self._push(watched, again)
         if not self._moments:
             return None
         return min(self._moments[0][0] - now, threading.TIMEOUT_MAX)
 
-    def _push(self, guard: Guard, moment: float) -> None:
-        guard.scheduled_at(moment)
-        heapq.heappush(self._moments, (moment, next(self._tie), guard))
+    def _push(self, watched: Watched, moment: float) -> None:
+        watched.scheduled_at(moment)
+        heapq.heappush(self._moments, (moment, next(self._tie), watched))
