@@ -33,7 +33,7 @@ CONNECTING = (
         name="every-warning-a-doubt",
         guarantee="G5",
         breaks="Whatever the server warns of, a stored append is called unknown.",
-        where=function("GuardedConnection._notice").condition(),
+        where=function("leaves_unconfirmed").returned(),
         change=constant(True),
         killers=(f"{_PROOF}::test_a_warning_of_the_server_makes_no_append_doubtful",),
     ),

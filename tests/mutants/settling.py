@@ -11,6 +11,7 @@ __all__ = ["SETTLING"]
 
 _CALLERS = "tests/conformance/subscriptions/test_callers_checkpoints.py"
 _EFFECTS = "tests/eventstore/postgres/test_effects.py"
+_FAILOVER = "tests/acceptance/guarantees/test_failover.py"
 _OWNERSHIP = "tests/conformance/port/test_ownership.py"
 _PROCESSING = "tests/conformance/subscriptions/test_processing.py"
 _TRANSACTIONAL = "tests/conformance/subscriptions/test_transactional.py"
@@ -170,7 +171,7 @@ SETTLING = (
         guarantee="G39",
         breaks="What is appended for a batch is stored whoever has handled the batch.",
         where=function("ProcessingTransactions._process").condition(mentioning="rows"),
-        change=constant(False),
+        change=constant(True),
         killers=(f"{_PROCESSING}::test_the_same_batch_is_processed_once",),
     ),
     Mutant(
@@ -190,6 +191,14 @@ SETTLING = (
         where=function("ProcessingTransactions._process").condition(mentioning="is_lost"),
         change=constant(False),
         killers=(f"{_OWNERSHIP}::test_events_beyond_the_head_are_not_processed",),
+    ),
+    Mutant(
+        name="processed-unconfirmed",
+        guarantee="G5",
+        breaks="What a process manager appends is a success though no standby has it.",
+        where=function("HandlerConnection.commit").condition(1),
+        change=constant(False),
+        killers=(f"{_FAILOVER}::test_what_a_process_manager_appends_counts_when_a_standby_has_it",),
     ),
     Mutant(
         name="refused-and-processed",

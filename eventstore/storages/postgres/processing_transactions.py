@@ -75,23 +75,31 @@ class ProcessingTransactions(CallerTransactions):
         soon = min(deadline, time.monotonic() + _LONGEST_WAIT)
         arguments = (*checkpoint_arguments(batch, soon), None)
         rows = await lent.fetch(self._statements.checkpoint_in_transaction, arguments, deadline)
-        if not rows[0][0]:
+        if rows[0][0]:
+            await _commit(lent, deadline)
+            return Processed(result, transaction.opened.transaction_id)
+        is_repeated = isinstance(result, Committed) and result.repeated
+        if not is_repeated:
             await lent.rollback(deadline)
-            stored = await self._stored(lent, batch, deadline)
-            if isinstance(result, Committed) and result.repeated and _is_behind(batch, stored):
-                return Processed(result)
-            raise HandledBeforeError(stored)
-        try:
-            await lent.commit(deadline)
-        except psycopg.Error as error:
-            raise OutcomeUnknownError(f"the commit was not answered: {error}") from error
-        return Processed(result, transaction.opened.transaction_id)
+        stored = await self._stored(lent, batch, deadline)
+        if is_repeated and _is_behind(batch, stored):
+            # Nothing new is in it; but it waits for the standbys as the first one should have.
+            await _commit(lent, deadline)
+            return Processed(result)
+        raise HandledBeforeError(stored)
 
     async def _stored(self, lent: HandlerConnection, batch: Batch, deadline: float) -> int | None:
         """Return the stored checkpoint; None if it is of another owner."""
         arguments = look_arguments(batch, None)
         rows = await lent.fetch(self._statements.look_at_handled, arguments, deadline)
         return rows[0][1] if rows and rows[0][0] else None
+
+
+async def _commit(lent: HandlerConnection, deadline: float) -> None:
+    try:
+        await lent.commit(deadline)
+    except psycopg.Error as error:
+        raise OutcomeUnknownError(f"the commit was not answered: {error}") from error
 
 
 async def _changed(

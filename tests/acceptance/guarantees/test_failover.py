@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid5
 
 import pytest
 
@@ -11,10 +13,12 @@ from eventstore import (
     CallerRuntime,
     Config,
     EventData,
+    Events,
     EventStore,
     ExpectedVersion,
     HistoryRewoundError,
     OutcomeUnknownError,
+    Retry,
 )
 from tests.acceptance.guarantees.conftest import Record, installed
 from tests.acceptance.guarantees.test_durability import assert_stored, everything
@@ -22,7 +26,7 @@ from tests.support.cli import Shell
 from tests.support.cluster import Cluster
 from tests.support.processes import Service
 from tests.support.recorder import Seen
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +109,46 @@ def test_an_append_counts_when_a_standby_has_it_and_not_before(cluster: Cluster)
         assert cluster.newest_standby() is cluster.standbys[1]
         cluster.fail_over_to(cluster.standbys[1])
         assert [event.data for event in store.read_stream_forward("s")] == [0, 0]
+
+
+def test_what_a_process_manager_appends_counts_when_a_standby_has_it(cluster: Cluster) -> None:
+    """G5, G39: a cancelled wait is no success, and the same append once more waits again."""
+    settings = {**installed(cluster.dsn, SCHEMA), "lease": 600.0}
+    may_decide = threading.Event()
+    answers: list[str] = []
+
+    def decide(events: Events) -> None:
+        assert may_decide.wait(PATIENCE)
+        decided = [
+            EventData("Y", event.data, event_id=uuid5(event.event_id, "y")) for event in events
+        ]
+        try:
+            store.append_to_stream("t", ExpectedVersion.ANY, decided, processed=events, timeout=600)
+        except OutcomeUnknownError:
+            answers.append("unknown")
+            raise
+        answers.append("stored")
+
+    def cancelled_twice() -> bool:
+        cluster.primary.query(CANCEL)
+        return len(answers) >= 2
+
+    with EventStore.connect(Config(**settings)) as store:
+        store.subscribe_to_stream("s", "sub", decide, on_error=Retry(longest=0.1))
+        append(store, "s")
+        for standby in cluster.standbys:
+            standby.follow(None)
+        may_decide.set()
+        wait_until(cancelled_twice)
+        assert set(answers) == {"unknown"}
+        cluster.standbys[1].follow(cluster.primary)
+        wait_until(lambda: "stored" in answers)
+        assert answers[-1] == "stored"
+
+        cluster.primary.kill9()
+        cluster.fail_over_to(cluster.standbys[1])
+        assert [event.data for event in store.read_stream_forward("t")] == [0]
+        assert answers.count("stored") == 1
 
 
 def test_promoting_a_standby_that_lost_a_tail_stops_the_runtime(

@@ -16,7 +16,15 @@ from eventstore.model.log import get_logger
 from eventstore.storages.postgres.connecting.sqlstates import Reaction, reaction_to, unanswered
 from eventstore.storages.postgres.connecting.watchdog import Guard
 
-__all__ = ["GuardedConnection", "PlainConnection", "PooledConnection", "Row", "Take", "in_chunks"]
+__all__ = [
+    "GuardedConnection",
+    "PlainConnection",
+    "PooledConnection",
+    "Row",
+    "Take",
+    "in_chunks",
+    "leaves_unconfirmed",
+]
 
 Row = tuple[Any, ...]
 
@@ -175,10 +183,7 @@ class GuardedConnection:
             self._never_prepare()
 
     def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        # A cancelled wait for a synchronous standby looks like a success, but for this warning. Its
-        # code is that of every warning, and its text is translated.
-        if diagnostic.source_function == "SyncRepWaitForLSN":
-            self._doubtful = True
+        self._doubtful = self._doubtful or leaves_unconfirmed(diagnostic)
         _log.debug("notice from the server", text=diagnostic.message_primary)
 
 
@@ -206,6 +211,15 @@ class PlainConnection(psycopg.Connection[tuple[Any, ...]]):
 
     def __del__(self, *_: Any) -> None:
         """Do not warn that it is open: whoever took it over closes it."""
+
+
+def leaves_unconfirmed(notice: psycopg.errors.Diagnostic) -> bool:
+    """Return whether *notice* says that a commit was not confirmed by the standbys that had to.
+
+    A cancelled wait for a synchronous standby looks like a success, but for this warning. Its code
+    is that of every warning, and its text is translated.
+    """
+    return notice.source_function == "SyncRepWaitForLSN"
 
 
 def in_chunks(made_of: Callable[[list[Row]], list[T]], cursor: psycopg.Cursor[Row]) -> list[T]:

@@ -14,10 +14,10 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from eventstore.model.errors import StorageUnavailableError
+from eventstore.model.errors import OutcomeUnknownError, StorageUnavailableError
 from eventstore.ports.waits import BLOCKING, Waits
 from eventstore.storages.postgres.caller_connection import DriverConnection
-from eventstore.storages.postgres.connecting.connection import Row
+from eventstore.storages.postgres.connecting.connection import Row, leaves_unconfirmed
 from eventstore.storages.postgres.connecting.connector import Connector
 from eventstore.storages.postgres.connecting.plain_cursor import AsyncPlainCursor, PlainCursor
 from eventstore.storages.postgres.connecting.watchdog import Guard, Watchdog
@@ -38,6 +38,8 @@ class HandlerConnection:
         self.idle_since = 0.0
         self._guard = guard
         self._loop = None if loop is None else ref(loop)
+        self._unconfirmed = False
+        raw.add_notice_handler(self._notice)
 
     @property
     def lost(self) -> bool:
@@ -82,7 +84,12 @@ class HandlerConnection:
             self._guard.disarm()
 
     async def commit(self, deadline: float) -> None:
-        """Commit; the errors are those of `fetch`."""
+        """Commit; the errors are those of `fetch`.
+
+        Raises:
+            OutcomeUnknownError: It is committed, but maybe on no standby that had to confirm it.
+        """
+        self._unconfirmed = False
         self._guard.arm(deadline)
         try:
             if isinstance(self.raw, psycopg.AsyncConnection):
@@ -91,6 +98,8 @@ class HandlerConnection:
                 self.raw.commit()
         finally:
             self._guard.disarm()
+        if self._unconfirmed:
+            raise OutcomeUnknownError("stored here, but a standby may not have it")
 
     async def rollback(self, deadline: float) -> None:
         """Roll back, if there is a transaction; the errors are those of `fetch`."""
@@ -111,6 +120,9 @@ class HandlerConnection:
         # Not by the driver's own method, which would have to be awaited by one of the two.
         self._guard.close()
         self.raw.pgconn.finish()
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        self._unconfirmed = self._unconfirmed or leaves_unconfirmed(diagnostic)
 
 
 class HandlerConnections:
