@@ -65,6 +65,11 @@ class Proxy:
         """Delay everything by *seconds*, in both directions."""
         self._delay = seconds
 
+    def hurry(self) -> None:
+        """Pass on what is delayed, and delay nothing any more."""
+        self._delay = 0.0
+        self._pause.set()
+
     def pass_on(self, *, cut: bool = True) -> None:
         """Forward again. Old connections have lost bytes and are cut.
 

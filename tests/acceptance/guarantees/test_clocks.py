@@ -115,7 +115,7 @@ def test_a_killed_owner_is_followed_in_time_though_its_lease_ends_in_an_hour(
     settings: Settings, start: Start, observer: EventStore
 ) -> None:
     """G16, G27: within lease and poll interval; the standby saw no renewal by its own clock."""
-    lease, poll_interval = 1.2, 1.5
+    lease, poll_interval = 3.0, 1.5
     bend(settings, LATE)
     append(observer)
     owner, standby = start(2, lease=lease, poll_interval=poll_interval)

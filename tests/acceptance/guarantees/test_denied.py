@@ -22,7 +22,12 @@ from eventstore import (
     StorageUnavailableError,
     SubscriptionState,
 )
-from tests.acceptance.guarantees.conftest import Record, Settings, installed
+from tests.acceptance.guarantees.conftest import (
+    Record,
+    Settings,
+    installed,
+    wait_for_checkpoint,
+)
 from tests.support.guarded import PASSWORD, Guarded
 from tests.support.recorder import Seen
 from tests.support.waiting import wait_until
@@ -168,6 +173,8 @@ def test_a_running_store_waits_until_it_is_let_in_again(
         first = store.append_to_stream("s", 0, [EventData("X", 0)])
         actor.wait_for(first, timeout=30)
         function.wait_for(first, timeout=30)
+        for name in ("actor", "function"):
+            wait_for_checkpoint(store, 1, name=name)  # else it comes again
 
         with shut_out(guarded):
             began = time.monotonic()

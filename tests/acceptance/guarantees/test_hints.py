@@ -143,7 +143,7 @@ def test_a_flood_of_forged_announcements_delays_nothing_and_costs_looks_only(
     """F1, F2, G22, G23, G24: by somebody who may connect, and nothing else."""
     seen = Seen()
     texts = [*garbage(random.Random(schema), 190), *(f"s{n}" for n in range(10))]
-    with EventStore.connect(Config(**{**settings, "poll_interval": POLL})) as store:
+    with EventStore.connect(Config(**{**settings, "poll_interval": POLL, "lease": 60.0})) as store:
         store.subscribe_to_all_streams(NAME, record(seen))
         wait_until(lambda: store.health().listening and seen.runs)
         append(observer)

@@ -21,6 +21,7 @@ from tests.support.processes import Service
 from tests.support.waiting import PATIENCE, wait_until
 
 PROGRAM = "tests.support.ledger"
+PATIENT = {"append_timeout": 60.0, "lease": 1.5}
 PER_FAULT = 120
 """Events that are appended before each fault."""
 
@@ -30,7 +31,7 @@ class Ledger:
 
     def __init__(self, server: TestServer, schema: str, way: str, seed: int) -> None:
         self._server = server
-        self._settings: Settings = {**installed(server.dsn, schema), "append_timeout": 60.0}
+        self._settings: Settings = {**installed(server.dsn, schema), **PATIENT}
         self._schema = schema
         # The tables of the application lie beside those of the store, in its schema.
         dsn = make_conninfo(self._settings["dsn"], options=f"-csearch_path={schema}")

@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 import pytest
@@ -33,15 +33,19 @@ HOLDS_UP_APPENDS = """
      WHERE relation = %s::regclass AND mode = 'AccessExclusiveLock' AND granted
 """
 
-Migrate = Callable[[str], "subprocess.Popen[str]"]
+
+class Migrate(Protocol):
+    """Begins a migration to the next version in a process of its own."""
+
+    def __call__(self, migration: str, lock_timeout: float = PATIENCE) -> subprocess.Popen[str]: ...
 
 
 @pytest.fixture
 def migrate(settings: Settings) -> Migrate:
     """Begin a migration to the next version in a process of its own."""
 
-    def begin(migration: str) -> subprocess.Popen[str]:
-        more = {"migration": migration, "migration_lock_timeout": LOCK_TIMEOUT}
+    def begin(migration: str, lock_timeout: float = PATIENCE) -> subprocess.Popen[str]:
+        more = {"migration": migration, "migration_lock_timeout": lock_timeout}
         return subprocess.Popen(
             [sys.executable, "-m", PROGRAM, json.dumps({**settings, **more}), "migrate"],
             cwd=ROOT,
@@ -129,7 +133,7 @@ def test_a_migration_that_cannot_have_its_locks_gives_up_and_holds_up_no_append_
 
         table = sql.Identifier(schema, "subscriptions")
         reader.execute(sql.SQL("SELECT count(*) FROM {}").format(table))
-        migrating = migrate("greedy")
+        migrating = migrate("greedy", LOCK_TIMEOUT)
         wait_until(held_up)
         began = time.monotonic()
         wait_until(lambda: not held_up())

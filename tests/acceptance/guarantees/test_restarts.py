@@ -55,7 +55,7 @@ def test_a_program_started_again_right_after_kill_9_goes_on_without_an_operator(
     start: Start, observer: EventStore
 ) -> None:
     """G13, G14, G15, G16, G27: within lease and poll interval of the kill."""
-    lease, poll_interval = 1.0, 1.5
+    lease, poll_interval = 3.0, 1.5
     (writer,) = start(runtime="caller")
     writer.do("write", streams=["a", "b"], seed=9, pause=0.01)
     (killed,) = start(lease=lease, poll_interval=poll_interval)

@@ -18,6 +18,7 @@ from tests.support.pooler import PROGRAM, Pooler
 from tests.support.processes import Service
 from tests.support.programs import dump, restore
 from tests.support.proxy import Proxy
+from tests.support.waiting import AGES
 
 BEFORE = 3
 LOST = 5
@@ -95,10 +96,11 @@ def test_an_append_of_its_own_right_behind_does_not_hide_the_loss(
         subscriber({**settings, "listen_dsn": network.dsn}) as service,
     ):
         deliver_and_set_back(server, service, others, tmp_path / "dump")
-        network.delay(1.0)
+        network.delay(AGES)
         append(others, LOST)
         service.do("write", streams=["b"], seed=7, appends=1, most_events=1)
         assert service.wait("appended")["places"] == {"b": [1, BEFORE + LOST + 1]}
+        network.hurry()
         service.wait("lost", name="all")
 
 

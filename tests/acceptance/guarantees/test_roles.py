@@ -51,8 +51,8 @@ def roles(dsn: str, schema: str) -> Iterator[dict[str, Config]]:
             name: Config(
                 dsn=make_conninfo(dsn, user=role),
                 schema=schema,
-                append_timeout=1,
-                connect_timeout=2,
+                append_timeout=3,
+                connect_timeout=5,
             )
             for name, role in names.items()
         }

@@ -94,7 +94,7 @@ def test_a_standby_takes_over_within_lease_and_poll_interval_of_kill_9(
     start: Start, observer: EventStore
 ) -> None:
     """LCK-04, G13, G16, G17, G27: right behind what was acknowledged."""
-    lease, poll_interval = 1.2, 1.5
+    lease, poll_interval = 3.0, 1.5
     owner, standby = start(2, lease=lease, poll_interval=poll_interval)
     owned(owner, observer)
     wait_for_checkpoint(observer, 6)
@@ -110,7 +110,7 @@ def test_what_was_acknowledged_and_held_back_at_a_kill_9_comes_again(
     start: Start, observer: EventStore
 ) -> None:
     """G13, G15, G27: all of it and nothing before it, from the stored checkpoint on."""
-    owner, standby = start(2, lease=1.2)
+    owner, standby = start(2, lease=3.0)
     append(observer, 10)
     owner.do("subscribe", name=NAME, ack_every=0, checkpoint_threshold=4)
     owner.wait_delivered(NAME, 10)
@@ -127,7 +127,7 @@ def test_a_frozen_owner_is_fenced_and_told_and_its_acks_do_not_count(
     start: Start, observer: EventStore
 ) -> None:
     """G16, G27: stopped beyond its lease and woken, it is refused, and waits as a standby."""
-    lease, poll_interval = 1.5, 1.5
+    lease, poll_interval = 3.0, 1.5
     frozen, successor = start(2, lease=lease, poll_interval=poll_interval)
     owned(frozen, observer)
     wait_for_checkpoint(observer, 6)

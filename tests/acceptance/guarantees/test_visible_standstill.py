@@ -90,12 +90,13 @@ def test_why_it_gave_up_can_be_read_after_its_process_was_killed(
     start: Start, observer: EventStore
 ) -> None:
     """F15, G32: the row says so from then on, also when every lease is over."""
-    (service,) = start(lease=1.0)
+    (service,) = start()
     service.do("subscribe_stuck", name=NAME, ack_timeout=0.2)
     append(observer, 2)
     service.wait("stuck")
-    wait_until(lambda: observer.subscription_info("$all", NAME).owner is None)
+    wait_until(lambda: observer.subscriptions()[0].state is SubscriptionState.STOPPED)
     service.kill9()
+    wait_until(lambda: observer.subscriptions()[0].owner is None)
     (info,) = observer.subscriptions()
     assert (info.state, info.checkpoint) == (SubscriptionState.STOPPED, 0)
     assert "nothing was acknowledged for 0.2 s" in str(info.last_error)

@@ -26,12 +26,12 @@ def test_an_ack_of_an_owner_whose_connections_were_cut_moves_nothing_after_a_tak
     """LCK-05, G16, G15: it believes in its ownership until it is let in again, and is told then."""
     append(observer, 3)
     with Proxy(settings["dsn"]) as network:
-        (first,) = start(dsn=network.dsn, lease=0.8)
+        (first,) = start(dsn=network.dsn, lease=3.0)
         first.do("subscribe", name="sub", ack_every=0, max_batch_size=1)
         first.wait_delivered("sub", 9)
         first.do("ack", name="sub", position=1)
         wait_for_checkpoint(observer, 1)
-        (second,) = start(lease=0.8)
+        (second,) = start(lease=3.0)
         second.do("subscribe", name="sub")
         network.swallow()
         network.cut()
@@ -55,7 +55,7 @@ def test_two_consumers_of_one_subscription_keep_the_order_of_every_key_in_flight
 ) -> None:
     """G14, G16, G17: with several streams in flight, one consumer is killed, the other goes on."""
     append(observer, 4)
-    first, second = start(2, lease=0.8)
+    first, second = start(2, lease=3.0)
     options = {"buffer_size": 6, "max_batch_size": 1, "batch_by": "any"}
     first.do("subscribe", name="sub", ack_every=0, **options)
     assert first.wait_delivered("sub", 6) == list(range(1, 7))

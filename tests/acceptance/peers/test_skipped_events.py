@@ -23,7 +23,7 @@ def test_checkpoints_stored_while_it_is_full_and_while_it_catches_up_skip_nothin
 ) -> None:
     """G15, G13: live events are announced all the while; then it is killed and starts again."""
     append(observer, 11)
-    first, writer = start(2, lease=0.8)
+    first, writer = start(2, lease=3.0)
     first.do("subscribe", name="sub", ack_every=0, buffer_size=3, max_batch_size=1)
     assert first.wait_delivered("sub", 3) == [1, 2, 3]
     for position in range(1, 9):
