@@ -57,6 +57,7 @@ def test_a_pause_outlives_the_store_that_it_was_made_in(
     first.subscribed()
     subscription.ack(first.batch()[0])
     subscription.pause()
+    wait_until(lambda: store.subscription_info("$all", "shipping").checkpoint == 1)
     store.close(timeout=0.1)
 
     again = connect().subscribe_to_all_streams("shipping", second.ref)

@@ -273,6 +273,7 @@ def test_what_was_not_acknowledged_is_told_again(
     subscription = store.subscribe_to_all_streams("shipping", first.ref)
     first.subscribed()
     subscription.ack(first.batch()[0])
+    wait_until(lambda: store.subscription_info("$all", "shipping").checkpoint == 1)
     store.close(timeout=0.1)
 
     connect().subscribe_to_all_streams("shipping", second.ref)
