@@ -18,7 +18,8 @@ from eventstore import Config, EventData, EventStore
 from eventstore.ports.ownership import Fence, Progress
 from eventstore.storages.postgres.connecting.connection import GuardedConnection
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
-from eventstore_actors.kernel.messages import StandBy
+from eventstore_actors.delivering import subscription_actor
+from eventstore_actors.kernel.messages import Release, StandBy
 from tests.acceptance.guarantees.conftest import Record, Settings, Start
 from tests.acceptance.guarantees.handing_over import COUNT, hand_over
 from tests.actors.seated import start_keeper
@@ -109,8 +110,12 @@ def test_a_transaction_that_locks_a_position_costs_nobody_a_lease(
 def test_hundreds_of_subscriptions_are_released_by_a_close_in_a_few_statements(
     settings: Settings, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F10, G26: all of them, and their checkpoints are stored, when it returns."""
+    """F10, G26: all of them, and their checkpoints are stored, when it returns.
+
+    The first statement lasts until all of them have asked, however fast they come to it.
+    """
     count, seen = 400, Seen()
+    asked: list[Release] = []
     releases: list[int] = []
     statements: list[object] = []
     release, execute = PostgresKeeperSession.release, GuardedConnection.execute
@@ -119,12 +124,20 @@ def test_hundreds_of_subscriptions_are_released_by_a_close_in_a_few_statements(
         self: PostgresKeeperSession, progress: Sequence[Progress], deadline: float
     ) -> list[Fence]:
         releases.append(len(progress))
-        return release(self, progress, deadline)
+        waited_from = time.monotonic()
+        wait_until(lambda: len(asked) == count, timeout=60)
+        return release(self, progress, deadline + time.monotonic() - waited_from)
+
+    def counted_request(*arguments: Any) -> Release:
+        request = Release(*arguments)
+        asked.append(request)
+        return request
 
     def counted_execute(self: GuardedConnection, statement: Any, *rest: Any, **more: Any) -> Any:
         statements.append(statement)
         return execute(self, statement, *rest, **more)
 
+    monkeypatch.setattr(subscription_actor, "Release", counted_request)
     monkeypatch.setattr(PostgresKeeperSession, "release", counted_release)
     monkeypatch.setattr(GuardedConnection, "execute", counted_execute)
     config = Config(**{**settings, "stop_timeout": AGES, "lease": LONG, "poll_interval": 5.0})
