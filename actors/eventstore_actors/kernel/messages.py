@@ -44,7 +44,7 @@ class Addressee(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """From the writer or the keeper to itself: everything sent before this was received; write."""
+    """From the writer or the keeper to itself: everything sent before this was received."""
 
 
 # ── new events ───────────────────────────────────────────────────────────────────────────────

@@ -86,7 +86,9 @@ class Keeper(SupervisedActor):
         self._standbys: dict[int, StandBy] = {}
         """Standbys of this runtime, by position."""
         self._releases: list[Release] = []
-        """Ownerships that end with the next `Flush`."""
+        """Ownerships that are to end."""
+        self._release_at = math.inf
+        """When to end them."""
         self._touched = set[int]()
         """Subscriptions to look at with the next `Flush`."""
         self._locked: list[_Locked] = []
@@ -114,7 +116,6 @@ class Keeper(SupervisedActor):
             case Release():
                 self._release_soon(message)
             case Flush():
-                self._release()
                 self._look_at_touched()
             case Erase():
                 self._unerased = True
@@ -172,13 +173,17 @@ class Keeper(SupervisedActor):
         """Collect releases: those of a moment share one statement, as when a store is closed."""
         self._entries.pop(message.progress.fence, None)
         self._releases.append(message)
-        self._alarm.at(time.monotonic() + GATHERING)
+        self._release_by(time.monotonic() + GATHERING)
+
+    def _release_by(self, moment: float) -> None:
+        self._release_at = min(self._release_at, moment)
+        self._alarm.at(self._release_at)
 
     def _release(self) -> None:
         """End what is to end, again where a position was locked."""
         asked_at, patience = time.monotonic(), self._deadline()
         ending = [*self._locked, *(_Locked(each, patience) for each in self._releases)]
-        self._locked, self._releases = [], []
+        self._locked, self._releases, self._release_at = [], [], math.inf
         if not ending:
             return
         assert self._session is not None
@@ -203,14 +208,16 @@ class Keeper(SupervisedActor):
                 # Nobody renews its lease any more: that ends the ownership.
                 answer(each.release.done, False)
         if self._locked:
-            self._alarm.at(asked_at + COALESCING)
+            self._release_by(asked_at + COALESCING)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
         """Do what is due: end ownerships; renew all, else store what changed; look at the rows."""
-        self._release()
         now = time.monotonic()
+        if now >= self._release_at:
+            self._release()
+            now = time.monotonic()
         if now >= self._renewal_at():
             if self._write(self._entries.values(), self._deadline()):
                 self._renewed_at = now
@@ -221,6 +228,8 @@ class Keeper(SupervisedActor):
             self._look(self._entries.values(), self._standbys.values())
         if self._entries or self._standbys:
             self._alarm.at(self._next_moment())
+        if self._releases or self._locked:
+            self._alarm.at(self._release_at)
         if self._unerased:
             self._erase()
 

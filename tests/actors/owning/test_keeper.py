@@ -19,7 +19,7 @@ from eventstore.ports.storage import KeeperSession, Storage
 from eventstore.storages.postgres import PostgresStorage
 from eventstore.storages.postgres.connecting.kept_connection import KeptConnection
 from eventstore.storages.postgres.subscription_rows import PostgresKeeperSession
-from eventstore_actors.kernel.messages import Keep, Release, Renewed, Touched
+from eventstore_actors.kernel.messages import Changed, Keep, Release, Renewed, Touched
 from eventstore_actors.state.announcements import News
 from tests.actors.seated import append, let_pass, start_keeper
 from tests.support.pgserver import TestServer
@@ -230,6 +230,32 @@ def test_all_releases_go_into_one_statement(config: Config) -> None:
         gate.set()
         assert all(done.get(timeout=LONG) for done in answers)
         assert releases == [1, 5]
+
+
+def test_what_is_announced_meanwhile_splits_no_releases(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G26: each release is announced, also to this keeper, while the next ones come."""
+    monkeypatch.setattr("eventstore_actors.owning.keeper.GATHERING", 1.0)
+    releases, gate = list[int](), threading.Event()
+    gate.set()
+
+    def counting(storage: Storage) -> Storage:
+        session = storage.keeper_session
+        storage.keeper_session = lambda: GatedSession(session(), releases, gate)  # type: ignore[method-assign]
+        return storage
+
+    with rooms_over(config, counting) as rooms:
+        keeper, subscription = start_keeper(rooms), Ear()
+        kept, *fences = [owned(rooms.storage, f"s-{number}", lease=LONG) for number in range(4)]
+        keeper.tell(Keep(ID, progress(kept), subscription.ref))
+        answers = [pykka.ThreadingFuture[bool]() for _ in fences]
+        for number, (fence, done) in enumerate(zip(fences, answers, strict=True), ID + 1):
+            keeper.tell(Release(number, progress(fence), done))
+            keeper.tell(Touched(frozenset({ID})))
+            subscription.next(Changed)
+        assert all(done.get(timeout=LONG) for done in answers)
+        assert releases == [3]
 
 
 def test_who_was_fenced_is_told_once_and_forgotten(rooms: Rooms) -> None:
