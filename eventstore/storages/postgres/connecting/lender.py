@@ -68,17 +68,21 @@ class Lender(ABC):
             StorageError: The database refused.
         """
         pause = _FIRST_PAUSE
+        denied: psycopg.Error | None = None
         while True:
             reason: Exception
             try:
                 return self.run_once(work, deadline)
             except psycopg.Error as error:
+                reaction = reaction_to(error)
                 # The wait for the lock took all the time that the deadline allows.
-                if reaction_to(error) not in _PASSING or error.sqlstate == LOCK_NOT_AVAILABLE:
+                if reaction not in _PASSING or error.sqlstate == LOCK_NOT_AVAILABLE:
                     raise translated(error, doing) from error
                 reason = error
+                denied = error if reaction is Reaction.DENIED else None
             except StorageUnavailableError as error:
-                reason = error
+                # That there was no connection in time says less than what was answered before.
+                reason = denied or error
             if time.monotonic() + pause >= deadline or self._closed.wait(pause):
                 raise _given_up(reason, doing) from reason
             pause = min(2 * pause, _LONGEST_PAUSE)
