@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from eventstore import CallerRuntime, Config, EventData, EventStore, Runtime
+from eventstore import CallerRuntime, Config, EventData, EventStore, NotRunningError, Runtime
 from eventstore.client.targets import registered_runtime, storage_for
 from eventstore.ports.storage import Storage
 from eventstore.storages.postgres import PostgresStorage
@@ -44,6 +44,14 @@ def opened(config: Config) -> Storage:
     storage = storage_for(config)
     storage.open(init=True, deadline=soon())
     return storage
+
+
+def has_ended(store: EventStore) -> bool:
+    """Return whether *store* takes no more appends: it is closing, or closed."""
+    try:
+        return not store.health().running
+    except NotRunningError:
+        return True
 
 
 EVERY_DAY = [("memory", "caller"), ("postgres", "actors")]

@@ -31,7 +31,7 @@ from eventstore import (
     Subscription,
     WrongExpectedVersionError,
 )
-from tests.conformance.conftest import SHORT_STOP, opened
+from tests.conformance.conftest import SHORT_STOP, has_ended, opened
 from tests.conformance.model import (
     ALL,
     Duplicate,
@@ -266,7 +266,7 @@ class StoreMachine(RuleBasedStateMachine):
         """G15, G20: checkpoints and pauses are stored before the store is closed."""
         closing = threading.Thread(target=self.store.close, kwargs={"timeout": PATIENCE})
         closing.start()
-        wait_until(lambda: not self.store.health().running)
+        wait_until(lambda: has_ended(self.store))
         self.end_subscribers()  # nobody acknowledges what is in flight any more
         closing.join()
         self.store = EventStore.connect(self.config)

@@ -160,11 +160,11 @@ def test_who_is_killed_while_it_handles_counts_each_event_once(
     rng = random.Random(39)
     services = [run(), run()]
     for _ in range(4):
+        owners = services[:]
+        before = [len(each.reports("in", function="handle")) for each in owners]
         append(observer, 40)
         if rng.random() < 1 / 2:
             stop_halfway(halfway)
-        owners = services[:]
-        before = [len(each.reports("in", function="handle")) for each in owners]
         wait_until(
             lambda before=before, owners=owners: any(  # type: ignore[misc]
                 len(each.reports("in", function="handle")) > count

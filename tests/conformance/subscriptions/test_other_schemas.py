@@ -10,22 +10,14 @@ from eventstore import (
     Events,
     EventStore,
     ExpectedVersion,
-    NotRunningError,
     Retry,
     SubscriptionState,
 )
-from tests.conformance.conftest import Connect, numbered
+from tests.conformance.conftest import Connect, has_ended, numbered
 from tests.conformance.subscriptions.recording import Handler
 from tests.support.waiting import AGES, PATIENCE, wait_until
 
 ANY = ExpectedVersion.ANY
-
-
-def has_ended(store: EventStore) -> bool:
-    try:
-        return not store.health().running
-    except NotRunningError:
-        return True
 
 
 class WaitingFor:
