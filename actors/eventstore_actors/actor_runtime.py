@@ -205,8 +205,9 @@ class ActorRuntime:
             self._detached = True
             self._tree.nudge()
             return
+        is_called_by_subscriber = self._called_by_subscriber()
         over = self._stop_by(time.monotonic() + timeout)
-        if self._called_by_subscriber():
+        if is_called_by_subscriber:
             return
         try:
             self._tree.wait_ended(max(0.0, self._tree.stops_by - time.monotonic()) + _GRACE)

@@ -269,9 +269,11 @@ class CoroutineCalls:
 
     async def _close(self, timeout: float | None) -> None:
         """Close the store, in a thread of its own: those for calls may all be busy."""
+        # Before the thread runs, which forgets the stores whose handler this may be.
+        is_called_by_handler = self._is_called_by_handler()
         closing = OwnThread(partial(self._close_in_thread, timeout), "eventstore-close", Threads())
         # A handler is waited for, so it must not wait itself.
-        if not self._is_called_by_handler():
+        if not is_called_by_handler:
             await closing.result()
 
     def _close_in_thread(self, timeout: float | None) -> None:
